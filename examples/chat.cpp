@@ -115,7 +115,7 @@ public:
         if (!session) {
             return std::move(session).error();
         }
-        auto choose = bitnet::sampler::open(chosen.sampling.with(model.sampling()), model.parameters().vocabulary);
+        auto choose = chosen.sampling.open(model);
         if (!choose) {
             return std::move(choose).error();
         }

@@ -8,6 +8,7 @@
 
 #include <bitnet/any.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -36,6 +37,8 @@ struct settings {
     bool echo = false;
     bool ignore_eos = false;
     bool ids = false;
+    std::vector<std::string> stops;
+    std::optional<std::size_t> logprobs;
     std::string stats = "text";
 
     void add_to(tools::options& all) {
@@ -50,6 +53,9 @@ struct settings {
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
         all.flag("--ignore-eos", ignore_eos, "go on after a stop token");
+        all.list("--stop", "TEXT", stops, "ends before this text, of which nothing is printed; can be given again");
+        all.number<std::size_t>("--logprobs", "K", logprobs, 0, 256,
+                                "tell on stderr each token's logprob and the K largest, as JSON", "none");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
         all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
         constexpr std::array<std::string_view, 3> kinds{"text", "json", "none"};
@@ -111,9 +117,13 @@ public:
         if (!session) {
             return std::move(session).error();
         }
-        auto choose = bitnet::sampler::open(settings_.sampling.with(model_.sampling()), model_.parameters().vocabulary);
+        auto choose = settings_.sampling.open(model_);
         if (!choose) {
             return std::move(choose).error();
+        }
+        auto stops = open_stops();
+        if (!stops) {
+            return std::move(stops).error();
         }
         context_ = session->context();
         stats.prompt_tokens = prompt->size();
@@ -124,15 +134,23 @@ public:
         for (const bitnet::token id : *prompt) {
             choose->accept(id);
         }
-        return loop(*session, *choose, watch);
+        largest_.resize(settings_.logprobs.value_or(0));
+        largest_.resize((std::min)(largest_.size(), model_.parameters().vocabulary));
+        return loop(*session, *choose, *stops, watch);
     }
 
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
 
     statistics stats;
-    std::vector<std::string> notes; ///< about the prompt and the choice of tokens
+    std::vector<std::string> notes;    ///< about the prompt and the choice of tokens
+    std::vector<std::string> logprobs; ///< a JSON object for each token, where --stats json has them all
 
 private:
+    [[nodiscard]] bitnet::result<bitnet::stop_texts> open_stops() const {
+        const std::vector<std::string_view> texts(settings_.stops.begin(), settings_.stops.end());
+        return bitnet::stop_texts::open(texts);
+    }
+
     void note_double_bos(const std::vector<bitnet::token>& prompt) {
         if (!model_.text().begins_twice(prompt)) {
             return;
@@ -167,39 +185,94 @@ private:
         return tokens;
     }
 
-    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose, stopwatch& watch) {
+    [[nodiscard]] bitnet::result<void> loop(bitnet::any_session& session, bitnet::sampler& choose,
+                                            bitnet::stop_texts& stops, stopwatch& watch) {
         bitnet::stream_decoder decoder(model_.text(), {.show_special = settings_.show_special});
         bool written = !settings_.echo || settings_.ids || tools::put(settings_.prompt);
-        while (written && stats.generated_tokens < settings_.tokens) {
-            const auto id = session.next(choose);
+        bool is_stopped = false;
+        while (written && !is_stopped && stats.generated_tokens < settings_.tokens) {
+            const auto id = next(session, choose);
             (stats.generated_tokens == 0 ? stats.prompt_ms : stats.generated_ms) += watch.lap();
             if (!id) {
                 stats.stopped = session.stopped_by() == bitnet::stop_reason::stop_token ? "stop token" : "context full";
                 break;
             }
-            written = print(*id, decoder);
+            if (auto told = tell_logprobs(session); !told) {
+                return told;
+            }
+            const auto step = stops.feed(decoder.feed(*id));
+            written = print(*id, step);
+            is_stopped = step.stop.has_value();
             ++stats.generated_tokens;
         }
         if (session.stopped_by() == bitnet::stop_reason::error) {
             return bitnet::error{session.last_error()};
         }
+        stats.stopped = is_stopped ? "stop text" : stats.stopped;
         stats.prompt_ms += settings_.tokens == 0 ? watch.lap() : 0;
-        if (!written || !tools::put(settings_.ids ? "\n" : decoder.flush())) {
+        if (!written || !print_rest(decoder, stops)) {
             return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
         }
         return {};
     }
 
-    [[nodiscard]] bool print(bitnet::token id, bitnet::stream_decoder& decoder) {
+    [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::sampler& choose) const {
+        if (settings_.logprobs && session.position() < session.context()) {
+            static_cast<void>(session.logits()); // all are needed; next() tells what may be wrong
+        }
+        return session.next(choose);
+    }
+
+    [[nodiscard]] bitnet::result<void> tell_logprobs(bitnet::any_session& session) {
+        if (!settings_.logprobs) {
+            return {};
+        }
+        const auto chosen = session.logprobs(largest_);
+        if (!chosen) {
+            return chosen.error();
+        }
+        tools::json_writer json;
+        json.begin('{');
+        write_members(json, *chosen);
+        json.begin("top", '[');
+        for (const bitnet::token_logprob& each : largest_) {
+            json.begin('{');
+            write_members(json, each);
+            json.end('}');
+        }
+        json.end(']');
+        json.end('}');
+        if (settings_.stats == "json") {
+            logprobs.push_back(json.text());
+        } else {
+            std::fprintf(stderr, "%s\n", json.text().c_str());
+        }
+        return {};
+    }
+    void write_members(tools::json_writer& json, const bitnet::token_logprob& of) const {
+        json.member("id", of.id);
+        json.member("text", model_.text().bytes_of(of.id));
+        json.member("logprob", of.logprob);
+    }
+
+    [[nodiscard]] bool print(bitnet::token id, const bitnet::stop_texts::step& step) {
         if (settings_.ids) {
             return tools::put((stats.generated_tokens == 0 ? "" : " ") + std::to_string(id));
         }
-        return tools::put(decoder.feed(id));
+        return tools::put(step.shown[0]) && tools::put(step.shown[1]);
+    }
+    [[nodiscard]] bool print_rest(bitnet::stream_decoder& decoder, bitnet::stop_texts& stops) const {
+        if (settings_.ids) {
+            return tools::put("\n");
+        }
+        const auto step = stops.feed(decoder.flush());
+        return tools::put(step.shown[0]) && tools::put(step.shown[1]) && tools::put(stops.flush());
     }
 
     const settings& settings_;
     const bitnet::any_model& model_;
     std::size_t context_ = 0;
+    std::vector<bitnet::token_logprob> largest_;
 };
 
 void print_lines(const settings& chosen, const bitnet::any_model& model, const generation& done) {
@@ -236,6 +309,13 @@ void print_json(const settings& chosen, const bitnet::any_model& model, const ge
         }
     }
     json.end(']');
+    if (chosen.logprobs) {
+        json.begin("logprobs", '[');
+        for (const std::string& each : done.logprobs) {
+            json.raw(each);
+        }
+        json.end(']');
+    }
     json.end('}');
     std::fprintf(stderr, "%s\n", json.text().c_str());
 }

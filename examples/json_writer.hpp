@@ -32,6 +32,9 @@ public:
         separate() += text.find_first_of("in") == std::string_view::npos ? text : "null"; // inf, nan
     }
 
+    /// A value that is JSON already.
+    void raw(std::string_view json) { separate() += json; }
+
     /// The key of the value, array or object that comes next.
     void name(std::string_view key) {
         bitnet::detail::append_json_string(separate(), key);

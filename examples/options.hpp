@@ -103,6 +103,12 @@ public:
              }});
     }
 
+    /// As often as it is given, each time `take` stores it, or returns what was expected instead.
+    void each(std::string name, std::string value, std::function<std::string(std::string_view)> take,
+              std::string meaning) {
+        add({std::move(name), std::move(value), std::move(meaning), {}, false, std::move(take)});
+    }
+
     /// The name of a file, whose contents are stored.
     void contents(std::string name, std::string value, std::string& target, std::string meaning) {
         add({std::move(name), std::move(value), std::move(meaning), {}, false, [&target](std::string_view given) {

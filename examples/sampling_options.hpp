@@ -5,14 +5,22 @@
 #include "options.hpp"
 
 #include <bitnet/checkpoint/sampling_advice.hpp>
+#include <bitnet/core/decimal.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/text/tokenizer.hpp>
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
 
 namespace tools {
 
@@ -21,6 +29,7 @@ namespace tools {
 struct sampling_options {
     bitnet::sampling_advice given;
     bitnet::sampler_options others; ///< what no file advises
+    std::vector<bitnet::logit_bias> biases;
 
     void add_to(options& all) {
         constexpr std::size_t most_k = std::size_t{1} << 30;
@@ -37,6 +46,18 @@ struct sampling_options {
                           automatic(defaults.min_p));
         all.number<float>("--repeat-penalty", "R", others.repeat_penalty, 0.001f, 1000.0f,
                           "makes the last 64 tokens less likely, the prompt's included");
+        all.number<float>("--typical", "P", others.typical_p, 0.0f, 1.0f,
+                          "keep the most typical that reach this probability; 1 keeps all");
+        all.number<float>("--dry", "M", others.dry_multiplier, 0.0f, 1000.0f,
+                          "DRY: what would repeat N tokens or more loses M * B^(their number - N)");
+        all.number<float>("--dry-base", "B", others.dry_base, 1.0f, 100.0f, "base of DRY's penalty");
+        all.number<std::size_t>("--dry-length", "N", others.dry_allowed_length, 1, most_k,
+                                "what DRY lets pass is shorter; tokens with a line end, :, \" or * end it");
+        all.number<std::size_t>("--dry-window", "W", others.dry_window, 0, bitnet::sampler::largest_window,
+                                "how many of the last tokens DRY looks at");
+        all.each(
+            "--logit-bias", "ID=V", [this](std::string_view text) { return add_bias(text); },
+            "adds V to the logit of token ID, -inf forbids it; can be given again");
         all.number<std::uint64_t>("--seed", "S", others.seed, 0, most_seed, "start of the random numbers");
     }
 
@@ -47,7 +68,16 @@ struct sampling_options {
         made.top_k = given.top_k.value_or(advised.top_k);
         made.top_p = given.top_p.value_or(advised.top_p);
         made.min_p = given.min_p.value_or(advised.min_p);
+        made.biases = biases;
         return made;
+    }
+
+    /// A sampler for that model, which follows its file's advice.
+    [[nodiscard]] bitnet::result<bitnet::sampler> open(const bitnet::any_model& model) const {
+        bitnet::sampler_options made = with(model.sampling());
+        const auto breakers = made.dry_multiplier > 0 ? breakers_of(model.text()) : std::vector<bitnet::token>{};
+        made.dry_breakers = breakers;
+        return bitnet::sampler::open(made, model.parameters().vocabulary);
     }
 
     /// What of the advice is followed, as a sentence; empty if nothing is. Without temperature the rest has no effect.
@@ -68,6 +98,34 @@ struct sampling_options {
     }
 
 private:
+    /// \return what was expected; empty if that was given
+    [[nodiscard]] std::string add_bias(std::string_view text) {
+        const std::size_t equals = text.find('=');
+        const std::string_view value = equals == text.npos ? std::string_view{} : text.substr(equals + 1);
+        bitnet::logit_bias made{0, bitnet::logit_bias::forbidden()};
+        const char* const end = text.data() + (text.size() - value.size()) - (equals == text.npos ? 0 : 1);
+        const auto id = std::from_chars(text.data(), end, made.id);
+        const auto number = bitnet::detail::parse_decimal(value);
+        if (id.ec != std::errc{} || id.ptr != end || made.id < 0 || !(number || value == "-inf")) {
+            return "a token's id, = and a number or -inf";
+        }
+        made.bias = number ? static_cast<float>(*number) : made.bias;
+        biases.push_back(made);
+        return {};
+    }
+
+    /// What DRY's author gives as sequence breakers: here all tokens that contain one.
+    [[nodiscard]] static std::vector<bitnet::token> breakers_of(const bitnet::tokenizer& text) {
+        std::vector<bitnet::token> made;
+        for (std::size_t i = 0; i < text.vocabulary_size(); ++i) {
+            const auto id = static_cast<bitnet::token>(i);
+            if (text.bytes_of(id).find_first_of("\n:\"*") != std::string_view::npos) {
+                made.push_back(id);
+            }
+        }
+        return made;
+    }
+
     template <class Number> [[nodiscard]] static std::string spelled(Number value) {
         char text[32];
         std::snprintf(text, sizeof text, "%g", static_cast<double>(value));

@@ -18,6 +18,7 @@
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>

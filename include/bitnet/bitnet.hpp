@@ -52,6 +52,7 @@
 #include <bitnet/core/half.hpp>
 #include <bitnet/core/huge_pages.hpp>
 #include <bitnet/core/matrix_view.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
@@ -72,8 +73,10 @@
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/name_index.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/python_json.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
@@ -168,7 +171,9 @@
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/logits_rows.hpp>
+#include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/model_facts.hpp>
@@ -177,6 +182,7 @@
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/scheduler.hpp>
 #include <bitnet/run/scheduler_core.hpp>
@@ -221,6 +227,7 @@
 #include <bitnet/text/pre_tokenizer.hpp>
 #include <bitnet/text/sentence_piece.hpp>
 #include <bitnet/text/splitter.hpp>
+#include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/template_lexer.hpp>
 #include <bitnet/text/template_outline.hpp>

@@ -11,6 +11,8 @@
 #include <bitnet/constrain/compiled_grammar.hpp>
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
+#include <bitnet/constrain/fields.hpp>
+#include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/grammar_compiler.hpp>
@@ -28,5 +30,7 @@
 #include <bitnet/constrain/source_reader.hpp>
 #include <bitnet/constrain/string_format.hpp>
 #include <bitnet/constrain/subset_construction.hpp>
+#include <bitnet/constrain/tool_set.hpp>
+#include <bitnet/constrain/type_schema.hpp>
 
 #endif

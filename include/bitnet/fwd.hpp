@@ -22,7 +22,11 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -51,6 +55,7 @@ struct tokenizer_options;
 struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
+class stop_texts;
 class stream_decoder;
 struct stream_decoder_options;
 class chat_dialog;
@@ -63,11 +68,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -123,6 +135,7 @@ struct batch_options;
 template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct open_options;
 class sampler;
@@ -137,6 +150,7 @@ struct session_options;
 class speaker;
 enum class step_state;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -166,11 +180,17 @@ struct ternary_encoding;
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
 //
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -201,6 +221,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

@@ -637,7 +637,11 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -666,6 +670,7 @@ struct tokenizer_options;
 struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
+class stop_texts;
 class stream_decoder;
 struct stream_decoder_options;
 class chat_dialog;
@@ -678,11 +683,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -738,6 +750,7 @@ struct batch_options;
 template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct open_options;
 class sampler;
@@ -752,6 +765,7 @@ struct session_options;
 class speaker;
 enum class step_state;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -781,11 +795,17 @@ struct ternary_encoding;
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
 //
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -816,6 +836,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -927,6 +948,61 @@ struct sampling_advice {
 
 #endif
 
+// ---- bitnet/core/memory_source.hpp ----
+// memory_source: where a host lets the library have its large blocks of memory from.
+#ifndef BITNET_CORE_MEMORY_SOURCE_HPP
+#define BITNET_CORE_MEMORY_SOURCE_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a block of memory is for.
+enum class memory_use : std::uint8_t {
+    weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
+    tables,    ///< of a model: its tokenizer, the list of its tensors
+    pages,     ///< keys and values, of a session or of a kv_pool
+    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    temporary, ///< given back before the call that asked for it returns
+};
+
+struct memory_hint {
+    memory_use use = memory_use::temporary;
+    /// Whether the block is large and read from end to end again and again: huge pages are worth a tenth to a quarter
+    /// of its speed. Without a source of the host's own the library asks the system for them.
+    bool huge_pages = false;
+};
+
+/// A host's own allocator: see open_options::memory. It outlives all that was opened with it, and both functions may be
+/// called by several threads at a time, where several threads use the model or the system makes a screen in the
+/// background. What is given need not be zero.
+///
+/// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
+/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+struct memory_source {
+    /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
+    void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;
+    /// Takes back what allocate() gave, with the same two numbers.
+    void (*release)(void* context, void* memory, std::size_t bytes, std::size_t alignment) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Where a buffer's memory comes from, and what for. Null is operator new.
+struct memory_from {
+    const memory_source* source = nullptr;
+    memory_hint hint = {};
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
 #ifndef BITNET_MODEL_KV_POOL_HPP
@@ -992,6 +1068,28 @@ private:
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
+// ---- bitnet/io/open_progress.hpp ----
+// open_progress: how far the opening of a model is, for a host that shows it or may give it up.
+#ifndef BITNET_IO_OPEN_PROGRESS_HPP
+#define BITNET_IO_OPEN_PROGRESS_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Told while a model is opened, by the thread that opens it: `done` bytes of `all` are copied, read, checked, repacked
+/// or in the screen of the head. Before the first, after each tensor and each 16 MiB of a copy, and when all are done.
+/// `done` never falls; `all` grows with each further file of a split model that is copied, and changes a little when a
+/// copy has told what is in it. False gives the opening up: errc::cancelled, and nothing is left of it.
+struct open_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr; ///< null: not told
+    void* context = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/page_mode.hpp ----
 // page_mode: whether a model's files are mapped or copied into memory with huge pages.
 #ifndef BITNET_IO_PAGE_MODE_HPP
@@ -1035,197 +1133,10 @@ enum class i2s_order {
 
 #endif
 
-#include <cstddef>
-#include <optional>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How sessions find the largest logits.
-enum class lm_head_mode {
-    as_stored, ///< by reading the whole output matrix
-    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
-    screened,
-    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
-    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
-    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
-    /// another pool than thread_pool, and where the system does not tell how much memory is available.
-    automatic,
-};
-
-/// Whether a model has a screen of its head.
-enum class screen_state {
-    none,       ///< and will have none
-    being_made, ///< in the background
-    ready,
-};
-
-struct open_options {
-    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
-    std::string_view pre_tokenizer = {};
-    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
-    bool load_tokenizer = true;
-    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
-    i2s_order file_order = i2s_order::planar_128;
-    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
-    /// not hold its tile sizes. Needed while the model is opened.
-    std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
-    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
-    /// is false, since files with four-valued weights have that type, too.
-    std::optional<bool> verify_codes = {};
-    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
-    /// over one file, or wants to keep its memory small, says mapped.
-    page_mode pages = page_mode::automatic;
-    /// What happens to activations before they meet ternary weights.
-    activation_rounding activations = activation_rounding::by_model;
-    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
-    /// few largest logits, but for all of them or for embeddings, says as_stored.
-    lm_head_mode lm_head = lm_head_mode::automatic;
-    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
-    /// are gone when open() returns.
-    std::optional<std::size_t> threads = {};
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/session_options.hpp ----
-// session_options, batch_options and scheduler_options, and why a session stopped.
-#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
-#define BITNET_RUN_SESSION_OPTIONS_HPP
-
-// ---- bitnet/thread/thread_limits.hpp ----
-// How many threads a pool may have, and how long one without work spins.
-#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
-#define BITNET_THREAD_THREAD_LIMITS_HPP
-
-#include <chrono>
-#include <cstddef>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
-/// program that waits for its user uses no CPU.
-inline constexpr std::chrono::microseconds default_spin{50};
-
-inline constexpr std::size_t most_threads = 1024;
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <chrono>
-#include <cstddef>
-#include <memory>
-#include <optional>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
-    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
-    std::size_t context = 0;
-    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
-    /// cores, or opens many sessions, says how many, or lends a pool.
-    std::optional<std::size_t> threads = {};
-    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
-    std::chrono::microseconds spin = default_spin;
-    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
-    std::size_t prompt_chunk = 128;
-    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
-    /// same model and must outlive the session.
-    kv_pool* kv = nullptr;
-    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
-    bool stop_at_stop_tokens = true;
-    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
-    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
-    std::optional<pooling_type> pooling = {};
-
-    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
-    static constexpr std::size_t largest_prompt_chunk = 4096;
-};
-
-struct batch_options {
-    /// Sessions that one step can take.
-    std::size_t sessions = 8;
-    /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::optional<std::size_t> threads = {};
-    std::chrono::microseconds spin = default_spin;
-
-    static constexpr std::size_t most_sessions = 1024;
-};
-
-struct scheduler_options {
-    /// That can be served at the same time.
-    std::size_t speakers = 128;
-    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
-    /// vocabulary of 128,000. Of more, those that waited longest come next.
-    std::size_t answers = 32;
-    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
-    std::size_t prompt_chunk = 128;
-    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
-    std::size_t prompt_beside_answers = 16;
-    /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::optional<std::size_t> threads = {};
-    std::chrono::microseconds spin = default_spin;
-
-    static constexpr std::size_t most_speakers = 65536;
-    static constexpr std::size_t most_answers = 1024;
-};
-
-/// Why next() gave no token.
-enum class stop_reason {
-    none,         ///< it gave one, or was not called
-    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< no position is left
-    error,        ///< see last_error()
-    cancelled,    ///< the flag of set_cancel_flag() is true
-};
-
-/// Whether a session's step() has more to do.
-enum class step_state {
-    working, ///< the budget is used up: call it again
-    ready,   ///< all that was asked for is computed
-};
-
-/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
-struct logits_visitor {
-    void (*function)(void* context, std::size_t index, std::span<const float> logits);
-    void* context;
-
-    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
-};
-
-namespace detail {
-
-/// Erases visit(index, logits), which must outlive the visitor.
-template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
-    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
-        (*static_cast<Visit*>(context))(index, logits);
-    };
-    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/text/chat_template.hpp ----
-// chat_template: which chat format a model takes, why, and whole dialogs in it.
-#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
-#define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 // ---- bitnet/core/float_environment.hpp ----
 // default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
@@ -1295,6 +1206,12 @@ private:
 
 #endif
 
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -1346,6 +1263,383 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
+
+// ---- bitnet/thread/thread_limits.hpp ----
+// How many threads a pool may have, and how long one without work spins.
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
+
+#include <chrono>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
+/// program that waits for its user uses no CPU.
+inline constexpr std::chrono::microseconds default_spin{50};
+
+inline constexpr std::size_t most_threads = 1024;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
+
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// Runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done; one loop
+/// at a time. threads() says for how many threads it is worth cutting a loop up, 1 and more, always the same number.
+/// What a host's own job system has to have; the calling thread may take part or not.
+template <class R>
+concept loop_runner = requires(R& runner, const R& constant, std::size_t count, loop_body body) {
+    { runner.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+};
+
+/// A loop_runner that the library can make: open(threads, spin), of which a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = loop_runner<P> && requires {
+    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Any loop_runner, borrowed: what runs parallel loops is compiled once for all of them.
+class pool_ref {
+public:
+    /// A copy of a pool_ref borrows what that borrows.
+    template <loop_runner Pool>
+    requires(!std::same_as<std::remove_const_t<Pool>, pool_ref>) pool_ref(Pool& pool)
+    noexcept
+        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
+              static_cast<Pool*>(self)->run(count, body);
+          }),
+          threads_(pool.threads()) {}
+
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
+    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
+
+private:
+    void* pool_;
+    void (*run_)(void*, std::size_t, loop_body) noexcept;
+    std::size_t threads_;
+    bool makes_runs_ = false;
+};
+
+namespace detail {
+
+/// Any pool, owned. Move-only.
+class owned_pool {
+public:
+    template <thread_pool_type Pool>
+    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
+        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
+
+    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
+
+private:
+    pool_ref ref_;
+    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
+};
+
+/// Pool::open, erased.
+template <thread_pool_type Pool>
+[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
+    auto pool = Pool::open(threads, spin);
+    if (!pool) {
+        return failed(pool);
+    }
+    return owned_pool(*std::move(pool));
+}
+
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
+template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
+}
+
+/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
+/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
+class guided_runs {
+public:
+    struct run {
+        std::size_t begin;
+        std::size_t end;
+    };
+    /// \pre threads > 0
+    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
+        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
+            begin += threads_ * run_length(begin);
+        }
+    }
+
+    /// Number of runs; the last ones may be empty.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \pre index < size()
+    [[nodiscard]] run operator[](std::size_t index) const noexcept {
+        std::size_t begin = 0;
+        for (std::size_t round = 0; round < index / threads_; ++round) {
+            begin += threads_ * run_length(begin);
+        }
+        const std::size_t now = run_length(begin);
+        begin += index % threads_ * now;
+        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
+    }
+
+private:
+    /// Of the runs of the round that starts at `begin`.
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
+        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
+        return half_a_share != 0 ? half_a_share : 1;
+    }
+
+    std::size_t count_;
+    std::size_t threads_;
+    std::size_t size_ = 0;
+};
+
+/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
+/// guided_runs.
+template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
+    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
+        const guided_runs::run run = runs[index];
+        for (std::size_t i = run.begin; i < run.end; ++i) {
+            f(i);
+        }
+    });
+}
+
+} // namespace detail
+
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// Both parameters are ignored: there is one thread, and it does not wait.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
+                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
+    }
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
+        }
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How sessions find the largest logits.
+enum class lm_head_mode {
+    as_stored, ///< by reading the whole output matrix
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
+};
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
+    std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
+    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
+    /// What runs those loops instead, such as the host's own job system; `threads` is not used then.
+    std::optional<pool_ref> pool = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
+    /// Told how far the opening is, and may give it up. A model may be opened by one thread and used by another.
+    open_progress progress = {};
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/session_options.hpp ----
+// session_options, batch_options and scheduler_options, and why a session stopped.
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
+    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
+    const memory_source* memory = nullptr;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
+
+    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
+    static constexpr std::size_t largest_prompt_chunk = 4096;
+};
+
+struct batch_options {
+    /// Sessions that one step can take.
+    std::size_t sessions = 8;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
+
+    static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< no position is left
+    error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+namespace detail {
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/chat_template.hpp ----
+// chat_template: which chat format a model takes, why, and whole dialogs in it.
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
@@ -2994,181 +3288,6 @@ private:
 
 #endif
 
-// ---- bitnet/thread/pool.hpp ----
-// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-#ifndef BITNET_THREAD_POOL_HPP
-#define BITNET_THREAD_POOL_HPP
-
-#include <chrono>
-#include <concepts>
-#include <cstddef>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
-struct loop_body {
-    void (*function)(void* context, std::size_t index) noexcept;
-    void* context;
-
-    void operator()(std::size_t index) const noexcept { function(context, index); }
-};
-
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-/// open(threads, spin) makes one; a pool that does not spin ignores the second.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
-    noexcept->std::same_as<void>;
-    { constant.threads() }
-    noexcept->std::convertible_to<std::size_t>;
-    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
-};
-
-/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
-class pool_ref {
-public:
-    template <thread_pool_type Pool>
-    pool_ref(Pool& pool) noexcept
-        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
-              static_cast<Pool*>(self)->run(count, body);
-          }),
-          threads_(pool.threads()) {}
-
-    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
-    /// that loops leave that to it.
-    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
-        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
-
-    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
-    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
-    /// Whether run() hands out neighbouring indices together.
-    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
-
-private:
-    void* pool_;
-    void (*run_)(void*, std::size_t, loop_body) noexcept;
-    std::size_t threads_;
-    bool makes_runs_ = false;
-};
-
-namespace detail {
-
-/// Any pool, owned. Move-only.
-class owned_pool {
-public:
-    template <thread_pool_type Pool>
-    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
-        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
-
-    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
-
-private:
-    pool_ref ref_;
-    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
-};
-
-/// Pool::open, erased.
-template <thread_pool_type Pool>
-[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
-    auto pool = Pool::open(threads, spin);
-    if (!pool) {
-        return failed(pool);
-    }
-    return owned_pool(*std::move(pool));
-}
-
-/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
-/// the threads may be the host's, set up as it likes.
-template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
-    using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept {
-        const default_float_environment environment;
-        (*static_cast<body*>(context))(index);
-    };
-    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
-}
-
-/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
-/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
-/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
-class guided_runs {
-public:
-    struct run {
-        std::size_t begin;
-        std::size_t end;
-    };
-    /// \pre threads > 0
-    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
-        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * run_length(begin);
-        }
-    }
-
-    /// Number of runs; the last ones may be empty.
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// \pre index < size()
-    [[nodiscard]] run operator[](std::size_t index) const noexcept {
-        std::size_t begin = 0;
-        for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * run_length(begin);
-        }
-        const std::size_t now = run_length(begin);
-        begin += index % threads_ * now;
-        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
-    }
-
-private:
-    /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
-        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
-        return half_a_share != 0 ? half_a_share : 1;
-    }
-
-    std::size_t count_;
-    std::size_t threads_;
-    std::size_t size_ = 0;
-};
-
-/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
-/// guided_runs.
-template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    // As many threads as indices make runs of one.
-    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
-    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
-        const guided_runs::run run = runs[index];
-        for (std::size_t i = run.begin; i < run.end; ++i) {
-            f(i);
-        }
-    });
-}
-
-} // namespace detail
-
-/// No threads at all: for single-threaded hosts, browsers and tests.
-class inline_pool {
-public:
-    /// Both parameters are ignored: there is one thread, and it does not wait.
-    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
-                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
-        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
-        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
-    }
-    void run(std::size_t count, loop_body body) noexcept {
-        for (std::size_t i = 0; i < count; ++i) {
-            body(i);
-        }
-    }
-    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -3207,7 +3326,8 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
                                                                                  const pool_ref* pool) const = 0;
 
-    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
+                                                                             const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
     [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
@@ -3291,9 +3411,9 @@ public:
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
 
     /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
-    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
-    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
-        auto made = base_->open_kv_pool(bytes);
+    /// hold. \param memory null: as the model's \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes, const memory_source* memory = nullptr) const {
+        auto made = base_->open_kv_pool(bytes, memory);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
 
@@ -3416,127 +3536,10 @@ struct screen_statistics {
 
 #endif
 
-// ---- bitnet/run/sampler.hpp ----
-// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
-#ifndef BITNET_RUN_SAMPLER_HPP
-#define BITNET_RUN_SAMPLER_HPP
-
-// ---- bitnet/core/buffer.hpp ----
-// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#ifndef BITNET_CORE_BUFFER_HPP
-#define BITNET_CORE_BUFFER_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <span>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
-/// \return errc::out_of_memory with the bytes asked for.
-[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what) {
-    const auto bytes = checked_multiply(size, element_bytes);
-    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error_saying(errc::out_of_memory,
-                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
-    }
-    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
-    if (memory == nullptr) {
-        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
-    }
-    return memory;
-}
-
-} // namespace detail
-
-/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
-template <class T>
-requires std::is_trivially_copyable_v<T>
-class buffer {
-public:
-    static constexpr std::size_t alignment = 64;
-    static_assert(alignof(T) <= alignment);
-
-    buffer() noexcept = default;
-    buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
-    buffer& operator=(buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    buffer(const buffer&) = delete;
-    buffer& operator=(const buffer&) = delete;
-    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
-
-    /// `size` elements, all bytes zero.
-    /// \param what names the purpose in the error message.
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
-        auto made = allocate_uninitialized(size, what);
-        if (made) {
-            for (std::size_t i = 0; i < made->size_; ++i) {
-                ::new (static_cast<void*>(made->data_ + i)) T();
-            }
-        }
-        return made;
-    }
-
-    /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
-        if (!memory) {
-            return failed(memory);
-        }
-        buffer made;
-        made.size_ = detail::to_size(size);
-        made.data_ = static_cast<T*>(*memory);
-        return made;
-    }
-
-    [[nodiscard]] T* data() noexcept { return data_; }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
-    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-
-private:
-    T* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-namespace detail {
-
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
-/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
-    if (failure.code != errc{}) {
-        return;
-    }
-    auto made = buffer<T>::allocate(size, what);
-    if (made) {
-        into = *std::move(made);
-    } else {
-        failure = failed(made);
-    }
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
+// ---- bitnet/run/logprobs.hpp ----
+// token_logprob, logprobs_among: natural logarithms of the probabilities that logits stand for.
+#ifndef BITNET_RUN_LOGPROBS_HPP
+#define BITNET_RUN_LOGPROBS_HPP
 
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
@@ -3656,6 +3659,365 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
+    std::uint64_t result = (bits >> 52) - 1023;
+    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cassert>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The logarithm of a token's probability: softmax(logits), without temperature or any other step of a sampler.
+struct token_logprob {
+    token id;
+    float logprob;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Adds up e^(logit - largest) in double, part after part. Either factor of a product has 24 bits, so that it is exact.
+class exponential_sum {
+public:
+    explicit exponential_sum(float largest) noexcept : largest_(largest) {}
+
+    void add(float logit) noexcept { sum_ = sum_ + static_cast<double>(software_exponential(logit - largest_)); }
+    /// Logits whose own sum is `sum`, relative to the largest of them, `logit`.
+    void add(float logit, float sum) noexcept {
+        const double share = static_cast<double>(software_exponential(logit - largest_));
+        sum_ = share > 0.0 ? sum_ + share * static_cast<double>(sum) : sum_;
+    }
+    [[nodiscard]] float largest() const noexcept { return largest_; }
+    [[nodiscard]] double value() const noexcept { return sum_; }
+
+private:
+    float largest_;
+    double sum_ = 0.0;
+};
+
+/// What turns logits into logprobs. The sum begins with the largest logit's 1, so that its logarithm is not below 0;
+/// that is found by integers, with an error below 1e-15.
+class log_normalizer {
+public:
+    explicit log_normalizer(const exponential_sum& all) noexcept : largest_(static_cast<double>(all.largest())) {
+        const double sum = all.value();
+        constexpr double ln2 = 0x1.62e42fefa39efp-1;
+        const bool is_sum = sum >= 1.0 && sum < 0x1p62; // logits that are not finite have none
+        log_of_sum_ = is_sum ? static_cast<double>(log2_fixed(sum)) * 0x1p-57 * ln2 : sum - sum;
+    }
+    [[nodiscard]] float logprob(float logit) const noexcept {
+        const double below = static_cast<double>(logit) - largest_;
+        return static_cast<float>(below - log_of_sum_);
+    }
+
+private:
+    double largest_;
+    double log_of_sum_;
+};
+
+} // namespace detail
+
+/// The logprobs relative to `tokens` alone, in their order: of those that a grammar allows, for example. The same bits
+/// everywhere; the error is below 4e-6 and a float's rounding. A logit of minus infinity has that logprob, and does not
+/// count. \pre out has the size of tokens
+inline void logprobs_among(std::span<const scored_token> tokens, std::span<token_logprob> out) noexcept {
+    assert(out.size() == tokens.size());
+    const detail::default_float_environment environment;
+    if (tokens.empty()) {
+        return;
+    }
+    float largest = tokens[0].logit;
+    for (const scored_token& each : tokens) {
+        largest = each.logit > largest ? each.logit : largest;
+    }
+    detail::exponential_sum sum(largest);
+    for (const scored_token& each : tokens) {
+        sum.add(each.logit);
+    }
+    const detail::log_normalizer normalizer(sum);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        out[i] = {tokens[i].id, normalizer.logprob(tokens[i].logit)};
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/sampler.hpp ----
+// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+#ifndef BITNET_RUN_SAMPLER_HPP
+#define BITNET_RUN_SAMPLER_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what, const memory_from& from) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
+    return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
 #ifndef BITNET_CORE_SORT_FIRST_HPP
@@ -3756,6 +4118,292 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/logit_bias.hpp ----
+// logit_bias: what a program adds to the logit of a token, or that it must not be chosen.
+#ifndef BITNET_RUN_LOGIT_BIAS_HPP
+#define BITNET_RUN_LOGIT_BIAS_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+struct logit_bias {
+    token id;
+    float bias; ///< -1000 to 1000, or forbidden()
+
+    /// The bias of a token that is never chosen: minus infinity.
+    [[nodiscard]] static constexpr float forbidden() noexcept { return std::bit_cast<float>(0xff800000u); }
+};
+
+namespace detail {
+
+[[nodiscard]] inline bool is_forbidden(float bias) noexcept {
+    return std::bit_cast<std::uint32_t>(bias) == 0xff800000u;
+}
+
+[[nodiscard]] inline token token_of(token id) noexcept { return id; }
+template <class Entry> [[nodiscard]] token token_of(const Entry& entry) noexcept { return entry.id; }
+
+/// The entry of token `id` in entries that ascend by it; null if there is none.
+template <class Entry> [[nodiscard]] const Entry* find_token(std::span<const Entry> entries, token id) noexcept {
+    while (!entries.empty()) {
+        const std::size_t middle = entries.size() / 2;
+        const token here = token_of(entries[middle]);
+        if (here == id) {
+            return &entries[middle];
+        }
+        entries = here < id ? entries.subspan(middle + 1) : entries.first(middle);
+    }
+    return nullptr;
+}
+
+/// The biases of a sampler, each token once, in the order of the vocabulary.
+class bias_table {
+public:
+    /// \return errc::invalid_argument naming the token, errc::out_of_memory.
+    [[nodiscard]] static result<bias_table> open(std::span<const logit_bias> biases, std::size_t vocabulary,
+                                                 const memory_from& from) {
+        bias_table made;
+        if (biases.size() > vocabulary) {
+            return error_saying(
+                errc::invalid_argument,
+                {"sampler: ", biases.size(), " biases were given, the vocabulary has ", vocabulary, " tokens"});
+        }
+        error failure;
+        allocate(made.entries_, biases.size(), "logit biases", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < biases.size(); ++i) {
+            if (auto checked = check_entry(biases[i], vocabulary); !checked) {
+                return failed(checked);
+            }
+            made.entries_[i] = biases[i];
+            const std::size_t place = place_of(biases[i].id);
+            made.known_[place / 64] |= std::uint64_t{1} << (place % 64);
+        }
+        sort_first(made.entries_.data(), biases.size(), biases.size(),
+                   [](const logit_bias& a, const logit_bias& b) noexcept { return a.id < b.id; });
+        if (auto counted = made.count(vocabulary); !counted) {
+            return failed(counted);
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::span<const logit_bias> entries() const noexcept { return entries_.span(); }
+    [[nodiscard]] const logit_bias* find(token id) const noexcept {
+        const std::size_t place = place_of(id);
+        return (known_[place / 64] >> (place % 64) & 1u) != 0 ? find_token(entries(), id) : nullptr;
+    }
+    /// How many tokens lose by it, forbidden ones included.
+    [[nodiscard]] std::size_t lowered() const noexcept { return lowered_; }
+    /// Whether a token gains by it.
+    [[nodiscard]] bool raises() const noexcept { return raises_; }
+
+private:
+    [[nodiscard]] static std::size_t place_of(token id) noexcept { return static_cast<std::size_t>(id) % 1024; }
+
+    [[nodiscard]] static result<void> check_entry(const logit_bias& given, std::size_t vocabulary) {
+        if (given.id < 0 || static_cast<std::size_t>(given.id) >= vocabulary) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: a bias is of token ", given.id, ", the vocabulary has ", vocabulary});
+        }
+        if (!(given.bias >= -1000.0f && given.bias <= 1000.0f) && !is_forbidden(given.bias)) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: the bias of token ", given.id, " must be -1000 to 1000, or forbidden()"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> count(std::size_t vocabulary) {
+        std::size_t forbidden = 0;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            if (i != 0 && entries_[i].id == entries_[i - 1].id) {
+                return error_saying(errc::invalid_argument,
+                                    {"sampler: the bias of token ", entries_[i].id, " is given twice"});
+            }
+            forbidden += is_forbidden(entries_[i].bias) ? 1u : 0u;
+            lowered_ += entries_[i].bias < 0.0f || is_forbidden(entries_[i].bias) ? 1u : 0u;
+            raises_ = raises_ || entries_[i].bias > 0.0f;
+        }
+        if (forbidden == vocabulary && vocabulary != 0) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: all ", vocabulary, " tokens are forbidden, none is left to choose"});
+        }
+        return {};
+    }
+
+    buffer<logit_bias> entries_;
+    std::array<std::uint64_t, 16> known_{}; ///< remainders of the ids: most tokens of a vocabulary end here
+    std::size_t lowered_ = 0;
+    bool raises_ = false;
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/repetition_penalty.hpp ----
+// repetition_penalty: finds the tokens that would go on with what was said before, for the sampler's DRY step.
+#ifndef BITNET_RUN_REPETITION_PENALTY_HPP
+#define BITNET_RUN_REPETITION_PENALTY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// "Don't repeat yourself" (P. E. Weidmann, text-generation-webui, pull request 5677, 2024): if the last n tokens,
+/// n >= allowed_length, stood somewhere before and t followed them, the logit of t loses
+/// multiplier * base^(n - allowed_length), with the largest such n. A sequence breaker is in no such sequence and loses
+/// nothing. Here at most 1e6 is lost; "somewhere before" is within the last `window` tokens, what is equal there may
+/// begin earlier.
+///
+/// For every token of the window the length of the longest common end of what ends there and of all tokens is kept
+/// up to date: a time linear in the window for each token.
+class repetition_penalty {
+public:
+    struct settings {
+        float multiplier = 0.0f; ///< 0 is off
+        float base = 1.75f;
+        std::size_t allowed_length = 2;
+        std::size_t window = 1024;
+    };
+    struct entry {
+        token id;
+        std::uint32_t length; ///< n
+        float penalty;
+    };
+
+    repetition_penalty() noexcept = default; ///< off
+
+    /// \return errc::invalid_argument for a breaker outside the vocabulary, errc::out_of_memory.
+    [[nodiscard]] static result<repetition_penalty> open(const settings& chosen, std::span<const token> breakers,
+                                                         std::size_t vocabulary, const memory_from& from) {
+        repetition_penalty made;
+        made.settings_ = chosen;
+        const std::size_t window = chosen.multiplier > 0.0f ? chosen.window : 0;
+        error failure;
+        allocate(made.tokens_, window, "tokens of the DRY window", failure, from);
+        allocate(made.lengths_, window, "lengths of the DRY window", failure, from);
+        allocate(made.entries_, window, "penalties of the DRY window", failure, from);
+        allocate(made.breakers_, breakers.size(), "sequence breakers", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < breakers.size(); ++i) {
+            if (breakers[i] < 0 || static_cast<std::size_t>(breakers[i]) >= vocabulary) {
+                return error_saying(errc::invalid_argument, {"sampler: a sequence breaker is token ", breakers[i],
+                                                             ", the vocabulary has ", vocabulary});
+            }
+            made.breakers_[i] = breakers[i];
+        }
+        sort_first(made.breakers_.data(), breakers.size(), breakers.size(),
+                   [](token a, token b) noexcept { return a < b; });
+        return made;
+    }
+
+    /// How many can lose at the same time.
+    [[nodiscard]] std::size_t most() const noexcept { return entries_.size(); }
+    /// The tokens that lose, each once, in the order of the vocabulary.
+    [[nodiscard]] std::span<const entry> entries() const noexcept { return entries_.span().first(listed_); }
+    [[nodiscard]] std::span<const token> breakers() const noexcept { return breakers_.span(); }
+    [[nodiscard]] const entry* find(token id) const noexcept { return find_token(entries(), id); }
+
+    /// `id` is the next of all tokens.
+    void accept(token id) noexcept {
+        const std::size_t window = tokens_.size();
+        if (window == 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const bool breaks = is_breaker(id);
+        // From the newest token back, because a length needs the one before it as it was. The oldest token of a full
+        // window leaves it.
+        for (std::size_t age = 1; age <= kept_ && age < window; ++age) {
+            const std::size_t at = slot(age);
+            const std::uint32_t before = age < kept_ ? lengths_[slot(age + 1)] : 0;
+            lengths_[at] = !breaks && tokens_[at] == id ? before + 1 : 0;
+        }
+        tokens_[next_] = id;
+        lengths_[next_] = 0;
+        next_ = next_ + 1 == window ? 0 : next_ + 1;
+        kept_ += kept_ < window ? 1u : 0u;
+        list();
+    }
+
+    void reset() noexcept {
+        kept_ = 0;
+        next_ = 0;
+        listed_ = 0;
+    }
+
+private:
+    /// Where the token stands that came `age` tokens ago; 1 is the newest. \pre 1 <= age <= kept_
+    [[nodiscard]] std::size_t slot(std::size_t age) const noexcept {
+        return age <= next_ ? next_ - age : next_ + tokens_.size() - age;
+    }
+
+    [[nodiscard]] bool is_breaker(token id) const noexcept { return find_token(breakers(), id) != nullptr; }
+
+    void list() noexcept {
+        std::size_t found = 0;
+        for (std::size_t age = kept_; age > 1; --age) {
+            const std::uint32_t length = lengths_[slot(age)];
+            const token next = tokens_[slot(age - 1)];
+            if (length >= settings_.allowed_length && !is_breaker(next)) {
+                entries_[found++] = {next, length, 0.0f};
+            }
+        }
+        sort_first(entries_.data(), found, found, [](const entry& a, const entry& b) noexcept {
+            return a.id != b.id ? a.id < b.id : a.length > b.length;
+        });
+        listed_ = 0;
+        for (std::size_t i = 0; i < found; ++i) {
+            if (listed_ == 0 || entries_[i].id != entries_[listed_ - 1].id) {
+                entries_[listed_] = entries_[i];
+                entries_[listed_++].penalty = penalty_of(entries_[i].length);
+            }
+        }
+    }
+
+    /// By squaring, so that every platform multiplies in the same order. \pre length >= allowed_length
+    [[nodiscard]] float penalty_of(std::uint32_t length) const noexcept {
+        constexpr float most = 1e6f;
+        float power = settings_.base;
+        float penalty = settings_.multiplier;
+        for (std::size_t rest = length - settings_.allowed_length; rest != 0 && penalty < most; rest /= 2) {
+            penalty = rest % 2 != 0 ? penalty * power : penalty;
+            power = power < most ? power * power : power; // a further factor would exceed the limit anyway
+        }
+        return penalty < most ? penalty : most;
+    }
+
+    settings settings_;
+    buffer<token> tokens_;          ///< ring of the last tokens
+    buffer<std::uint32_t> lengths_; ///< [window] of the longest common end of what ends there and of all tokens
+    buffer<entry> entries_;
+    buffer<token> breakers_; ///< ascending
+    std::size_t next_ = 0;   ///< the slot of the next token
+    std::size_t kept_ = 0;
+    std::size_t listed_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3841,13 +4489,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 class token_counts {
 public:
     /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
-    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+    [[nodiscard]] static result<token_counts> open(std::size_t most, const memory_from& from = {}) {
         token_counts made;
         std::size_t size = most != 0 ? 2 : 0;
         while (size < 2 * most) {
             size *= 2;
         }
-        auto places = buffer<place>::allocate(size, "sampler counts");
+        auto places = buffer<place>::allocate(size, "sampler counts", from);
         if (!places) {
             return failed(places);
         }
@@ -3930,8 +4578,8 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
-/// largest logit after penalties, the lowest id on ties.
+/// Steps are taken in this order: biases, penalties (repeat, presence, frequency), DRY, top_k, typical_p, top_p, min_p,
+/// temperature, draw. temperature 0 is greedy: the largest logit after DRY, the lowest id on ties.
 struct sampler_options {
     float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
     std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
@@ -3942,6 +4590,18 @@ struct sampler_options {
     float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
     std::size_t penalty_window = 64; ///< how many tokens are recent
     std::uint64_t seed = 0;
+    /// 0 to 1; keep the fewest that reach this share of the probability, those first whose information content is
+    /// closest to the entropy (locally typical sampling, Meister et al., 2022, arXiv:2202.00666); 1 keeps all
+    float typical_p = 1.0f;
+    /// 0 to 1000. Not 0: a token that would go on with a sequence of n tokens, n >= dry_allowed_length, which is the
+    /// end of all tokens and stood among the last dry_window before, loses
+    /// dry_multiplier * dry_base^(n - dry_allowed_length), at most 1e6 (DRY, P. E. Weidmann, 2024)
+    float dry_multiplier = 0.0f;
+    float dry_base = 1.75f;                ///< 1 to 100
+    std::size_t dry_allowed_length = 2;    ///< 1 or more
+    std::size_t dry_window = 1024;         ///< 0 to 65536; 20 bytes each, and a time linear in it for each token
+    std::span<const token> dry_breakers{}; ///< tokens that no repeated sequence contains; copied by sampler::open()
+    std::span<const logit_bias> biases{};  ///< each token once at most; copied by sampler::open()
 
     [[nodiscard]] static sampler_options greedy() noexcept {
         sampler_options options;
@@ -3966,15 +4626,18 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
-/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with full windows, under 40 for
+/// each token of the window, 20 for each of DRY's, and 8 for each bias. Where only all logits are enough, these are the
+/// vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, or the token whose bias is given twice or out of range, or if all tokens are forbidden;
     /// errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -3983,24 +4646,28 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         made.vocabulary_ = vocabulary;
-        auto counts = detail::token_counts::open(options.penalty_window);
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        if (auto copied = made.copy_lists(options, vocabulary, from); !copied) {
+            return failed(copied);
+        }
+        auto counts = detail::token_counts::open(options.penalty_window, from);
         if (!counts) {
             return failed(counts);
         }
         made.counts_ = *std::move(counts);
-        const std::size_t most = made.needs_if(options.penalty_window);
+        const std::size_t most = made.needs_if(options.penalty_window, made.repetition_.most());
         error failure;
         detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
-                         failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+                         failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
     }
 
-    /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
-    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was
+    /// taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == vocabulary_ && !logits.empty());
         return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
@@ -4008,7 +4675,8 @@ public:
         });
     }
 
-    /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give; no_token if
+    /// all of `largest` are forbidden, which the precondition excludes.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= vocabulary_);
@@ -4018,16 +4686,17 @@ public:
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
-    /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
-    /// enough.
+    /// needs k. If biases, penalties and DRY lower the logits of c tokens, at most c others take their places: c more
+    /// are enough. A bias that raises a logit may do so with any, and asks for all.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        return needs_if(counts_.distinct());
+        return needs_if(counts_.distinct(), repetition_.entries().size());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
     /// \pre 0 <= id < vocabulary
     void accept(token id) noexcept {
+        repetition_.accept(id);
         if (recent_.empty()) {
             return;
         }
@@ -4045,8 +4714,10 @@ public:
         counts_.clear();
         accepted_ = 0;
         random_ = options_.seed;
+        repetition_.reset();
     }
 
+    /// Their lists are the sampler's own copies.
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
 
@@ -4072,6 +4743,11 @@ private:
             {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
             {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
             {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+            {"typical_p must be 0 to 1", within(o.typical_p, 0.0f, 1.0f)},
+            {"dry_multiplier must be 0 to 1000", within(o.dry_multiplier, 0.0f, 1000.0f)},
+            {"dry_base must be 1 to 100", within(o.dry_base, 1.0f, 100.0f)},
+            {"dry_allowed_length must be 1 or more", o.dry_allowed_length != 0},
+            {"dry_window must be 0 to 65536", o.dry_window <= largest_window},
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
@@ -4084,29 +4760,48 @@ private:
         return value >= low && value <= high;
     }
 
+    [[nodiscard]] result<void> copy_lists(const sampler_options& options, std::size_t vocabulary,
+                                          const detail::memory_from& from) {
+        auto biases = detail::bias_table::open(options.biases, vocabulary, from);
+        if (!biases) {
+            return failed(biases);
+        }
+        auto repetition = detail::repetition_penalty::open(
+            {options.dry_multiplier, options.dry_base, options.dry_allowed_length, options.dry_window},
+            options.dry_breakers, vocabulary, from);
+        if (!repetition) {
+            return failed(repetition);
+        }
+        biases_ = *std::move(biases);
+        repetition_ = *std::move(repetition);
+        options_.biases = biases_.entries();
+        options_.dry_breakers = repetition_.breakers();
+        return {};
+    }
+
     [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
         return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
 
-    /// needs() if `distinct` tokens are recent.
-    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+    /// needs() if `distinct` tokens are recent, and `repeating` lose by DRY.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct, std::size_t repeating) const noexcept {
         constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
         const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
         const std::size_t kept = is_greedy() ? 1 : top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct != 0 && !lowers)) {
+        if (kept == 0 || biases_.raises() || (distinct != 0 && !lowers)) {
             return 0;
         }
         const bool penalizes =
             options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct : 0);
+        return kept + (penalizes ? distinct : 0) + biases_.lowered() + repeating;
     }
 
     /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
     template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
         const detail::default_float_environment environment;
-        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t needed = needs_if(counts_.distinct(), repetition_.entries().size());
         const std::size_t n = needed == 0 || needed > size ? size : needed;
         for (std::size_t i = 0; i < n; ++i) {
             candidates_[i] = at(i);
@@ -4114,10 +4809,23 @@ private:
         if (n != size) {
             take_larger(n, size, at);
         }
+        return choose_among(adjust(n));
+    }
+
+    /// Biases, penalties and DRY for the first n candidates. \return how many are left without the forbidden ones
+    [[nodiscard]] std::size_t adjust(std::size_t n) noexcept {
+        std::size_t left = 0;
         for (std::size_t i = 0; i < n; ++i) {
-            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+            const auto [logit, id, weight] = candidates_[i];
+            const logit_bias* const own = biases_.find(id);
+            if (own != nullptr && detail::is_forbidden(own->bias)) {
+                continue;
+            }
+            const float kept = penalized(own == nullptr ? logit : logit + own->bias, counts_.of(id));
+            const auto* const repeats = repetition_.find(id);
+            candidates_[left++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, weight};
         }
-        return choose_among(n);
+        return left;
     }
 
     /// The first n candidates become the n largest of all.
@@ -4149,17 +4857,47 @@ private:
         return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
-    /// The steps after the penalties, over the first n candidates.
+    /// The steps after DRY, over the first n candidates.
     [[nodiscard]] token choose_among(std::size_t n) noexcept {
+        if (n == 0) {
+            return no_token;
+        }
         if (is_greedy()) {
             sort_largest(n, 1);
             return candidates_[0].id;
         }
         std::size_t kept = options_.top_k == 0 || options_.top_k > n ? n : options_.top_k;
         sort_largest(n, kept); // all later steps need the order
+        kept = keep_typical(kept);
         kept = keep_top_p(kept);
         kept = keep_min_p(kept);
         return draw(kept);
+    }
+
+    /// The information content of a token less the entropy is the expected logit less its own: the logarithm of the sum
+    /// is in both.
+    [[nodiscard]] std::size_t keep_typical(std::size_t n) noexcept {
+        if (options_.typical_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float largest = candidates_[0].logit;
+        float weighted = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const candidate& c = candidates_[i];
+            weighted = c.weight > 0.0f ? detail::exact_fma(c.weight, c.logit - largest, weighted) : weighted;
+        }
+        const float expected = detail::exact_quotient(weighted, sum);
+        const auto nearness = [&](const candidate& c) noexcept {
+            const float away = (c.logit - largest) - expected;
+            return away > 0.0f ? -away : away;
+        };
+        detail::sort_first(candidates_.data(), n, n, [&](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(nearness(a), a.id, nearness(b), b.id);
+        });
+        const std::size_t kept = count_reaching(n, options_.typical_p * sum);
+        sort_largest(kept, kept);
+        return kept;
     }
 
     [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
@@ -4167,7 +4905,11 @@ private:
             return n;
         }
         const float sum = weigh(n, 1.0f);
-        const float enough = options_.top_p * sum;
+        return count_reaching(n, options_.top_p * sum);
+    }
+
+    /// How many of the first n have `enough` weight together.
+    [[nodiscard]] std::size_t count_reaching(std::size_t n, float enough) const noexcept {
         float reached = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             reached = reached + candidates_[i].weight;
@@ -4231,6 +4973,8 @@ private:
     buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
     detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
+    detail::bias_table biases_;
+    detail::repetition_penalty repetition_;
     std::size_t accepted_ = 0;
 };
 
@@ -4265,6 +5009,7 @@ public:
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<token_logprob> logprobs(std::span<token_logprob> largest) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
@@ -4307,8 +5052,8 @@ public:
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
-    /// a pool take turns: a pool runs one loop at a time.
+    /// The same on the caller's pool or job system, any loop_runner, which must outlive the session; options.threads is
+    /// not used. Sessions that share a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
                                                   const session_options& options = {}) {
         return made(opened.base().open_session(options, &pool));
@@ -4385,6 +5130,18 @@ public:
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return base_->largest_logits(k);
+    }
+
+    /// The logprob of the token that next() gave last (a stop token, too), relative to all tokens: of what the model
+    /// says, before biases, penalties and temperature. Writes the largest.size() largest logprobs at that place to
+    /// `largest`, the largest first, the lower id on ties. To be asked before the token runs, which happens with the
+    /// next call of next(), feed() or logits(). The same bits on every instruction set, with any number of threads; the
+    /// error is below 4e-6 and a float's rounding. Cost: the whole output matrix is read, unless logits() was called
+    /// before next() or next() read it because its chooser needed all; and one exponential for each token of the
+    /// vocabulary. \return errc::invalid_argument if next() has given no token that is still to run, or if more than
+    /// 256 or than the vocabulary has are asked for; errc::no_lm_head.
+    [[nodiscard]] result<token_logprob> logprobs(std::span<token_logprob> largest = {}) {
+        return base_->logprobs(largest);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -4723,6 +5480,207 @@ private:
     }
 
     std::unique_ptr<detail::scheduler_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/stop_texts.hpp ----
+// stop_texts: finds the texts at which an answer ends, and holds back what may become one.
+#ifndef BITNET_TEXT_STOP_TEXTS_HPP
+#define BITNET_TEXT_STOP_TEXTS_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Takes an answer piece by piece and gives back what may be shown of it: nothing of a stop text ever is, wherever the
+/// pieces are cut. Of several stop texts the one that is complete first is the hit; of those that end at the same byte
+/// the longest, of equal ones the first. What is held back is the longest end of the answer that begins a stop text.
+/// One stop_texts serves one answer at a time. Allocates in open() only, about 21 bytes for each byte of the texts.
+/// Aho-Corasick over bytes (Aho and Corasick, 1975): a time linear in the answer, whatever the texts.
+class stop_texts {
+public:
+    static constexpr std::size_t most = 64;      ///< texts
+    static constexpr std::size_t longest = 1024; ///< bytes of one
+
+    /// What came of feeding a piece.
+    struct step {
+        /// What may be shown now, in this order: what had been held back, and of the piece. Either may be empty. The
+        /// first is valid as long as the stop_texts is neither moved nor destroyed, the second as long as the piece.
+        std::array<std::string_view, 2> shown;
+        std::optional<std::size_t> stop; ///< the index of the stop text that was hit
+    };
+
+    /// Copies the texts; without any, all that is fed is shown. \return errc::invalid_argument if there are more than
+    /// 64, or if one is empty or has more than 1,024 bytes; errc::out_of_memory.
+    [[nodiscard]] static result<stop_texts> open(std::span<const std::string_view> texts) {
+        auto bytes = count_bytes(texts);
+        if (!bytes) {
+            return failed(bytes);
+        }
+        stop_texts made;
+        buffer<std::uint32_t> queue;
+        error failure;
+        detail::allocate(made.bytes_, *bytes, "stop texts", failure);
+        detail::allocate(made.nodes_, *bytes + 1, "automaton of stop texts", failure);
+        detail::allocate(queue, *bytes + 1, "queue of stop texts", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.add(texts);
+        made.link(queue.span());
+        return made;
+    }
+
+    /// Takes the next piece of the answer. After a hit nothing more is shown, and every further call names the same
+    /// stop, until reset().
+    [[nodiscard]] step feed(std::string_view piece) noexcept {
+        if (hit_) {
+            return {{}, hit_};
+        }
+        const std::string_view before = held();
+        for (std::size_t i = 0; i < piece.size(); ++i) {
+            state_ = after(state_, piece[i]);
+            if (const std::size_t ended = nodes_[state_].stop; ended != 0) {
+                hit_ = ended - 1;
+                state_ = 0;
+                return {without_end(before, piece.substr(0, i + 1), sizes_[ended - 1]), hit_};
+            }
+        }
+        return {without_end(before, piece, nodes_[state_].depth), std::nullopt};
+    }
+
+    /// What is still held back, at the end of the answer, which has become no stop text; empty after a hit. Valid as
+    /// long as the stop_texts is neither moved nor destroyed.
+    [[nodiscard]] std::string_view flush() noexcept {
+        const std::string_view rest = held();
+        state_ = 0;
+        return rest;
+    }
+
+    /// What is held back at present.
+    [[nodiscard]] std::string_view held() const noexcept {
+        return {bytes_.data() + nodes_[state_].text, nodes_[state_].depth};
+    }
+
+    /// Begins a new answer with the same texts.
+    void reset() noexcept {
+        state_ = 0;
+        hit_.reset();
+    }
+
+private:
+    /// A beginning of a stop text. Node 0 is the empty one.
+    struct node {
+        std::uint32_t child;   ///< the first of those one byte longer; 0 is none
+        std::uint32_t sibling; ///< the next of those that differ in the last byte; 0 is none
+        std::uint32_t failure; ///< the longest node that this one ends with
+        std::uint32_t text;    ///< where in bytes_ a stop text begins with it
+        std::uint16_t depth;   ///< its bytes
+        std::uint8_t byte;     ///< the last of them
+        std::uint8_t stop;     ///< 1 + index of the longest stop text that it ends with; 0 is none
+    };
+    static_assert(most < 256 && longest < 65536, "what a node has room for");
+
+    stop_texts() noexcept = default;
+
+    [[nodiscard]] static result<std::size_t> count_bytes(std::span<const std::string_view> texts) {
+        if (texts.size() > most) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"stop texts: ", texts.size(), " were given, at most ", most, " are possible"});
+        }
+        std::size_t bytes = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            if (texts[i].empty() || texts[i].size() > longest) {
+                return detail::error_saying(errc::invalid_argument, {"stop texts: text ", i, " has ", texts[i].size(),
+                                                                     " bytes, 1 to ", longest, " are possible"});
+            }
+            bytes += texts[i].size();
+        }
+        return bytes;
+    }
+
+    void add(std::span<const std::string_view> texts) noexcept {
+        std::uint32_t nodes = 1;
+        std::uint32_t begin = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            std::uint32_t at = 0;
+            std::uint16_t depth = 0;
+            for (const char c : texts[i]) {
+                bytes_[begin + depth++] = c;
+                std::uint32_t next = child_of(at, c);
+                if (next == 0) {
+                    next = nodes++;
+                    nodes_[next] = {0, nodes_[at].child, 0, begin, depth, static_cast<std::uint8_t>(c), 0};
+                    nodes_[at].child = next;
+                }
+                at = next;
+            }
+            if (nodes_[at].stop == 0) {
+                nodes_[at].stop = static_cast<std::uint8_t>(i + 1);
+            }
+            sizes_[i] = depth;
+            begin += depth;
+        }
+    }
+
+    /// Failure links, and the stops that come by them, from short nodes to long ones.
+    void link(std::span<std::uint32_t> queue) noexcept {
+        std::size_t queued = 1; // queue[0] is the empty node
+        for (std::size_t i = 0; i < queued; ++i) {
+            const std::uint32_t parent = queue[i];
+            for (std::uint32_t at = nodes_[parent].child; at != 0; at = nodes_[at].sibling) {
+                node& here = nodes_[at];
+                if (parent != 0) {
+                    here.failure = after(nodes_[parent].failure, static_cast<char>(here.byte));
+                }
+                if (here.stop == 0) {
+                    here.stop = nodes_[here.failure].stop;
+                }
+                queue[queued++] = at;
+            }
+        }
+    }
+
+    [[nodiscard]] std::uint32_t child_of(std::uint32_t at, char byte) const noexcept {
+        std::uint32_t child = nodes_[at].child;
+        while (child != 0 && nodes_[child].byte != static_cast<std::uint8_t>(byte)) {
+            child = nodes_[child].sibling;
+        }
+        return child;
+    }
+
+    /// The longest node that `at` and then `byte` end with.
+    [[nodiscard]] std::uint32_t after(std::uint32_t at, char byte) const noexcept {
+        for (;; at = nodes_[at].failure) {
+            const std::uint32_t next = child_of(at, byte);
+            if (next != 0 || at == 0) {
+                return next;
+            }
+        }
+    }
+
+    /// `first` and then `second` without their last `bytes`. \pre there are as many
+    [[nodiscard]] static std::array<std::string_view, 2> without_end(std::string_view first, std::string_view second,
+                                                                     std::size_t bytes) noexcept {
+        if (bytes <= second.size()) {
+            return {first, second.substr(0, second.size() - bytes)};
+        }
+        return {first.substr(0, first.size() - (bytes - second.size())), std::string_view{}};
+    }
+
+    buffer<char> bytes_; ///< all texts, one after another
+    buffer<node> nodes_;
+    std::array<std::uint16_t, most> sizes_{};
+    std::uint32_t state_ = 0;
+    std::optional<std::size_t> hit_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -642,7 +642,11 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -671,6 +675,7 @@ struct tokenizer_options;
 struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
+class stop_texts;
 class stream_decoder;
 struct stream_decoder_options;
 class chat_dialog;
@@ -683,11 +688,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -743,6 +755,7 @@ struct batch_options;
 template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct open_options;
 class sampler;
@@ -757,6 +770,7 @@ struct session_options;
 class speaker;
 enum class step_state;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -786,11 +800,17 @@ struct ternary_encoding;
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
 //
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -821,6 +841,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -932,6 +953,61 @@ struct sampling_advice {
 
 #endif
 
+// ---- bitnet/core/memory_source.hpp ----
+// memory_source: where a host lets the library have its large blocks of memory from.
+#ifndef BITNET_CORE_MEMORY_SOURCE_HPP
+#define BITNET_CORE_MEMORY_SOURCE_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a block of memory is for.
+enum class memory_use : std::uint8_t {
+    weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
+    tables,    ///< of a model: its tokenizer, the list of its tensors
+    pages,     ///< keys and values, of a session or of a kv_pool
+    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    temporary, ///< given back before the call that asked for it returns
+};
+
+struct memory_hint {
+    memory_use use = memory_use::temporary;
+    /// Whether the block is large and read from end to end again and again: huge pages are worth a tenth to a quarter
+    /// of its speed. Without a source of the host's own the library asks the system for them.
+    bool huge_pages = false;
+};
+
+/// A host's own allocator: see open_options::memory. It outlives all that was opened with it, and both functions may be
+/// called by several threads at a time, where several threads use the model or the system makes a screen in the
+/// background. What is given need not be zero.
+///
+/// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
+/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+struct memory_source {
+    /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
+    void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;
+    /// Takes back what allocate() gave, with the same two numbers.
+    void (*release)(void* context, void* memory, std::size_t bytes, std::size_t alignment) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Where a buffer's memory comes from, and what for. Null is operator new.
+struct memory_from {
+    const memory_source* source = nullptr;
+    memory_hint hint = {};
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/model/kv_pool.hpp ----
 // kv_pool: memory for the keys and values of several sessions, with a cap that is known beforehand.
 #ifndef BITNET_MODEL_KV_POOL_HPP
@@ -997,6 +1073,28 @@ private:
 #ifndef BITNET_RUN_OPEN_OPTIONS_HPP
 #define BITNET_RUN_OPEN_OPTIONS_HPP
 
+// ---- bitnet/io/open_progress.hpp ----
+// open_progress: how far the opening of a model is, for a host that shows it or may give it up.
+#ifndef BITNET_IO_OPEN_PROGRESS_HPP
+#define BITNET_IO_OPEN_PROGRESS_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Told while a model is opened, by the thread that opens it: `done` bytes of `all` are copied, read, checked, repacked
+/// or in the screen of the head. Before the first, after each tensor and each 16 MiB of a copy, and when all are done.
+/// `done` never falls; `all` grows with each further file of a split model that is copied, and changes a little when a
+/// copy has told what is in it. False gives the opening up: errc::cancelled, and nothing is left of it.
+struct open_progress {
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr; ///< null: not told
+    void* context = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/page_mode.hpp ----
 // page_mode: whether a model's files are mapped or copied into memory with huge pages.
 #ifndef BITNET_IO_PAGE_MODE_HPP
@@ -1040,197 +1138,10 @@ enum class i2s_order {
 
 #endif
 
-#include <cstddef>
-#include <optional>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How sessions find the largest logits.
-enum class lm_head_mode {
-    as_stored, ///< by reading the whole output matrix
-    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
-    screened,
-    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
-    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
-    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
-    /// another pool than thread_pool, and where the system does not tell how much memory is available.
-    automatic,
-};
-
-/// Whether a model has a screen of its head.
-enum class screen_state {
-    none,       ///< and will have none
-    being_made, ///< in the background
-    ready,
-};
-
-struct open_options {
-    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
-    std::string_view pre_tokenizer = {};
-    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
-    bool load_tokenizer = true;
-    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
-    i2s_order file_order = i2s_order::planar_128;
-    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
-    /// not hold its tile sizes. Needed while the model is opened.
-    std::string_view lookup_tiling = {};
-    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
-    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
-    /// is false, since files with four-valued weights have that type, too.
-    std::optional<bool> verify_codes = {};
-    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
-    /// over one file, or wants to keep its memory small, says mapped.
-    page_mode pages = page_mode::automatic;
-    /// What happens to activations before they meet ternary weights.
-    activation_rounding activations = activation_rounding::by_model;
-    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
-    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
-    /// few largest logits, but for all of them or for embeddings, says as_stored.
-    lm_head_mode lm_head = lm_head_mode::automatic;
-    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
-    /// are gone when open() returns.
-    std::optional<std::size_t> threads = {};
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/session_options.hpp ----
-// session_options, batch_options and scheduler_options, and why a session stopped.
-#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
-#define BITNET_RUN_SESSION_OPTIONS_HPP
-
-// ---- bitnet/thread/thread_limits.hpp ----
-// How many threads a pool may have, and how long one without work spins.
-#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
-#define BITNET_THREAD_THREAD_LIMITS_HPP
-
-#include <chrono>
-#include <cstddef>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
-/// program that waits for its user uses no CPU.
-inline constexpr std::chrono::microseconds default_spin{50};
-
-inline constexpr std::size_t most_threads = 1024;
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <chrono>
-#include <cstddef>
-#include <memory>
-#include <optional>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct session_options {
-    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
-    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
-    std::size_t context = 0;
-    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
-    /// cores, or opens many sessions, says how many, or lends a pool.
-    std::optional<std::size_t> threads = {};
-    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
-    std::chrono::microseconds spin = default_spin;
-    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
-    std::size_t prompt_chunk = 128;
-    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
-    /// same model and must outlive the session.
-    kv_pool* kv = nullptr;
-    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
-    bool stop_at_stop_tokens = true;
-    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
-    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
-    std::optional<pooling_type> pooling = {};
-
-    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
-    static constexpr std::size_t largest_prompt_chunk = 4096;
-};
-
-struct batch_options {
-    /// Sessions that one step can take.
-    std::size_t sessions = 8;
-    /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::optional<std::size_t> threads = {};
-    std::chrono::microseconds spin = default_spin;
-
-    static constexpr std::size_t most_sessions = 1024;
-};
-
-struct scheduler_options {
-    /// That can be served at the same time.
-    std::size_t speakers = 128;
-    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
-    /// vocabulary of 128,000. Of more, those that waited longest come next.
-    std::size_t answers = 32;
-    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
-    std::size_t prompt_chunk = 128;
-    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
-    std::size_t prompt_beside_answers = 16;
-    /// As in session_options; the threads of the sessions themselves rest meanwhile.
-    std::optional<std::size_t> threads = {};
-    std::chrono::microseconds spin = default_spin;
-
-    static constexpr std::size_t most_speakers = 65536;
-    static constexpr std::size_t most_answers = 1024;
-};
-
-/// Why next() gave no token.
-enum class stop_reason {
-    none,         ///< it gave one, or was not called
-    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
-    context_full, ///< no position is left
-    error,        ///< see last_error()
-    cancelled,    ///< the flag of set_cancel_flag() is true
-};
-
-/// Whether a session's step() has more to do.
-enum class step_state {
-    working, ///< the budget is used up: call it again
-    ready,   ///< all that was asked for is computed
-};
-
-/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
-struct logits_visitor {
-    void (*function)(void* context, std::size_t index, std::span<const float> logits);
-    void* context;
-
-    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
-};
-
-namespace detail {
-
-/// Erases visit(index, logits), which must outlive the visitor.
-template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
-    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
-        (*static_cast<Visit*>(context))(index, logits);
-    };
-    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/text/chat_template.hpp ----
-// chat_template: which chat format a model takes, why, and whole dialogs in it.
-#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
-#define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
+// ---- bitnet/thread/pool.hpp ----
+// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
+#ifndef BITNET_THREAD_POOL_HPP
+#define BITNET_THREAD_POOL_HPP
 
 // ---- bitnet/core/float_environment.hpp ----
 // default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
@@ -1300,6 +1211,12 @@ private:
 
 #endif
 
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -1351,6 +1268,383 @@ template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
+
+// ---- bitnet/thread/thread_limits.hpp ----
+// How many threads a pool may have, and how long one without work spins.
+#ifndef BITNET_THREAD_THREAD_LIMITS_HPP
+#define BITNET_THREAD_THREAD_LIMITS_HPP
+
+#include <chrono>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How long a thread without work spins before it sleeps: longer than the gaps within a token, and so short that a
+/// program that waits for its user uses no CPU.
+inline constexpr std::chrono::microseconds default_spin{50};
+
+inline constexpr std::size_t most_threads = 1024;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
+struct loop_body {
+    void (*function)(void* context, std::size_t index) noexcept;
+    void* context;
+
+    void operator()(std::size_t index) const noexcept { function(context, index); }
+};
+
+/// Runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done; one loop
+/// at a time. threads() says for how many threads it is worth cutting a loop up, 1 and more, always the same number.
+/// What a host's own job system has to have; the calling thread may take part or not.
+template <class R>
+concept loop_runner = requires(R& runner, const R& constant, std::size_t count, loop_body body) {
+    { runner.run(count, body) }
+    noexcept->std::same_as<void>;
+    { constant.threads() }
+    noexcept->std::convertible_to<std::size_t>;
+};
+
+/// A loop_runner that the library can make: open(threads, spin), of which a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = loop_runner<P> && requires {
+    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
+};
+
+/// Any loop_runner, borrowed: what runs parallel loops is compiled once for all of them.
+class pool_ref {
+public:
+    /// A copy of a pool_ref borrows what that borrows.
+    template <loop_runner Pool>
+    requires(!std::same_as<std::remove_const_t<Pool>, pool_ref>) pool_ref(Pool& pool)
+    noexcept
+        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
+              static_cast<Pool*>(self)->run(count, body);
+          }),
+          threads_(pool.threads()) {}
+
+    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
+    /// that loops leave that to it.
+    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
+        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
+
+    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+    /// Whether run() hands out neighbouring indices together.
+    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
+
+private:
+    void* pool_;
+    void (*run_)(void*, std::size_t, loop_body) noexcept;
+    std::size_t threads_;
+    bool makes_runs_ = false;
+};
+
+namespace detail {
+
+/// Any pool, owned. Move-only.
+class owned_pool {
+public:
+    template <thread_pool_type Pool>
+    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
+        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
+
+    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
+
+private:
+    pool_ref ref_;
+    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
+};
+
+/// Pool::open, erased.
+template <thread_pool_type Pool>
+[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
+    auto pool = Pool::open(threads, spin);
+    if (!pool) {
+        return failed(pool);
+    }
+    return owned_pool(*std::move(pool));
+}
+
+/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
+/// the threads may be the host's, set up as it likes.
+template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
+    using body = std::remove_reference_t<F>;
+    const auto call = [](void* context, std::size_t index) noexcept {
+        const default_float_environment environment;
+        (*static_cast<body*>(context))(index);
+    };
+    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
+}
+
+/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
+/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
+/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
+class guided_runs {
+public:
+    struct run {
+        std::size_t begin;
+        std::size_t end;
+    };
+    /// \pre threads > 0
+    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
+        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
+            begin += threads_ * run_length(begin);
+        }
+    }
+
+    /// Number of runs; the last ones may be empty.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// \pre index < size()
+    [[nodiscard]] run operator[](std::size_t index) const noexcept {
+        std::size_t begin = 0;
+        for (std::size_t round = 0; round < index / threads_; ++round) {
+            begin += threads_ * run_length(begin);
+        }
+        const std::size_t now = run_length(begin);
+        begin += index % threads_ * now;
+        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
+    }
+
+private:
+    /// Of the runs of the round that starts at `begin`.
+    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
+        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
+        return half_a_share != 0 ? half_a_share : 1;
+    }
+
+    std::size_t count_;
+    std::size_t threads_;
+    std::size_t size_ = 0;
+};
+
+/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
+/// guided_runs.
+template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
+    // As many threads as indices make runs of one.
+    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
+    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
+        const guided_runs::run run = runs[index];
+        for (std::size_t i = run.begin; i < run.end; ++i) {
+            f(i);
+        }
+    });
+}
+
+} // namespace detail
+
+/// No threads at all: for single-threaded hosts, browsers and tests.
+class inline_pool {
+public:
+    /// Both parameters are ignored: there is one thread, and it does not wait.
+    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
+                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
+        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
+        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
+    }
+    void run(std::size_t count, loop_body body) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            body(i);
+        }
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How sessions find the largest logits.
+enum class lm_head_mode {
+    as_stored, ///< by reading the whole output matrix
+    /// The same tokens and logits by reading two fifths of an F16 one: see lm_head_screen. open() makes the screen.
+    screened,
+    /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
+    /// file does not hold is made after open(), by a thread of its own that ends with the model: until it is ready, the
+    /// whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
+    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    automatic,
+};
+
+/// Whether a model has a screen of its head.
+enum class screen_state {
+    none,       ///< and will have none
+    being_made, ///< in the background
+    ready,
+};
+
+struct open_options {
+    /// Name of the pre-tokenizer, instead of the file's own or the inferred one: see tokenizer_options.
+    std::string_view pre_tokenizer = {};
+    /// Whether the tokenizer is read. Without one a model still runs on token ids, and opens faster.
+    bool load_tokenizer = true;
+    /// Byte order of the file's I2_S tensors, which no file tells: see i2s_order.
+    i2s_order file_order = i2s_order::planar_128;
+    /// The text of the kernel_config.ini that a file in TL1 or TL2 of microsoft/BitNet was written with: the file does
+    /// not hold its tile sizes. Needed while the model is opened.
+    std::string_view lookup_tiling = {};
+    /// Whether every ternary code is looked at, to refuse code 3. Reads all weights once, so that by default files that
+    /// are opened by a path are not scanned and other sources are. Those of type Q2_0 and PQ2_0 always are unless this
+    /// is false, since files with four-valued weights have that type, too.
+    std::optional<bool> verify_codes = {};
+    /// Whether the model's files are mapped or copied, if they are opened by a path. A host that runs several processes
+    /// over one file, or wants to keep its memory small, says mapped.
+    page_mode pages = page_mode::automatic;
+    /// What happens to activations before they meet ternary weights.
+    activation_rounding activations = activation_rounding::by_model;
+    /// A screen of the output matrix takes 6.25 bits more memory for each of its weights, and the time to read it once.
+    /// Matrices in F16, BF16 and F32 have one; others are used as stored, and a note says so. Who never asks for the
+    /// few largest logits, but for all of them or for embeddings, says as_stored.
+    lm_head_mode lm_head = lm_head_mode::automatic;
+    /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
+    /// are gone when open() returns.
+    std::optional<std::size_t> threads = {};
+    /// What runs those loops instead, such as the host's own job system; `threads` is not used then.
+    std::optional<pool_ref> pool = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
+    /// Told how far the opening is, and may give it up. A model may be opened by one thread and used by another.
+    open_progress progress = {};
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/session_options.hpp ----
+// session_options, batch_options and scheduler_options, and why a session stopped.
+#ifndef BITNET_RUN_SESSION_OPTIONS_HPP
+#define BITNET_RUN_SESSION_OPTIONS_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct session_options {
+    /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
+    /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
+    std::size_t context = 0;
+    /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
+    /// cores, or opens many sessions, says how many, or lends a pool.
+    std::optional<std::size_t> threads = {};
+    /// How long a thread without work spins before it sleeps; more saves wake-ups between tokens, zero saves power.
+    std::chrono::microseconds spin = default_spin;
+    /// Tokens that run through the layers together while a prompt is fed. More are faster until the caches are full.
+    std::size_t prompt_chunk = 128;
+    /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
+    /// same model and must outlive the session.
+    kv_pool* kv = nullptr;
+    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
+    const memory_source* memory = nullptr;
+    /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
+    bool stop_at_stop_tokens = true;
+    /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
+    /// logits last. A mean costs one norm and one addition of [hidden] for each token.
+    std::optional<pooling_type> pooling = {};
+
+    static constexpr std::size_t default_context = 4096; ///< at most, if `context` is 0
+    static constexpr std::size_t largest_prompt_chunk = 4096;
+};
+
+struct batch_options {
+    /// Sessions that one step can take.
+    std::size_t sessions = 8;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
+
+    static constexpr std::size_t most_sessions = 1024;
+};
+
+struct scheduler_options {
+    /// That can be served at the same time.
+    std::size_t speakers = 128;
+    /// Speakers that get a token in one pass, each from logits in the scheduler's memory: half a megabyte for each in a
+    /// vocabulary of 128,000. Of more, those that waited longest come next.
+    std::size_t answers = 32;
+    /// Tokens of prompts in a pass in which nobody gets a token: more are faster, see session_options::prompt_chunk.
+    std::size_t prompt_chunk = 128;
+    /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
+    std::size_t prompt_beside_answers = 16;
+    /// As in session_options; the threads of the sessions themselves rest meanwhile.
+    std::optional<std::size_t> threads = {};
+    std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
+
+    static constexpr std::size_t most_speakers = 65536;
+    static constexpr std::size_t most_answers = 1024;
+};
+
+/// Why next() gave no token.
+enum class stop_reason {
+    none,         ///< it gave one, or was not called
+    stop_token,   ///< the model ended its turn; the stop token is part of the sequence
+    context_full, ///< no position is left
+    error,        ///< see last_error()
+    cancelled,    ///< the flag of set_cancel_flag() is true
+};
+
+/// Whether a session's step() has more to do.
+enum class step_state {
+    working, ///< the budget is used up: call it again
+    ready,   ///< all that was asked for is computed
+};
+
+/// What a session does with the logits of each token of feed_each(): `function(context, index, logits)`.
+struct logits_visitor {
+    void (*function)(void* context, std::size_t index, std::span<const float> logits);
+    void* context;
+
+    void operator()(std::size_t index, std::span<const float> logits) const { function(context, index, logits); }
+};
+
+namespace detail {
+
+/// Erases visit(index, logits), which must outlive the visitor.
+template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noexcept {
+    const auto call = [](void* context, std::size_t index, std::span<const float> logits) {
+        (*static_cast<Visit*>(context))(index, logits);
+    };
+    return {call, const_cast<void*>(static_cast<const void*>(std::addressof(visit)))};
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/chat_template.hpp ----
+// chat_template: which chat format a model takes, why, and whole dialogs in it.
+#ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
+#define BITNET_TEXT_CHAT_TEMPLATE_HPP
 
 // ---- bitnet/core/sentence.hpp ----
 // sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
@@ -2999,181 +3293,6 @@ private:
 
 #endif
 
-// ---- bitnet/thread/pool.hpp ----
-// The pool concept: who runs the pieces of a parallel loop. inline_pool runs them on the calling thread.
-#ifndef BITNET_THREAD_POOL_HPP
-#define BITNET_THREAD_POOL_HPP
-
-#include <chrono>
-#include <concepts>
-#include <cstddef>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// One task of a loop, erased: `function(context, index)`. The context outlives the loop.
-struct loop_body {
-    void (*function)(void* context, std::size_t index) noexcept;
-    void* context;
-
-    void operator()(std::size_t index) const noexcept { function(context, index); }
-};
-
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-/// open(threads, spin) makes one; a pool that does not spin ignores the second.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
-    noexcept->std::same_as<void>;
-    { constant.threads() }
-    noexcept->std::convertible_to<std::size_t>;
-    { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
-};
-
-/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
-class pool_ref {
-public:
-    template <thread_pool_type Pool>
-    pool_ref(Pool& pool) noexcept
-        : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
-              static_cast<Pool*>(self)->run(count, body);
-          }),
-          threads_(pool.threads()) {}
-
-    /// The library's own: a pool of `count` threads whose run() itself hands neighbouring indices to one thread, so
-    /// that loops leave that to it.
-    pool_ref(void* pool, void (*run_loop)(void*, std::size_t, loop_body) noexcept, std::size_t count) noexcept
-        : pool_(pool), run_(run_loop), threads_(count), makes_runs_(true) {}
-
-    void run(std::size_t count, loop_body body) const noexcept { run_(pool_, count, body); }
-    [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
-    /// Whether run() hands out neighbouring indices together.
-    [[nodiscard]] bool makes_runs() const noexcept { return makes_runs_; }
-
-private:
-    void* pool_;
-    void (*run_)(void*, std::size_t, loop_body) noexcept;
-    std::size_t threads_;
-    bool makes_runs_ = false;
-};
-
-namespace detail {
-
-/// Any pool, owned. Move-only.
-class owned_pool {
-public:
-    template <thread_pool_type Pool>
-    explicit owned_pool(std::unique_ptr<Pool> pool) noexcept
-        : ref_(*pool), pool_(pool.release(), [](void* self) noexcept { delete static_cast<Pool*>(self); }) {}
-
-    [[nodiscard]] pool_ref ref() const noexcept { return ref_; }
-
-private:
-    pool_ref ref_;
-    std::unique_ptr<void, void (*)(void*) noexcept> pool_;
-};
-
-/// Pool::open, erased.
-template <thread_pool_type Pool>
-[[nodiscard]] result<owned_pool> open_owned_pool(std::size_t threads, std::chrono::microseconds spin) {
-    auto pool = Pool::open(threads, spin);
-    if (!pool) {
-        return failed(pool);
-    }
-    return owned_pool(*std::move(pool));
-}
-
-/// Calls f(index) for every index below `count` on the threads of `pool`, in the default floating-point environment:
-/// the threads may be the host's, set up as it likes.
-template <class F> void parallel_for(pool_ref pool, std::size_t count, F&& f) noexcept {
-    using body = std::remove_reference_t<F>;
-    const auto call = [](void* context, std::size_t index) noexcept {
-        const default_float_environment environment;
-        (*static_cast<body*>(context))(index);
-    };
-    pool.run(count, loop_body{call, const_cast<void*>(static_cast<const void*>(std::addressof(f)))});
-}
-
-/// Indices 0 to count - 1 as contiguous runs of falling length: each round gives every thread 1 / (2 * threads) of what
-/// is left, down to single indices ("guided self-scheduling", Polychronopoulos and Kuck, 1987).
-/// Within a run a thread streams through memory; short runs at the end let all threads finish together.
-class guided_runs {
-public:
-    struct run {
-        std::size_t begin;
-        std::size_t end;
-    };
-    /// \pre threads > 0
-    guided_runs(std::size_t count, std::size_t threads) noexcept : count_(count), threads_(threads) {
-        for (std::size_t begin = 0; begin < count_; size_ += threads_) {
-            begin += threads_ * run_length(begin);
-        }
-    }
-
-    /// Number of runs; the last ones may be empty.
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// \pre index < size()
-    [[nodiscard]] run operator[](std::size_t index) const noexcept {
-        std::size_t begin = 0;
-        for (std::size_t round = 0; round < index / threads_; ++round) {
-            begin += threads_ * run_length(begin);
-        }
-        const std::size_t now = run_length(begin);
-        begin += index % threads_ * now;
-        return {begin < count_ ? begin : count_, begin + now < count_ ? begin + now : count_};
-    }
-
-private:
-    /// Of the runs of the round that starts at `begin`.
-    [[nodiscard]] std::size_t run_length(std::size_t begin) const noexcept {
-        const std::size_t half_a_share = (count_ - begin) / (2 * threads_);
-        return half_a_share != 0 ? half_a_share : 1;
-    }
-
-    std::size_t count_;
-    std::size_t threads_;
-    std::size_t size_ = 0;
-};
-
-/// parallel_for() for tasks that each read the memory that follows that of the task before: a thread takes them in
-/// guided_runs.
-template <class F> void parallel_stream(pool_ref pool, std::size_t count, F&& f) noexcept {
-    // As many threads as indices make runs of one.
-    const guided_runs runs(count, pool.makes_runs() && count != 0 ? count : pool.threads());
-    parallel_for(pool, runs.size(), [&](std::size_t index) noexcept {
-        const guided_runs::run run = runs[index];
-        for (std::size_t i = run.begin; i < run.end; ++i) {
-            f(i);
-        }
-    });
-}
-
-} // namespace detail
-
-/// No threads at all: for single-threaded hosts, browsers and tests.
-class inline_pool {
-public:
-    /// Both parameters are ignored: there is one thread, and it does not wait.
-    [[nodiscard]] static result<std::unique_ptr<inline_pool>> open(std::size_t /*threads*/,
-                                                                   std::chrono::microseconds /*spin*/ = default_spin) {
-        std::unique_ptr<inline_pool> made(new (std::nothrow) inline_pool);
-        return made != nullptr ? result<std::unique_ptr<inline_pool>>(std::move(made)) : detail::out_of_memory();
-    }
-    void run(std::size_t count, loop_body body) noexcept {
-        for (std::size_t i = 0; i < count; ++i) {
-            body(i);
-        }
-    }
-    [[nodiscard]] std::size_t threads() const noexcept { return 1; }
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -3212,7 +3331,8 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
                                                                                  const pool_ref* pool) const = 0;
 
-    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
+                                                                             const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
     [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
@@ -3296,9 +3416,9 @@ public:
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
 
     /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
-    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
-    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
-        auto made = base_->open_kv_pool(bytes);
+    /// hold. \param memory null: as the model's \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes, const memory_source* memory = nullptr) const {
+        auto made = base_->open_kv_pool(bytes, memory);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
 
@@ -3421,127 +3541,10 @@ struct screen_statistics {
 
 #endif
 
-// ---- bitnet/run/sampler.hpp ----
-// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
-#ifndef BITNET_RUN_SAMPLER_HPP
-#define BITNET_RUN_SAMPLER_HPP
-
-// ---- bitnet/core/buffer.hpp ----
-// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#ifndef BITNET_CORE_BUFFER_HPP
-#define BITNET_CORE_BUFFER_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <span>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
-/// \return errc::out_of_memory with the bytes asked for.
-[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what) {
-    const auto bytes = checked_multiply(size, element_bytes);
-    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error_saying(errc::out_of_memory,
-                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
-    }
-    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
-    if (memory == nullptr) {
-        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
-    }
-    return memory;
-}
-
-} // namespace detail
-
-/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
-template <class T>
-requires std::is_trivially_copyable_v<T>
-class buffer {
-public:
-    static constexpr std::size_t alignment = 64;
-    static_assert(alignof(T) <= alignment);
-
-    buffer() noexcept = default;
-    buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
-    buffer& operator=(buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    buffer(const buffer&) = delete;
-    buffer& operator=(const buffer&) = delete;
-    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
-
-    /// `size` elements, all bytes zero.
-    /// \param what names the purpose in the error message.
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
-        auto made = allocate_uninitialized(size, what);
-        if (made) {
-            for (std::size_t i = 0; i < made->size_; ++i) {
-                ::new (static_cast<void*>(made->data_ + i)) T();
-            }
-        }
-        return made;
-    }
-
-    /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
-        if (!memory) {
-            return failed(memory);
-        }
-        buffer made;
-        made.size_ = detail::to_size(size);
-        made.data_ = static_cast<T*>(*memory);
-        return made;
-    }
-
-    [[nodiscard]] T* data() noexcept { return data_; }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
-    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-
-private:
-    T* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-namespace detail {
-
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
-/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
-    if (failure.code != errc{}) {
-        return;
-    }
-    auto made = buffer<T>::allocate(size, what);
-    if (made) {
-        into = *std::move(made);
-    } else {
-        failure = failed(made);
-    }
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
+// ---- bitnet/run/logprobs.hpp ----
+// token_logprob, logprobs_among: natural logarithms of the probabilities that logits stand for.
+#ifndef BITNET_RUN_LOGPROBS_HPP
+#define BITNET_RUN_LOGPROBS_HPP
 
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
@@ -3661,6 +3664,365 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/core/fixed_point.hpp ----
+// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
+// libm.
+#ifndef BITNET_CORE_FIXED_POINT_HPP
+#define BITNET_CORE_FIXED_POINT_HPP
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The upper 64 bits of a * b.
+[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
+    constexpr std::uint64_t low_half = 0xffffffffu;
+    const std::uint64_t low = (a & low_half) * (b & low_half);
+    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
+    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
+    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
+    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
+}
+
+/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
+inline constexpr int log2_fraction_bits = 57;
+
+/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
+[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
+    std::uint64_t result = (bits >> 52) - 1023;
+    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
+    for (int i = 0; i < log2_fraction_bits; ++i) {
+        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
+        const bool carry = (square >> 63) != 0;
+        result = (result << 1) | (carry ? 1u : 0u);
+        mantissa = carry ? square : square << 1;
+    }
+    return result;
+}
+[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
+
+/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
+/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
+[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
+    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
+    const std::uint64_t whole = x >> log2_fraction_bits;
+    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
+    std::uint64_t term = u;
+    std::uint64_t decrease = u;
+    for (std::uint64_t n = 2; n <= 24; ++n) {
+        term = multiply_high(term, u) / n;
+        decrease = n % 2 == 0 ? decrease - term : decrease + term;
+    }
+    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
+    return whole > 63 ? 0 : fraction >> whole;
+}
+
+/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
+/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
+/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
+/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
+[[nodiscard]] inline float exact_square_root(float x) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(x);
+    constexpr std::uint32_t infinity = 0x7f800000u;
+    constexpr std::uint32_t smallest_normal = 0x00800000u;
+    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
+        return x;
+    }
+    if (bits > infinity) {
+        return std::bit_cast<float>(0x7fc00000u);
+    }
+    if (bits < smallest_normal) {
+        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
+    }
+    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
+    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
+    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
+    while (root * root > square) {
+        --root;
+    }
+    while ((root + 1) * (root + 1) <= square) {
+        ++root;
+    }
+    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
+    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cassert>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// The logarithm of a token's probability: softmax(logits), without temperature or any other step of a sampler.
+struct token_logprob {
+    token id;
+    float logprob;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Adds up e^(logit - largest) in double, part after part. Either factor of a product has 24 bits, so that it is exact.
+class exponential_sum {
+public:
+    explicit exponential_sum(float largest) noexcept : largest_(largest) {}
+
+    void add(float logit) noexcept { sum_ = sum_ + static_cast<double>(software_exponential(logit - largest_)); }
+    /// Logits whose own sum is `sum`, relative to the largest of them, `logit`.
+    void add(float logit, float sum) noexcept {
+        const double share = static_cast<double>(software_exponential(logit - largest_));
+        sum_ = share > 0.0 ? sum_ + share * static_cast<double>(sum) : sum_;
+    }
+    [[nodiscard]] float largest() const noexcept { return largest_; }
+    [[nodiscard]] double value() const noexcept { return sum_; }
+
+private:
+    float largest_;
+    double sum_ = 0.0;
+};
+
+/// What turns logits into logprobs. The sum begins with the largest logit's 1, so that its logarithm is not below 0;
+/// that is found by integers, with an error below 1e-15.
+class log_normalizer {
+public:
+    explicit log_normalizer(const exponential_sum& all) noexcept : largest_(static_cast<double>(all.largest())) {
+        const double sum = all.value();
+        constexpr double ln2 = 0x1.62e42fefa39efp-1;
+        const bool is_sum = sum >= 1.0 && sum < 0x1p62; // logits that are not finite have none
+        log_of_sum_ = is_sum ? static_cast<double>(log2_fixed(sum)) * 0x1p-57 * ln2 : sum - sum;
+    }
+    [[nodiscard]] float logprob(float logit) const noexcept {
+        const double below = static_cast<double>(logit) - largest_;
+        return static_cast<float>(below - log_of_sum_);
+    }
+
+private:
+    double largest_;
+    double log_of_sum_;
+};
+
+} // namespace detail
+
+/// The logprobs relative to `tokens` alone, in their order: of those that a grammar allows, for example. The same bits
+/// everywhere; the error is below 4e-6 and a float's rounding. A logit of minus infinity has that logprob, and does not
+/// count. \pre out has the size of tokens
+inline void logprobs_among(std::span<const scored_token> tokens, std::span<token_logprob> out) noexcept {
+    assert(out.size() == tokens.size());
+    const detail::default_float_environment environment;
+    if (tokens.empty()) {
+        return;
+    }
+    float largest = tokens[0].logit;
+    for (const scored_token& each : tokens) {
+        largest = each.logit > largest ? each.logit : largest;
+    }
+    detail::exponential_sum sum(largest);
+    for (const scored_token& each : tokens) {
+        sum.add(each.logit);
+    }
+    const detail::log_normalizer normalizer(sum);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        out[i] = {tokens[i].id, normalizer.logprob(tokens[i].logit)};
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/sampler.hpp ----
+// sampler: chooses the next token from logits. The same seed gives the same tokens on every platform.
+#ifndef BITNET_RUN_SAMPLER_HPP
+#define BITNET_RUN_SAMPLER_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what, const memory_from& from) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
+    return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/core/sort_first.hpp ----
 // sort_first: the first k of n elements, in order. For headers that are too light for <algorithm>.
 #ifndef BITNET_CORE_SORT_FIRST_HPP
@@ -3761,6 +4123,292 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/logit_bias.hpp ----
+// logit_bias: what a program adds to the logit of a token, or that it must not be chosen.
+#ifndef BITNET_RUN_LOGIT_BIAS_HPP
+#define BITNET_RUN_LOGIT_BIAS_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI {
+
+struct logit_bias {
+    token id;
+    float bias; ///< -1000 to 1000, or forbidden()
+
+    /// The bias of a token that is never chosen: minus infinity.
+    [[nodiscard]] static constexpr float forbidden() noexcept { return std::bit_cast<float>(0xff800000u); }
+};
+
+namespace detail {
+
+[[nodiscard]] inline bool is_forbidden(float bias) noexcept {
+    return std::bit_cast<std::uint32_t>(bias) == 0xff800000u;
+}
+
+[[nodiscard]] inline token token_of(token id) noexcept { return id; }
+template <class Entry> [[nodiscard]] token token_of(const Entry& entry) noexcept { return entry.id; }
+
+/// The entry of token `id` in entries that ascend by it; null if there is none.
+template <class Entry> [[nodiscard]] const Entry* find_token(std::span<const Entry> entries, token id) noexcept {
+    while (!entries.empty()) {
+        const std::size_t middle = entries.size() / 2;
+        const token here = token_of(entries[middle]);
+        if (here == id) {
+            return &entries[middle];
+        }
+        entries = here < id ? entries.subspan(middle + 1) : entries.first(middle);
+    }
+    return nullptr;
+}
+
+/// The biases of a sampler, each token once, in the order of the vocabulary.
+class bias_table {
+public:
+    /// \return errc::invalid_argument naming the token, errc::out_of_memory.
+    [[nodiscard]] static result<bias_table> open(std::span<const logit_bias> biases, std::size_t vocabulary,
+                                                 const memory_from& from) {
+        bias_table made;
+        if (biases.size() > vocabulary) {
+            return error_saying(
+                errc::invalid_argument,
+                {"sampler: ", biases.size(), " biases were given, the vocabulary has ", vocabulary, " tokens"});
+        }
+        error failure;
+        allocate(made.entries_, biases.size(), "logit biases", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < biases.size(); ++i) {
+            if (auto checked = check_entry(biases[i], vocabulary); !checked) {
+                return failed(checked);
+            }
+            made.entries_[i] = biases[i];
+            const std::size_t place = place_of(biases[i].id);
+            made.known_[place / 64] |= std::uint64_t{1} << (place % 64);
+        }
+        sort_first(made.entries_.data(), biases.size(), biases.size(),
+                   [](const logit_bias& a, const logit_bias& b) noexcept { return a.id < b.id; });
+        if (auto counted = made.count(vocabulary); !counted) {
+            return failed(counted);
+        }
+        return made;
+    }
+
+    [[nodiscard]] std::span<const logit_bias> entries() const noexcept { return entries_.span(); }
+    [[nodiscard]] const logit_bias* find(token id) const noexcept {
+        const std::size_t place = place_of(id);
+        return (known_[place / 64] >> (place % 64) & 1u) != 0 ? find_token(entries(), id) : nullptr;
+    }
+    /// How many tokens lose by it, forbidden ones included.
+    [[nodiscard]] std::size_t lowered() const noexcept { return lowered_; }
+    /// Whether a token gains by it.
+    [[nodiscard]] bool raises() const noexcept { return raises_; }
+
+private:
+    [[nodiscard]] static std::size_t place_of(token id) noexcept { return static_cast<std::size_t>(id) % 1024; }
+
+    [[nodiscard]] static result<void> check_entry(const logit_bias& given, std::size_t vocabulary) {
+        if (given.id < 0 || static_cast<std::size_t>(given.id) >= vocabulary) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: a bias is of token ", given.id, ", the vocabulary has ", vocabulary});
+        }
+        if (!(given.bias >= -1000.0f && given.bias <= 1000.0f) && !is_forbidden(given.bias)) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: the bias of token ", given.id, " must be -1000 to 1000, or forbidden()"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> count(std::size_t vocabulary) {
+        std::size_t forbidden = 0;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            if (i != 0 && entries_[i].id == entries_[i - 1].id) {
+                return error_saying(errc::invalid_argument,
+                                    {"sampler: the bias of token ", entries_[i].id, " is given twice"});
+            }
+            forbidden += is_forbidden(entries_[i].bias) ? 1u : 0u;
+            lowered_ += entries_[i].bias < 0.0f || is_forbidden(entries_[i].bias) ? 1u : 0u;
+            raises_ = raises_ || entries_[i].bias > 0.0f;
+        }
+        if (forbidden == vocabulary && vocabulary != 0) {
+            return error_saying(errc::invalid_argument,
+                                {"sampler: all ", vocabulary, " tokens are forbidden, none is left to choose"});
+        }
+        return {};
+    }
+
+    buffer<logit_bias> entries_;
+    std::array<std::uint64_t, 16> known_{}; ///< remainders of the ids: most tokens of a vocabulary end here
+    std::size_t lowered_ = 0;
+    bool raises_ = false;
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/run/repetition_penalty.hpp ----
+// repetition_penalty: finds the tokens that would go on with what was said before, for the sampler's DRY step.
+#ifndef BITNET_RUN_REPETITION_PENALTY_HPP
+#define BITNET_RUN_REPETITION_PENALTY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// "Don't repeat yourself" (P. E. Weidmann, text-generation-webui, pull request 5677, 2024): if the last n tokens,
+/// n >= allowed_length, stood somewhere before and t followed them, the logit of t loses
+/// multiplier * base^(n - allowed_length), with the largest such n. A sequence breaker is in no such sequence and loses
+/// nothing. Here at most 1e6 is lost; "somewhere before" is within the last `window` tokens, what is equal there may
+/// begin earlier.
+///
+/// For every token of the window the length of the longest common end of what ends there and of all tokens is kept
+/// up to date: a time linear in the window for each token.
+class repetition_penalty {
+public:
+    struct settings {
+        float multiplier = 0.0f; ///< 0 is off
+        float base = 1.75f;
+        std::size_t allowed_length = 2;
+        std::size_t window = 1024;
+    };
+    struct entry {
+        token id;
+        std::uint32_t length; ///< n
+        float penalty;
+    };
+
+    repetition_penalty() noexcept = default; ///< off
+
+    /// \return errc::invalid_argument for a breaker outside the vocabulary, errc::out_of_memory.
+    [[nodiscard]] static result<repetition_penalty> open(const settings& chosen, std::span<const token> breakers,
+                                                         std::size_t vocabulary, const memory_from& from) {
+        repetition_penalty made;
+        made.settings_ = chosen;
+        const std::size_t window = chosen.multiplier > 0.0f ? chosen.window : 0;
+        error failure;
+        allocate(made.tokens_, window, "tokens of the DRY window", failure, from);
+        allocate(made.lengths_, window, "lengths of the DRY window", failure, from);
+        allocate(made.entries_, window, "penalties of the DRY window", failure, from);
+        allocate(made.breakers_, breakers.size(), "sequence breakers", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::size_t i = 0; i < breakers.size(); ++i) {
+            if (breakers[i] < 0 || static_cast<std::size_t>(breakers[i]) >= vocabulary) {
+                return error_saying(errc::invalid_argument, {"sampler: a sequence breaker is token ", breakers[i],
+                                                             ", the vocabulary has ", vocabulary});
+            }
+            made.breakers_[i] = breakers[i];
+        }
+        sort_first(made.breakers_.data(), breakers.size(), breakers.size(),
+                   [](token a, token b) noexcept { return a < b; });
+        return made;
+    }
+
+    /// How many can lose at the same time.
+    [[nodiscard]] std::size_t most() const noexcept { return entries_.size(); }
+    /// The tokens that lose, each once, in the order of the vocabulary.
+    [[nodiscard]] std::span<const entry> entries() const noexcept { return entries_.span().first(listed_); }
+    [[nodiscard]] std::span<const token> breakers() const noexcept { return breakers_.span(); }
+    [[nodiscard]] const entry* find(token id) const noexcept { return find_token(entries(), id); }
+
+    /// `id` is the next of all tokens.
+    void accept(token id) noexcept {
+        const std::size_t window = tokens_.size();
+        if (window == 0) {
+            return;
+        }
+        const default_float_environment environment;
+        const bool breaks = is_breaker(id);
+        // From the newest token back, because a length needs the one before it as it was. The oldest token of a full
+        // window leaves it.
+        for (std::size_t age = 1; age <= kept_ && age < window; ++age) {
+            const std::size_t at = slot(age);
+            const std::uint32_t before = age < kept_ ? lengths_[slot(age + 1)] : 0;
+            lengths_[at] = !breaks && tokens_[at] == id ? before + 1 : 0;
+        }
+        tokens_[next_] = id;
+        lengths_[next_] = 0;
+        next_ = next_ + 1 == window ? 0 : next_ + 1;
+        kept_ += kept_ < window ? 1u : 0u;
+        list();
+    }
+
+    void reset() noexcept {
+        kept_ = 0;
+        next_ = 0;
+        listed_ = 0;
+    }
+
+private:
+    /// Where the token stands that came `age` tokens ago; 1 is the newest. \pre 1 <= age <= kept_
+    [[nodiscard]] std::size_t slot(std::size_t age) const noexcept {
+        return age <= next_ ? next_ - age : next_ + tokens_.size() - age;
+    }
+
+    [[nodiscard]] bool is_breaker(token id) const noexcept { return find_token(breakers(), id) != nullptr; }
+
+    void list() noexcept {
+        std::size_t found = 0;
+        for (std::size_t age = kept_; age > 1; --age) {
+            const std::uint32_t length = lengths_[slot(age)];
+            const token next = tokens_[slot(age - 1)];
+            if (length >= settings_.allowed_length && !is_breaker(next)) {
+                entries_[found++] = {next, length, 0.0f};
+            }
+        }
+        sort_first(entries_.data(), found, found, [](const entry& a, const entry& b) noexcept {
+            return a.id != b.id ? a.id < b.id : a.length > b.length;
+        });
+        listed_ = 0;
+        for (std::size_t i = 0; i < found; ++i) {
+            if (listed_ == 0 || entries_[i].id != entries_[listed_ - 1].id) {
+                entries_[listed_] = entries_[i];
+                entries_[listed_++].penalty = penalty_of(entries_[i].length);
+            }
+        }
+    }
+
+    /// By squaring, so that every platform multiplies in the same order. \pre length >= allowed_length
+    [[nodiscard]] float penalty_of(std::uint32_t length) const noexcept {
+        constexpr float most = 1e6f;
+        float power = settings_.base;
+        float penalty = settings_.multiplier;
+        for (std::size_t rest = length - settings_.allowed_length; rest != 0 && penalty < most; rest /= 2) {
+            penalty = rest % 2 != 0 ? penalty * power : penalty;
+            power = power < most ? power * power : power; // a further factor would exceed the limit anyway
+        }
+        return penalty < most ? penalty : most;
+    }
+
+    settings settings_;
+    buffer<token> tokens_;          ///< ring of the last tokens
+    buffer<std::uint32_t> lengths_; ///< [window] of the longest common end of what ends there and of all tokens
+    buffer<entry> entries_;
+    buffer<token> breakers_; ///< ascending
+    std::size_t next_ = 0;   ///< the slot of the next token
+    std::size_t kept_ = 0;
+    std::size_t listed_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3846,13 +4494,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 class token_counts {
 public:
     /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
-    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+    [[nodiscard]] static result<token_counts> open(std::size_t most, const memory_from& from = {}) {
         token_counts made;
         std::size_t size = most != 0 ? 2 : 0;
         while (size < 2 * most) {
             size *= 2;
         }
-        auto places = buffer<place>::allocate(size, "sampler counts");
+        auto places = buffer<place>::allocate(size, "sampler counts", from);
         if (!places) {
             return failed(places);
         }
@@ -3935,8 +4583,8 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// Steps are taken in this order: penalties, top_k, top_p, min_p, temperature, draw. temperature 0 is greedy: the
-/// largest logit after penalties, the lowest id on ties.
+/// Steps are taken in this order: biases, penalties (repeat, presence, frequency), DRY, top_k, typical_p, top_p, min_p,
+/// temperature, draw. temperature 0 is greedy: the largest logit after DRY, the lowest id on ties.
 struct sampler_options {
     float temperature = 0.8f;        ///< >= 0; probabilities are softmax(logits / temperature)
     std::size_t top_k = 40;          ///< keep the k largest; 0 keeps all
@@ -3947,6 +4595,18 @@ struct sampler_options {
     float frequency_penalty = 0.0f;  ///< subtracted for each time a token is among the recent ones
     std::size_t penalty_window = 64; ///< how many tokens are recent
     std::uint64_t seed = 0;
+    /// 0 to 1; keep the fewest that reach this share of the probability, those first whose information content is
+    /// closest to the entropy (locally typical sampling, Meister et al., 2022, arXiv:2202.00666); 1 keeps all
+    float typical_p = 1.0f;
+    /// 0 to 1000. Not 0: a token that would go on with a sequence of n tokens, n >= dry_allowed_length, which is the
+    /// end of all tokens and stood among the last dry_window before, loses
+    /// dry_multiplier * dry_base^(n - dry_allowed_length), at most 1e6 (DRY, P. E. Weidmann, 2024)
+    float dry_multiplier = 0.0f;
+    float dry_base = 1.75f;                ///< 1 to 100
+    std::size_t dry_allowed_length = 2;    ///< 1 or more
+    std::size_t dry_window = 1024;         ///< 0 to 65536; 20 bytes each, and a time linear in it for each token
+    std::span<const token> dry_breakers{}; ///< tokens that no repeated sequence contains; copied by sampler::open()
+    std::span<const logit_bias> biases{};  ///< each token once at most; copied by sampler::open()
 
     [[nodiscard]] static sampler_options greedy() noexcept {
         sampler_options options;
@@ -3971,15 +4631,18 @@ namespace bitnet::inline BITNET_ABI {
 
 /// The library's token_chooser. Holds its settings, its random state and the recent tokens. One sampler serves one
 /// sequence.
-/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with a full window, and under
-/// 40 for each token of the window. Where only all logits are enough, these are the vocabulary's.
+/// Allocates in open() only: 12 bytes for each logit that it can need, which is needs() with full windows, under 40 for
+/// each token of the window, 20 for each of DRY's, and 8 for each bias. Where only all logits are enough, these are the
+/// vocabulary's.
 class sampler {
 public:
     static constexpr std::size_t largest_window = 1u << 16;
 
-    /// \param vocabulary number of logits. \return errc::invalid_argument naming the option and its range,
+    /// \param vocabulary number of logits \param memory null: operator new \return errc::invalid_argument naming the
+    /// option and its range, or the token whose bias is given twice or out of range, or if all tokens are forbidden;
     /// errc::out_of_memory.
-    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary) {
+    [[nodiscard]] static result<sampler> open(const sampler_options& options, std::size_t vocabulary,
+                                              const memory_source* memory = nullptr) {
         const detail::default_float_environment environment;
         sampler made;
         if (auto checked = check_options(options); !checked) {
@@ -3988,24 +4651,28 @@ public:
         made.options_ = options;
         made.random_ = options.seed;
         made.vocabulary_ = vocabulary;
-        auto counts = detail::token_counts::open(options.penalty_window);
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        if (auto copied = made.copy_lists(options, vocabulary, from); !copied) {
+            return failed(copied);
+        }
+        auto counts = detail::token_counts::open(options.penalty_window, from);
         if (!counts) {
             return failed(counts);
         }
         made.counts_ = *std::move(counts);
-        const std::size_t most = made.needs_if(options.penalty_window);
+        const std::size_t most = made.needs_if(options.penalty_window, made.repetition_.most());
         error failure;
         detail::allocate(made.candidates_, most == 0 || most > vocabulary ? vocabulary : most, "sampler candidates",
-                         failure);
-        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure);
+                         failure, from);
+        detail::allocate(made.recent_, options.penalty_window, "recent tokens", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         return made;
     }
 
-    /// Chooses a token. Changes only the random state; call accept() with the token that was taken.
-    /// \pre logits.size() is the vocabulary size given to open(), and not 0.
+    /// Chooses a token, never a forbidden one. Changes only the random state; call accept() with the token that was
+    /// taken. \pre logits.size() is the vocabulary size given to open(), and not 0.
     [[nodiscard]] token choose(std::span<const float> logits) noexcept {
         assert(logits.size() == vocabulary_ && !logits.empty());
         return choose_of(logits.size(), [&](std::size_t i) noexcept -> candidate {
@@ -4013,7 +4680,8 @@ public:
         });
     }
 
-    /// The same from the needs() largest logits alone, in any order: the token that all logits would give.
+    /// The same from the needs() largest logits alone, in any order: the token that all logits would give; no_token if
+    /// all of `largest` are forbidden, which the precondition excludes.
     /// \pre 0 < needs() <= largest.size() or largest has all tokens; every token once
     [[nodiscard]] token choose(std::span<const scored_token> largest) noexcept {
         assert(!largest.empty() && largest.size() <= vocabulary_);
@@ -4023,16 +4691,17 @@ public:
     }
 
     /// How many of the largest logits are enough for choose(); 0 if only all of them are. Greedy needs one, top_k
-    /// needs k. If penalties lower the logits of c recent tokens, at most c others take their places: c more are
-    /// enough.
+    /// needs k. If biases, penalties and DRY lower the logits of c tokens, at most c others take their places: c more
+    /// are enough. A bias that raises a logit may do so with any, and asks for all.
     [[nodiscard]] std::size_t needs() const noexcept {
         const detail::default_float_environment environment;
-        return needs_if(counts_.distinct());
+        return needs_if(counts_.distinct(), repetition_.entries().size());
     }
 
     /// Counts a token among the recent ones: those that were chosen, and those of the prompt if they should count.
     /// \pre 0 <= id < vocabulary
     void accept(token id) noexcept {
+        repetition_.accept(id);
         if (recent_.empty()) {
             return;
         }
@@ -4050,8 +4719,10 @@ public:
         counts_.clear();
         accepted_ = 0;
         random_ = options_.seed;
+        repetition_.reset();
     }
 
+    /// Their lists are the sampler's own copies.
     [[nodiscard]] const sampler_options& options() const noexcept { return options_; }
     [[nodiscard]] bool is_greedy() const noexcept { return options_.temperature == 0.0f; }
 
@@ -4077,6 +4748,11 @@ private:
             {"presence_penalty must be -1000 to 1000", within(o.presence_penalty, -1000.0f, 1000.0f)},
             {"frequency_penalty must be -1000 to 1000", within(o.frequency_penalty, -1000.0f, 1000.0f)},
             {"penalty_window must be 0 to 65536", o.penalty_window <= largest_window},
+            {"typical_p must be 0 to 1", within(o.typical_p, 0.0f, 1.0f)},
+            {"dry_multiplier must be 0 to 1000", within(o.dry_multiplier, 0.0f, 1000.0f)},
+            {"dry_base must be 1 to 100", within(o.dry_base, 1.0f, 100.0f)},
+            {"dry_allowed_length must be 1 or more", o.dry_allowed_length != 0},
+            {"dry_window must be 0 to 65536", o.dry_window <= largest_window},
         };
         for (const auto& [text, holds] : rules) {
             if (!holds) {
@@ -4089,29 +4765,48 @@ private:
         return value >= low && value <= high;
     }
 
+    [[nodiscard]] result<void> copy_lists(const sampler_options& options, std::size_t vocabulary,
+                                          const detail::memory_from& from) {
+        auto biases = detail::bias_table::open(options.biases, vocabulary, from);
+        if (!biases) {
+            return failed(biases);
+        }
+        auto repetition = detail::repetition_penalty::open(
+            {options.dry_multiplier, options.dry_base, options.dry_allowed_length, options.dry_window},
+            options.dry_breakers, vocabulary, from);
+        if (!repetition) {
+            return failed(repetition);
+        }
+        biases_ = *std::move(biases);
+        repetition_ = *std::move(repetition);
+        options_.biases = biases_.entries();
+        options_.dry_breakers = repetition_.breakers();
+        return {};
+    }
+
     [[nodiscard]] static bool before(const candidate& a, const candidate& b) noexcept {
         return detail::precedes(a.logit, a.id, b.logit, b.id);
     }
 
-    /// needs() if `distinct` tokens are recent.
-    [[nodiscard]] std::size_t needs_if(std::size_t distinct) const noexcept {
+    /// needs() if `distinct` tokens are recent, and `repeating` lose by DRY.
+    [[nodiscard]] std::size_t needs_if(std::size_t distinct, std::size_t repeating) const noexcept {
         constexpr std::size_t most = SIZE_MAX / 2; // so that the sum below is one
         const std::size_t top_k = options_.top_k < most ? options_.top_k : most;
         const std::size_t kept = is_greedy() ? 1 : top_k;
         const bool lowers =
             options_.repeat_penalty >= 1.0f && options_.presence_penalty >= 0.0f && options_.frequency_penalty >= 0.0f;
-        if (kept == 0 || (distinct != 0 && !lowers)) {
+        if (kept == 0 || biases_.raises() || (distinct != 0 && !lowers)) {
             return 0;
         }
         const bool penalizes =
             options_.repeat_penalty != 1.0f || options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f;
-        return kept + (penalizes ? distinct : 0);
+        return kept + (penalizes ? distinct : 0) + biases_.lowered() + repeating;
     }
 
     /// Chooses among the candidates at(0) ... at(size - 1), of which it keeps as many as it needs.
     template <class At> [[nodiscard]] token choose_of(std::size_t size, At at) noexcept {
         const detail::default_float_environment environment;
-        const std::size_t needed = needs_if(counts_.distinct());
+        const std::size_t needed = needs_if(counts_.distinct(), repetition_.entries().size());
         const std::size_t n = needed == 0 || needed > size ? size : needed;
         for (std::size_t i = 0; i < n; ++i) {
             candidates_[i] = at(i);
@@ -4119,10 +4814,23 @@ private:
         if (n != size) {
             take_larger(n, size, at);
         }
+        return choose_among(adjust(n));
+    }
+
+    /// Biases, penalties and DRY for the first n candidates. \return how many are left without the forbidden ones
+    [[nodiscard]] std::size_t adjust(std::size_t n) noexcept {
+        std::size_t left = 0;
         for (std::size_t i = 0; i < n; ++i) {
-            candidates_[i].logit = penalized(candidates_[i].logit, counts_.of(candidates_[i].id));
+            const auto [logit, id, weight] = candidates_[i];
+            const logit_bias* const own = biases_.find(id);
+            if (own != nullptr && detail::is_forbidden(own->bias)) {
+                continue;
+            }
+            const float kept = penalized(own == nullptr ? logit : logit + own->bias, counts_.of(id));
+            const auto* const repeats = repetition_.find(id);
+            candidates_[left++] = {repeats == nullptr ? kept : kept - repeats->penalty, id, weight};
         }
-        return choose_among(n);
+        return left;
     }
 
     /// The first n candidates become the n largest of all.
@@ -4154,17 +4862,47 @@ private:
         return detail::exact_fma(-static_cast<float>(count), options_.frequency_penalty, present);
     }
 
-    /// The steps after the penalties, over the first n candidates.
+    /// The steps after DRY, over the first n candidates.
     [[nodiscard]] token choose_among(std::size_t n) noexcept {
+        if (n == 0) {
+            return no_token;
+        }
         if (is_greedy()) {
             sort_largest(n, 1);
             return candidates_[0].id;
         }
         std::size_t kept = options_.top_k == 0 || options_.top_k > n ? n : options_.top_k;
         sort_largest(n, kept); // all later steps need the order
+        kept = keep_typical(kept);
         kept = keep_top_p(kept);
         kept = keep_min_p(kept);
         return draw(kept);
+    }
+
+    /// The information content of a token less the entropy is the expected logit less its own: the logarithm of the sum
+    /// is in both.
+    [[nodiscard]] std::size_t keep_typical(std::size_t n) noexcept {
+        if (options_.typical_p >= 1.0f) {
+            return n;
+        }
+        const float sum = weigh(n, 1.0f);
+        const float largest = candidates_[0].logit;
+        float weighted = 0.0f;
+        for (std::size_t i = 0; i < n; ++i) {
+            const candidate& c = candidates_[i];
+            weighted = c.weight > 0.0f ? detail::exact_fma(c.weight, c.logit - largest, weighted) : weighted;
+        }
+        const float expected = detail::exact_quotient(weighted, sum);
+        const auto nearness = [&](const candidate& c) noexcept {
+            const float away = (c.logit - largest) - expected;
+            return away > 0.0f ? -away : away;
+        };
+        detail::sort_first(candidates_.data(), n, n, [&](const candidate& a, const candidate& b) noexcept {
+            return detail::precedes(nearness(a), a.id, nearness(b), b.id);
+        });
+        const std::size_t kept = count_reaching(n, options_.typical_p * sum);
+        sort_largest(kept, kept);
+        return kept;
     }
 
     [[nodiscard]] std::size_t keep_top_p(std::size_t n) noexcept {
@@ -4172,7 +4910,11 @@ private:
             return n;
         }
         const float sum = weigh(n, 1.0f);
-        const float enough = options_.top_p * sum;
+        return count_reaching(n, options_.top_p * sum);
+    }
+
+    /// How many of the first n have `enough` weight together.
+    [[nodiscard]] std::size_t count_reaching(std::size_t n, float enough) const noexcept {
         float reached = 0.0f;
         for (std::size_t i = 0; i < n; ++i) {
             reached = reached + candidates_[i].weight;
@@ -4236,6 +4978,8 @@ private:
     buffer<candidate> candidates_; ///< [what needs() can be, or the vocabulary]
     detail::token_counts counts_;  ///< of the recent tokens
     buffer<token> recent_;         ///< ring
+    detail::bias_table biases_;
+    detail::repetition_penalty repetition_;
     std::size_t accepted_ = 0;
 };
 
@@ -4270,6 +5014,7 @@ public:
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<token_logprob> logprobs(std::span<token_logprob> largest) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
@@ -4312,8 +5057,8 @@ public:
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
-    /// a pool take turns: a pool runs one loop at a time.
+    /// The same on the caller's pool or job system, any loop_runner, which must outlive the session; options.threads is
+    /// not used. Sessions that share a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
                                                   const session_options& options = {}) {
         return made(opened.base().open_session(options, &pool));
@@ -4390,6 +5135,18 @@ public:
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return base_->largest_logits(k);
+    }
+
+    /// The logprob of the token that next() gave last (a stop token, too), relative to all tokens: of what the model
+    /// says, before biases, penalties and temperature. Writes the largest.size() largest logprobs at that place to
+    /// `largest`, the largest first, the lower id on ties. To be asked before the token runs, which happens with the
+    /// next call of next(), feed() or logits(). The same bits on every instruction set, with any number of threads; the
+    /// error is below 4e-6 and a float's rounding. Cost: the whole output matrix is read, unless logits() was called
+    /// before next() or next() read it because its chooser needed all; and one exponential for each token of the
+    /// vocabulary. \return errc::invalid_argument if next() has given no token that is still to run, or if more than
+    /// 256 or than the vocabulary has are asked for; errc::no_lm_head.
+    [[nodiscard]] result<token_logprob> logprobs(std::span<token_logprob> largest = {}) {
+        return base_->logprobs(largest);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden
@@ -4728,6 +5485,207 @@ private:
     }
 
     std::unique_ptr<detail::scheduler_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/stop_texts.hpp ----
+// stop_texts: finds the texts at which an answer ends, and holds back what may become one.
+#ifndef BITNET_TEXT_STOP_TEXTS_HPP
+#define BITNET_TEXT_STOP_TEXTS_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Takes an answer piece by piece and gives back what may be shown of it: nothing of a stop text ever is, wherever the
+/// pieces are cut. Of several stop texts the one that is complete first is the hit; of those that end at the same byte
+/// the longest, of equal ones the first. What is held back is the longest end of the answer that begins a stop text.
+/// One stop_texts serves one answer at a time. Allocates in open() only, about 21 bytes for each byte of the texts.
+/// Aho-Corasick over bytes (Aho and Corasick, 1975): a time linear in the answer, whatever the texts.
+class stop_texts {
+public:
+    static constexpr std::size_t most = 64;      ///< texts
+    static constexpr std::size_t longest = 1024; ///< bytes of one
+
+    /// What came of feeding a piece.
+    struct step {
+        /// What may be shown now, in this order: what had been held back, and of the piece. Either may be empty. The
+        /// first is valid as long as the stop_texts is neither moved nor destroyed, the second as long as the piece.
+        std::array<std::string_view, 2> shown;
+        std::optional<std::size_t> stop; ///< the index of the stop text that was hit
+    };
+
+    /// Copies the texts; without any, all that is fed is shown. \return errc::invalid_argument if there are more than
+    /// 64, or if one is empty or has more than 1,024 bytes; errc::out_of_memory.
+    [[nodiscard]] static result<stop_texts> open(std::span<const std::string_view> texts) {
+        auto bytes = count_bytes(texts);
+        if (!bytes) {
+            return failed(bytes);
+        }
+        stop_texts made;
+        buffer<std::uint32_t> queue;
+        error failure;
+        detail::allocate(made.bytes_, *bytes, "stop texts", failure);
+        detail::allocate(made.nodes_, *bytes + 1, "automaton of stop texts", failure);
+        detail::allocate(queue, *bytes + 1, "queue of stop texts", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.add(texts);
+        made.link(queue.span());
+        return made;
+    }
+
+    /// Takes the next piece of the answer. After a hit nothing more is shown, and every further call names the same
+    /// stop, until reset().
+    [[nodiscard]] step feed(std::string_view piece) noexcept {
+        if (hit_) {
+            return {{}, hit_};
+        }
+        const std::string_view before = held();
+        for (std::size_t i = 0; i < piece.size(); ++i) {
+            state_ = after(state_, piece[i]);
+            if (const std::size_t ended = nodes_[state_].stop; ended != 0) {
+                hit_ = ended - 1;
+                state_ = 0;
+                return {without_end(before, piece.substr(0, i + 1), sizes_[ended - 1]), hit_};
+            }
+        }
+        return {without_end(before, piece, nodes_[state_].depth), std::nullopt};
+    }
+
+    /// What is still held back, at the end of the answer, which has become no stop text; empty after a hit. Valid as
+    /// long as the stop_texts is neither moved nor destroyed.
+    [[nodiscard]] std::string_view flush() noexcept {
+        const std::string_view rest = held();
+        state_ = 0;
+        return rest;
+    }
+
+    /// What is held back at present.
+    [[nodiscard]] std::string_view held() const noexcept {
+        return {bytes_.data() + nodes_[state_].text, nodes_[state_].depth};
+    }
+
+    /// Begins a new answer with the same texts.
+    void reset() noexcept {
+        state_ = 0;
+        hit_.reset();
+    }
+
+private:
+    /// A beginning of a stop text. Node 0 is the empty one.
+    struct node {
+        std::uint32_t child;   ///< the first of those one byte longer; 0 is none
+        std::uint32_t sibling; ///< the next of those that differ in the last byte; 0 is none
+        std::uint32_t failure; ///< the longest node that this one ends with
+        std::uint32_t text;    ///< where in bytes_ a stop text begins with it
+        std::uint16_t depth;   ///< its bytes
+        std::uint8_t byte;     ///< the last of them
+        std::uint8_t stop;     ///< 1 + index of the longest stop text that it ends with; 0 is none
+    };
+    static_assert(most < 256 && longest < 65536, "what a node has room for");
+
+    stop_texts() noexcept = default;
+
+    [[nodiscard]] static result<std::size_t> count_bytes(std::span<const std::string_view> texts) {
+        if (texts.size() > most) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"stop texts: ", texts.size(), " were given, at most ", most, " are possible"});
+        }
+        std::size_t bytes = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            if (texts[i].empty() || texts[i].size() > longest) {
+                return detail::error_saying(errc::invalid_argument, {"stop texts: text ", i, " has ", texts[i].size(),
+                                                                     " bytes, 1 to ", longest, " are possible"});
+            }
+            bytes += texts[i].size();
+        }
+        return bytes;
+    }
+
+    void add(std::span<const std::string_view> texts) noexcept {
+        std::uint32_t nodes = 1;
+        std::uint32_t begin = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            std::uint32_t at = 0;
+            std::uint16_t depth = 0;
+            for (const char c : texts[i]) {
+                bytes_[begin + depth++] = c;
+                std::uint32_t next = child_of(at, c);
+                if (next == 0) {
+                    next = nodes++;
+                    nodes_[next] = {0, nodes_[at].child, 0, begin, depth, static_cast<std::uint8_t>(c), 0};
+                    nodes_[at].child = next;
+                }
+                at = next;
+            }
+            if (nodes_[at].stop == 0) {
+                nodes_[at].stop = static_cast<std::uint8_t>(i + 1);
+            }
+            sizes_[i] = depth;
+            begin += depth;
+        }
+    }
+
+    /// Failure links, and the stops that come by them, from short nodes to long ones.
+    void link(std::span<std::uint32_t> queue) noexcept {
+        std::size_t queued = 1; // queue[0] is the empty node
+        for (std::size_t i = 0; i < queued; ++i) {
+            const std::uint32_t parent = queue[i];
+            for (std::uint32_t at = nodes_[parent].child; at != 0; at = nodes_[at].sibling) {
+                node& here = nodes_[at];
+                if (parent != 0) {
+                    here.failure = after(nodes_[parent].failure, static_cast<char>(here.byte));
+                }
+                if (here.stop == 0) {
+                    here.stop = nodes_[here.failure].stop;
+                }
+                queue[queued++] = at;
+            }
+        }
+    }
+
+    [[nodiscard]] std::uint32_t child_of(std::uint32_t at, char byte) const noexcept {
+        std::uint32_t child = nodes_[at].child;
+        while (child != 0 && nodes_[child].byte != static_cast<std::uint8_t>(byte)) {
+            child = nodes_[child].sibling;
+        }
+        return child;
+    }
+
+    /// The longest node that `at` and then `byte` end with.
+    [[nodiscard]] std::uint32_t after(std::uint32_t at, char byte) const noexcept {
+        for (;; at = nodes_[at].failure) {
+            const std::uint32_t next = child_of(at, byte);
+            if (next != 0 || at == 0) {
+                return next;
+            }
+        }
+    }
+
+    /// `first` and then `second` without their last `bytes`. \pre there are as many
+    [[nodiscard]] static std::array<std::string_view, 2> without_end(std::string_view first, std::string_view second,
+                                                                     std::size_t bytes) noexcept {
+        if (bytes <= second.size()) {
+            return {first, second.substr(0, second.size() - bytes)};
+        }
+        return {first.substr(0, first.size() - (bytes - second.size())), std::string_view{}};
+    }
+
+    buffer<char> bytes_; ///< all texts, one after another
+    buffer<node> nodes_;
+    std::array<std::uint16_t, most> sizes_{};
+    std::uint32_t state_ = 0;
+    std::optional<std::size_t> hit_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -5891,8 +6849,8 @@ public:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
     /// Sorts. Out of memory is reported in `failure`. \return whether it worked.
-    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure) {
-        allocate(sorted_, names.size, what, failure);
+    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure, const memory_from& from = {}) {
+        allocate(sorted_, names.size, what, failure, from);
         if (failure.code != errc{}) {
             return false;
         }
@@ -5986,9 +6944,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
     /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
     /// and 96 per tensor, allocated after the counts are known to fit the file.
+    /// \param memory what it and the tokenizer and weights that are read from it have their memory from; null: operator
+    /// new
     /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
-    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                 const memory_source* memory = nullptr);
 
     /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
     /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
@@ -5997,6 +6958,10 @@ public:
     [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// What parse() was given.
+    [[nodiscard]] const memory_source* memory() const noexcept { return memory_; }
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { memory_ = memory; }
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
@@ -6108,6 +7073,7 @@ private:
     }
 
     std::string name_;
+    const memory_source* memory_ = nullptr;
     std::uint32_t version_ = 0;
     std::uint32_t alignment_ = 32;
     std::uint64_t data_offset_ = 0;
@@ -6122,15 +7088,17 @@ namespace detail {
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
 class gguf_parser {
 public:
-    gguf_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), reader_(bytes) {
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), reader_(bytes) {
         file_.name_ = name;
+        file_.memory_ = memory;
     }
     explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
 
     [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
         const auto own = file_.tensors_.span();
         buffer<gguf_tensor> all;
-        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_);
+        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -6157,6 +7125,8 @@ private:
         }
         return std::move(file_);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {file_.memory_, {memory_use::tables, false}}; }
 
     /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
     void explain_failure() {
@@ -6190,7 +7160,7 @@ private:
         return static_cast<std::size_t>(&entry - file_.values_.data());
     }
     template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
-        allocate(list, size, sentence({file_.name_, ": ", what}), failure_);
+        allocate(list, size, sentence({file_.name_, ": ", what}), failure_, tables());
         return failure_.code == errc{};
     }
 
@@ -6362,7 +7332,7 @@ private:
 
     [[nodiscard]] bool sort_keys() {
         const name_list keys = names_of<&gguf_value::key>(file_.values_);
-        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.keys_sorted_.duplicates(keys);
@@ -6459,7 +7429,7 @@ private:
 
     [[nodiscard]] bool sort_names() {
         const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
-        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.names_sorted_.duplicates(names);
@@ -6672,8 +7642,9 @@ private:
 
 } // namespace detail
 
-inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::gguf_parser(bytes, name).run(); });
+inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                          const memory_source* memory) {
+    return detail::guarded([&] { return detail::gguf_parser(bytes, name, memory).run(); });
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
@@ -7155,14 +8126,15 @@ public:
         : rows_(rows), count_(count), cols_(cols), together_(together), stride_(stride) {}
 
     /// Memory: together * stride bytes for each thread. \return errc::out_of_memory.
-    [[nodiscard]] result<void> allocate(std::size_t threads) {
+    [[nodiscard]] result<void> allocate(std::size_t threads, const memory_source* memory) {
         const auto one = checked_multiply(stride_, together_);
         const auto all = one ? checked_multiply(*one, threads) : one;
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes");
-        if (!memory) {
-            return failed(memory);
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes",
+                                                                  {memory, {memory_use::temporary, false}});
+        if (!codes) {
+            return failed(codes);
         }
-        codes_ = *std::move(memory);
+        codes_ = *std::move(codes);
         return {};
     }
 
@@ -7216,10 +8188,11 @@ private:
 /// \return errc::out_of_memory, or the fault of the first row that is not ternary.
 template <class Pack>
 [[nodiscard]] result<void> for_each_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
-                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack) {
+                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack,
+                                         const memory_source* memory = nullptr) {
     const auto count = to_size(tensor.dims[1]);
     row_reading reading(rows, count, to_size(tensor.dims[0]), together, stride);
-    if (auto allocated = reading.allocate(pool.threads()); !allocated) {
+    if (auto allocated = reading.allocate(pool.threads(), memory); !allocated) {
         return allocated;
     }
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
@@ -7237,7 +8210,7 @@ template <class Pack>
 /// one \pre `to` admits the shape; `out` holds to.bytes of it. \return as for_each_rows
 [[nodiscard]] inline result<void> pack_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                             std::string_view file, const layout_table& to, std::uint8_t* out,
-                                            std::size_t stride_of_rows = 0) {
+                                            std::size_t stride_of_rows = 0, const memory_source* memory = nullptr) {
     const std::size_t across = to.blocks_across(to_size(tensor.dims[0]));
     const std::size_t down = to.blocks_down(to_size(tensor.dims[1]));
     const std::size_t together = to.block_rows > rows.group_rows() ? to.block_rows : rows.group_rows();
@@ -7250,7 +8223,7 @@ template <class Pack>
         }
     };
     return for_each_rows(pool, rows, tensor, file, together,
-                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack);
+                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack, memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7832,12 +8805,13 @@ template <class IsGood>
 /// Writes a tensor in a row format with block scales as scaled_blocks of 128 columns to `out`.
 /// \pre has_block_scales(tensor.type), not is_scaled_blocks \return errc::bad_code, bad_scale or out_of_memory
 [[nodiscard]] inline result<void> pack_scaled_rows(pool_ref pool, const gguf_tensor& tensor, std::string_view file,
-                                                   std::uint8_t* out) {
+                                                   std::uint8_t* out, const memory_source* memory = nullptr) {
     const auto rows = to_size(tensor.dims[1]);
     const auto cols = to_size(tensor.dims[0]);
-    auto memory = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes");
-    if (!memory) {
-        return failed(memory);
+    auto all = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes",
+                                                            {memory, {memory_use::temporary, false}});
+    if (!all) {
+        return failed(all);
     }
     const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
     return with_scaled_format(tensor.type, [&]<class F>() -> result<void> {
@@ -7846,7 +8820,7 @@ template <class IsGood>
             return F::scale(data, row, cols, col / F::block_columns);
         };
         const auto pack = [&](std::size_t row, std::size_t slot) noexcept {
-            std::uint8_t* const codes = memory->data() + slot * cols;
+            std::uint8_t* const codes = all->data() + slot * cols;
             bool good = F::unpack_row(data, row, cols, codes);
             for (std::size_t col = 0; col < cols; col += 128) {
                 const half d = narrow<half>(scale_at(row, col));
@@ -7945,20 +8919,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Calls f.operator()<F>() for the row format of a type. \pre has_block_scales(type)
 template <class Function> auto with_block_format(tensor_type type, Function&& f) {
     switch (type) {
-    case tensor_type::tq1_0:
-        return f.template operator()<tq1_0>();
-    case tensor_type::tq2_0:
-        return f.template operator()<tq2_0>();
-    case tensor_type::ptq1_0:
-        return f.template operator()<ptq1_0>();
-    case tensor_type::f16_g128:
-        return f.template operator()<float_groups<half>>();
-    case tensor_type::bf16_g128:
-        return f.template operator()<float_groups<bfloat16>>();
+    case tensor_type::q2_0:
+    case tensor_type::pq2_0:
+        return f.template operator()<q2_0>();
     case tensor_type::q2_0_g64:
         return f.template operator()<q2_0_g64>();
     default:
-        return f.template operator()<q2_0>();
+        return with_scaled_format(type, f);
     }
 }
 
@@ -8122,98 +9089,6 @@ inline void widen_row(const gguf_tensor& tensor, std::size_t row, float* out) no
 // YaRN and longrope: how models rotate that were trained for longer contexts than at first.
 #ifndef BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
 #define BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
-
-// ---- bitnet/core/fixed_point.hpp ----
-// Logarithm, exponential and square root by integers: the same bits on every compiler, whatever its float flags and
-// libm.
-#ifndef BITNET_CORE_FIXED_POINT_HPP
-#define BITNET_CORE_FIXED_POINT_HPP
-
-#include <bit>
-#include <cassert>
-#include <cmath>
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The upper 64 bits of a * b.
-[[nodiscard]] constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) noexcept {
-    constexpr std::uint64_t low_half = 0xffffffffu;
-    const std::uint64_t low = (a & low_half) * (b & low_half);
-    const std::uint64_t cross1 = (a >> 32) * (b & low_half);
-    const std::uint64_t cross2 = (a & low_half) * (b >> 32);
-    const std::uint64_t middle = (low >> 32) + (cross1 & low_half) + (cross2 & low_half);
-    return (a >> 32) * (b >> 32) + (cross1 >> 32) + (cross2 >> 32) + (middle >> 32);
-}
-
-/// Fraction bits of the logarithms below: 7 bits before the point suffice for any float above 1.
-inline constexpr int log2_fraction_bits = 57;
-
-/// log2(x) * 2^57, for 1 <= x < 2^127; wrong by at most 2 units. One bit of the logarithm for each squaring of x.
-[[nodiscard]] constexpr std::uint64_t log2_fixed(double x) noexcept {
-    const auto bits = std::bit_cast<std::uint64_t>(x);
-    assert(bits >= 0x3ff0000000000000u && bits < 0x47e0000000000000u);
-    std::uint64_t result = (bits >> 52) - 1023;
-    std::uint64_t mantissa = (bits << 11) | std::uint64_t{1} << 63; // [1, 2) as 1.63 bits
-    for (int i = 0; i < log2_fraction_bits; ++i) {
-        const std::uint64_t square = multiply_high(mantissa, mantissa); // [1, 4) as 2.62 bits
-        const bool carry = (square >> 63) != 0;
-        result = (result << 1) | (carry ? 1u : 0u);
-        mantissa = carry ? square : square << 1;
-    }
-    return result;
-}
-[[nodiscard]] constexpr std::uint64_t log2_fixed(float x) noexcept { return log2_fixed(static_cast<double>(x)); }
-
-/// 2^-x * 2^64 for x > 0 given as x * 2^57; wrong by less than 64 units.
-/// e^-u = 1 - (u - u^2/2! + u^3/3! - ...), u = fraction(x) ln 2 < 0.7: the 24th term is below 2^-90.
-[[nodiscard]] constexpr std::uint64_t exp2_negative_fixed(std::uint64_t x) noexcept {
-    constexpr std::uint64_t ln2 = 0xb17217f7d1cf79acu; // * 2^-64
-    const std::uint64_t whole = x >> log2_fraction_bits;
-    const std::uint64_t u = multiply_high(x << (64 - log2_fraction_bits), ln2);
-    std::uint64_t term = u;
-    std::uint64_t decrease = u;
-    for (std::uint64_t n = 2; n <= 24; ++n) {
-        term = multiply_high(term, u) / n;
-        decrease = n % 2 == 0 ? decrease - term : decrease + term;
-    }
-    const std::uint64_t fraction = ~decrease; // 2^64 - decrease, less one unit so that 2^-0 fits
-    return whole > 63 ? 0 : fraction >> whole;
-}
-
-/// The square root rounded to nearest even, as IEEE 754 and sqrtss have it; a NaN below zero.
-/// Under -ffast-math clang makes an estimate of every sqrt that it sees, whatever pragma surrounds it. So the root
-/// is taken of the 50-bit integer m * 2^25, where x = m * 2^(e - 23), e even and 1 <= m * 2^-23 < 4: that has 24 bits
-/// and one more to round by. (A tie is impossible: an odd root has an odd square.)
-[[nodiscard]] inline float exact_square_root(float x) noexcept {
-    const auto bits = std::bit_cast<std::uint32_t>(x);
-    constexpr std::uint32_t infinity = 0x7f800000u;
-    constexpr std::uint32_t smallest_normal = 0x00800000u;
-    if ((bits & 0x7fffffffu) == 0 || bits == infinity) {
-        return x;
-    }
-    if (bits > infinity) {
-        return std::bit_cast<float>(0x7fc00000u);
-    }
-    if (bits < smallest_normal) {
-        return exact_square_root(x * 0x1p24f) * 0x1p-12f;
-    }
-    const std::uint32_t odd = ~(bits >> 23) & 1u; // the bias 127 is odd
-    const std::uint64_t square = std::uint64_t{(bits & 0x7fffffu) | smallest_normal} << (25 + odd);
-    auto root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(square))); // an estimate will do
-    while (root * root > square) {
-        --root;
-    }
-    while ((root + 1) * (root + 1) <= square) {
-        ++root;
-    }
-    const std::uint32_t exponent = ((bits >> 23) + 127 - odd) / 2;
-    return std::bit_cast<float>((exponent << 23) + static_cast<std::uint32_t>((root + 1) / 2 - smallest_normal));
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 #include <algorithm>
 #include <cmath>
@@ -8529,38 +9404,6 @@ enum class tensor_place {
 // byte_source: the bytes of a model, in a file, in the memory of the host, or read by its callback.
 #ifndef BITNET_IO_BYTE_SOURCE_HPP
 #define BITNET_IO_BYTE_SOURCE_HPP
-
-// ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
-#ifndef BITNET_CORE_HUGE_PAGES_HPP
-#define BITNET_CORE_HUGE_PAGES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
-/// To be asked before the memory is first written. Pages then come 2 MB at a time.
-inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory);
-    const std::uintptr_t first = (address + page - 1) / page * page;
-    const std::uintptr_t end = (address + bytes) / page * page;
-    if (first < end) {
-        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
-    }
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/io/file_handle.hpp ----
 // file_handle: one open file of POSIX or Windows, named by a UTF-8 path; every failure is a sentence.
@@ -9063,9 +9906,10 @@ struct read_callback {
 
 namespace detail {
 
-/// Told during a copy, after each piece of up to 16 MiB, how many bytes of the file are there. False gives the copy up.
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
+/// copy up.
 struct copy_progress {
-    bool (*goes_on)(void* context, std::uint64_t done) noexcept = nullptr;
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
     void* context = nullptr;
 };
 
@@ -9098,15 +9942,19 @@ public:
 
     /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
     /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) { return read(utf8_path, {}); }
+    /// \param memory null: operator new
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
+        return read(utf8_path, detail::copy_progress(), memory);
+    }
     /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress) {
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
+                                                  const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
             if (!file) {
                 return failed(file);
             }
-            auto source = allocate(file->size(), std::string(utf8_path));
+            auto source = allocate(file->size(), std::string(utf8_path), memory);
             if (!source) {
                 return source;
             }
@@ -9119,8 +9967,9 @@ public:
 
     /// For the library: read() for page_mode::copied, otherwise open().
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
-                                                  detail::copy_progress progress = {}) {
-        return pages == page_mode::copied ? read(utf8_path, progress) : open(utf8_path);
+                                                  const memory_source* memory, detail::copy_progress progress = {}) {
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
+                                                                             : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -9132,15 +9981,15 @@ public:
     }
 
     /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
-    /// \pre callback.read != nullptr
+    /// \param memory null: operator new \pre callback.read != nullptr
     /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
-    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size,
-                                                           std::string name) {
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
+                                                           const memory_source* memory = nullptr) {
         assert(callback.read != nullptr);
         if (size == 0) {
             return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
         }
-        auto source = allocate(size, std::move(name));
+        auto source = allocate(size, std::move(name), memory);
         if (!source) {
             return source;
         }
@@ -9185,7 +10034,7 @@ private:
                 return filled;
             }
             done += size;
-            if (!progress.goes_on(progress.context, done)) {
+            if (!progress.goes_on(progress.context, done, all.size())) {
                 return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
                                                               " of ", all.size(), " bytes"});
             }
@@ -9194,14 +10043,14 @@ private:
     }
 
     /// Bytes of any value: who asks for them writes all of them.
-    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
-        auto memory = buffer<std::byte>::allocate_uninitialized(size, name);
-        if (!memory) {
-            return failed(memory);
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
+                                                      const memory_source* memory) {
+        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
+        if (!bytes) {
+            return failed(bytes);
         }
-        detail::ask_for_huge_pages(memory->data(), memory->size());
         byte_source source;
-        source.copy_ = *std::move(memory);
+        source.copy_ = *std::move(bytes);
         source.name_ = std::move(name);
         return source;
     }
@@ -9238,11 +10087,12 @@ namespace detail {
 /// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
-    growing_bytes() noexcept = default;
+    explicit growing_bytes(const memory_source* memory) noexcept : source_(memory) {}
     growing_bytes(growing_bytes&& other) noexcept
-        : memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
+        : source_(other.source_), memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
           ran_out_(other.ran_out_) {}
     growing_bytes& operator=(growing_bytes&& other) noexcept {
+        std::swap(source_, other.source_);
         std::swap(memory_, other.memory_);
         std::swap(used_, other.used_);
         std::swap(ran_out_, other.ran_out_);
@@ -9268,7 +10118,8 @@ private:
     bool grow(std::size_t more) {
         const auto wanted = checked_add(used_, more);
         const auto doubled = checked_multiply(memory_.size(), 2);
-        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "",
+                                                  {source_, {memory_use::temporary, false}});
         if (ran_out_ || !larger) {
             ran_out_ = true;
             return false;
@@ -9277,6 +10128,7 @@ private:
         memory_ = *std::move(larger);
         return true;
     }
+    const memory_source* source_;
     buffer<std::byte> memory_;
     std::size_t used_ = 0;
     bool ran_out_ = false;
@@ -9286,7 +10138,8 @@ private:
 
 struct gguf_writer_options {
     std::uint32_t version = 3;
-    std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
+    std::uint32_t alignment = 32;          ///< bytes; any other value than 32 is written as general.alignment
+    const memory_source* memory = nullptr; ///< for metadata and files in memory; null: operator new
 };
 
 /// Collects metadata and tensors and writes them in the order in which they were added.
@@ -9295,7 +10148,7 @@ struct gguf_writer_options {
 /// write_memory; what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
 class gguf_writer {
 public:
-    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options) {
+    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options), metadata_(options.memory) {
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
@@ -9559,7 +10412,8 @@ private:
         if (auto ready = check_writable("memory"); !ready) {
             return failed(ready);
         }
-        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory",
+                                                  {options_.memory, {memory_use::tables, false}});
         if (!memory) {
             return memory;
         }
@@ -9604,7 +10458,7 @@ private:
 
     /// Header, metadata and tensor list, padded up to the data.
     [[nodiscard]] detail::growing_bytes header() const {
-        detail::growing_bytes out;
+        detail::growing_bytes out(options_.memory);
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
         const auto put_text = [&](std::string_view text) {
             out.append(std::as_bytes(std::span(text.data(), text.size())));
@@ -10160,7 +11014,8 @@ inline std::optional<json_value> json_value::find(std::string_view key) const no
 }
 
 struct json_options {
-    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
 };
 
 /// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
@@ -10193,7 +11048,7 @@ namespace detail {
 class json_parser {
 public:
     json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth) {
+        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
         assert(options.depth <= 1024);
     }
 
@@ -10223,9 +11078,9 @@ private:
         }
         const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
         const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_);
-        allocate(document_.text_, text_.size(), what, failure_);
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
         return failure_.code == errc{};
     }
 
@@ -10521,6 +11376,7 @@ private:
     std::string_view name_;
     std::size_t at_ = 0;
     std::uint32_t depth_left_;
+    detail::memory_from from_;
     json_document document_;
     std::uint32_t nodes_used_ = 0;
     std::uint32_t text_used_ = 0;
@@ -11696,6 +12552,90 @@ private:
 
 #endif
 
+// ---- bitnet/io/progress_meter.hpp ----
+// progress_meter: adds up what one opening of a model has done, and tells it.
+#ifndef BITNET_IO_PROGRESS_METER_HPP
+#define BITNET_IO_PROGRESS_METER_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds up what one opening has done. Belongs to the thread that opens.
+class progress_meter {
+public:
+    explicit progress_meter(open_progress told) noexcept : told_(told) {}
+    progress_meter(const progress_meter&) = delete;
+    progress_meter& operator=(const progress_meter&) = delete;
+
+    /// So many bytes of tensors, or for the screen, are to be gone through. What a copy has promised of them is
+    /// included.
+    void expect(std::uint64_t bytes) noexcept {
+        all_ = done_ + bytes;
+        of_file_ = 0;
+    }
+
+    /// \return whether to go on
+    [[nodiscard]] bool advance(std::uint64_t bytes) noexcept {
+        done_ = bytes < all_ - done_ ? done_ + bytes : all_;
+        return tell();
+    }
+    [[nodiscard]] bool finish() noexcept {
+        done_ = all_;
+        return tell();
+    }
+    [[nodiscard]] bool is_cancelled() const noexcept { return is_cancelled_; }
+
+    /// errc::cancelled. \param name of the model
+    [[nodiscard]] error cancelled(std::string_view name) const {
+        return error_saying(errc::cancelled,
+                            {name, ": opening it was given up after ", done_, " of ", all_, " bytes of work"});
+    }
+
+    /// Counts copies, one file after the other, each followed by the reading of what it holds. Borrows this.
+    [[nodiscard]] copy_progress copying() noexcept {
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<progress_meter*>(self)->copy(done, all);
+                },
+                this};
+    }
+    /// A copy was given up for another reason: what was left of it is not done.
+    void forget_copy() noexcept {
+        all_ = done_;
+        of_file_ = 0;
+    }
+
+private:
+    [[nodiscard]] bool copy(std::uint64_t done, std::uint64_t all) noexcept {
+        if (of_file_ == 0) { // its first piece
+            all_ += 2 * all;
+        }
+        const std::uint64_t more = done - of_file_;
+        of_file_ = done != all ? done : 0;
+        return advance(more);
+    }
+    [[nodiscard]] bool tell() noexcept {
+        is_cancelled_ = is_cancelled_ || (told_.goes_on != nullptr && !told_.goes_on(told_.context, done_, all_));
+        return !is_cancelled_;
+    }
+
+    open_progress told_;
+    std::uint64_t done_ = 0;
+    std::uint64_t all_ = 0;
+    std::uint64_t of_file_ = 0; ///< copied of the file that is being copied
+    bool is_cancelled_ = false;
+};
+
+/// \return whether to go on, with or without a meter
+[[nodiscard]] inline bool advance(progress_meter* meter, std::uint64_t bytes) noexcept {
+    return meter == nullptr || meter->advance(bytes);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11728,6 +12668,10 @@ struct checkpoint_options {
     std::string_view pre_tokenizer = {};
     /// Whether the files that hold tensors are mapped or copied.
     page_mode pages = page_mode::mapped;
+    /// What copies of files, and all that is read from them, have their memory from; null: operator new.
+    const memory_source* memory = nullptr;
+    /// For the library: what is told of copies.
+    detail::progress_meter* progress = nullptr;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
@@ -11743,9 +12687,9 @@ public:
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
     /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
-    [[nodiscard]] static result<model_file> open(byte_source source) {
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<model_file> {
-            auto parsed = gguf_file::parse(source.bytes(), source.name());
+            auto parsed = gguf_file::parse(source.bytes(), source.name(), memory);
             if (!parsed) {
                 return failed(parsed);
             }
@@ -11761,6 +12705,9 @@ public:
             return model_file(*std::move(parsed), std::move(source));
         });
     }
+
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { parts_.gguf.use(memory); }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
@@ -11806,9 +12753,12 @@ public:
 
 private:
     // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline detail::copy_progress copying(const checkpoint_options& options) noexcept;
     [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
+                                                             const memory_source* memory,
                                                              detail::copy_progress progress = {});
-    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path);
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
+                                                          const checkpoint_options& options);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {
@@ -12014,10 +12964,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file. As strict as
     /// the format: the tensors fill the data section without overlap and without a hole. Cost: O(n log n) in the length
     /// of the header, and the memory of json_document.
+    /// \param memory null: operator new
     /// \return errc::truncated, bad_count (header length), bad_json, bad_utf8, bad_tensor_name, wrong_type,
     /// unsupported_type, bad_shape, bad_offset or out_of_memory, naming the tensor and both numbers. Proven by
     /// tests/io/safetensors_malformed_test.cpp.
-    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory = nullptr);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// In the order of their data.
@@ -12044,7 +12996,8 @@ namespace detail {
 /// One reading of a safetensors file. Use safetensors_file::parse.
 class safetensors_parser {
 public:
-    safetensors_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), name_(name) {}
+    safetensors_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), name_(name), memory_(memory) {}
 
     [[nodiscard]] result<safetensors_file> run() {
         auto header = read_header();
@@ -12055,7 +13008,7 @@ public:
         file.name_ = name_;
         if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
             !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
-                                      sentence({name_, ": an index of names"}), failure_)) {
+                                      sentence({name_, ": an index of names"}), failure_, tables())) {
             return std::move(failure_);
         }
         return file;
@@ -12069,6 +13022,8 @@ private:
     [[nodiscard]] bool fail(errc code, std::string_view tensor, sentence_parts what) {
         return set_error(failure_, code, {name_, ": tensor ", quoted{tensor}, ": "}, what);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {memory_, {memory_use::tables, false}}; }
 
     [[nodiscard]] error header_error(errc code, sentence_parts what) const {
         return error{code, sentence({name_, ": ", sentence(what)})};
@@ -12092,7 +13047,7 @@ private:
         data_offset_ = reader.offset();
         constexpr std::uint32_t depth = 3; // header, tensor, shape
         auto header = json_document::parse({reinterpret_cast<const char*>(text->data()), text->size()},
-                                           name_ + ": header", {depth});
+                                           name_ + ": header", {depth, memory_});
         if (header && !header->root().is_object()) {
             return header_error(errc::wrong_type, {"the header is of JSON type ", name_of(header->root().type()),
                                                    ", it must be an object"});
@@ -12103,7 +13058,7 @@ private:
     [[nodiscard]] bool read_tensors(safetensors_file& file) {
         const json_value header = file.header_.root();
         const std::size_t tensors = header.size() - (header.find(metadata_key) ? 1 : 0);
-        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_);
+        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return false;
         }
@@ -12247,14 +13202,16 @@ private:
 
     std::span<const std::byte> bytes_;
     std::string name_;
+    const memory_source* memory_;
     std::size_t data_offset_ = 0;
     error failure_;
 };
 
 } // namespace detail
 
-inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::safetensors_parser(bytes, name).run(); });
+inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory) {
+    return detail::guarded([&] { return detail::safetensors_parser(bytes, name, memory).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -13531,7 +14488,8 @@ inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
     if (!numbers) {
         return failed(numbers);
     }
-    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+    auto kinds =
+        buffer<token_kind>::allocate(spellings.count, "token kinds", {file.memory(), {memory_use::tables, false}});
     if (!kinds) {
         return kinds;
     }
@@ -13738,13 +14696,15 @@ class token_store {
 public:
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
+    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::tables, false}};
         token_store made;
-        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
+        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets", from);
         if (!ends) {
             return failed(ends);
         }
-        auto text = buffer<char>::allocate(bytes, "token bytes");
+        auto text = buffer<char>::allocate(bytes, "token bytes", from);
         if (!text) {
             return failed(text);
         }
@@ -13815,8 +14775,9 @@ inline constexpr std::size_t longest_probe = 1024;
 class token_index {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+    [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table =
+            buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -13907,8 +14868,9 @@ public:
 
     /// \pre the tokens of `ids` are in strictly ascending order of their bytes, and none of these is empty
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids) {
-        auto sorted = buffer<token>::allocate(ids.size(), "special tokens");
+    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids,
+                                                    const memory_source* memory = nullptr) {
+        auto sorted = buffer<token>::allocate(ids.size(), "special tokens", {memory, {memory_use::tables, false}});
         if (!sorted) {
             return failed(sorted);
         }
@@ -14149,7 +15111,8 @@ private:
 
     [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
         // The array has a length of eight bytes before every string, and no token is longer than its spelling.
-        auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
+        auto store =
+            token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count, file.memory());
         if (!store) {
             return failed(store);
         }
@@ -14255,7 +15218,7 @@ private:
     }
 
     [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
-        auto index = token_index::allocate(spellings.count);
+        auto index = token_index::allocate(spellings.count, file.memory());
         if (!index) {
             return failed(index);
         }
@@ -14332,7 +15295,7 @@ private:
     }
 
     [[nodiscard]] result<void> adopt_merged(const gguf_file& file, gguf_strings merges) {
-        auto words = token_index::allocate(size());
+        auto words = token_index::allocate(size(), file.memory());
         if (!words) {
             return failed(words);
         }
@@ -14398,7 +15361,7 @@ private:
     }
 
     [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
-        auto room = buffer<token>::allocate(size(), "special tokens");
+        auto room = buffer<token>::allocate(size(), "special tokens", {file.memory(), {memory_use::temporary, false}});
         if (!room) {
             return failed(room);
         }
@@ -14439,7 +15402,7 @@ private:
             const auto end =
                 std::remove_if(spelled.begin(), spelled.end(), [&](token id) { return !wanted(kind_of(id)); });
             spelled = {spelled.begin(), end};
-            return token_matcher::make(store_, spelled);
+            return token_matcher::make(store_, spelled, kinds_.source());
         };
         auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
         if (!specials) {
@@ -14496,6 +15459,7 @@ struct tokenizer_json_files {
     std::string_view model_config;       ///< config.json: their ids, if neither of the two has them
     std::string_view chat_template;      ///< chat_template.jinja, preferred to the one in the config
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
+    const memory_source* memory = nullptr; ///< for the JSON values; null: operator new
 };
 
 namespace detail {
@@ -14508,7 +15472,7 @@ public:
 
     /// \return what was passed over, one sentence each
     [[nodiscard]] result<std::vector<std::string>> run(gguf_writer& out) {
-        auto parsed = json_document::parse(files_.tokenizer, files_.name);
+        auto parsed = json_document::parse(files_.tokenizer, files_.name, {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }
@@ -14899,7 +15863,7 @@ private:
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
-        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}));
+        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}), {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }
@@ -15130,15 +16094,15 @@ namespace bitnet::inline BITNET_ABI::detail {
 class hugging_face_reader {
 public:
     hugging_face_reader(std::string_view utf8_path, const checkpoint_options& options)
-        : path_(utf8_path), options_(options) {
+        : path_(utf8_path), options_(options), writer_({.memory = options.memory}) {
         while (path_.size() > 1 && (path_.back() == '/' || path_.back() == '\\')) {
             path_.pop_back();
         }
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
-            !read_text_changes() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !goes_on() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_text_changes() || !goes_on() || !read_tokenizer() || !goes_on()) {
             return std::move(failure_);
         }
         return finish();
@@ -15160,12 +16124,17 @@ private:
         return set_error(failure_, code, {shard.name(), ": tensor ", quoted{tensor.name}, ": "}, what);
     }
 
+    [[nodiscard]] bool goes_on() { return advance(options_.progress, 0) || fail(options_.progress->cancelled(path_)); }
+    [[nodiscard]] copy_progress copying() const noexcept {
+        return options_.progress != nullptr ? options_.progress->copying() : copy_progress();
+    }
+
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
         const auto text = byte_source::open(path_of(file));
         if (!text) {
             return failed(text);
         }
-        return json_document::parse(text_of(*text), text->name());
+        return json_document::parse(text_of(*text), text->name(), {.memory = options_.memory});
     }
     [[nodiscard]] static std::string_view text_of(const byte_source& source) noexcept {
         const auto bytes = source.bytes();
@@ -15191,7 +16160,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file), options_.pages);
+        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory, copying());
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -15216,7 +16185,7 @@ private:
     }
 
     [[nodiscard]] bool add_shard(byte_source source) {
-        auto shard = safetensors_file::parse(source.bytes(), source.name());
+        auto shard = safetensors_file::parse(source.bytes(), source.name(), options_.memory);
         if (!shard) {
             return fail(failed(shard));
         }
@@ -15239,7 +16208,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file), options_.pages);
+            auto source = byte_source::open(path_of(file), options_.pages, options_.memory, copying());
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -15581,7 +16550,8 @@ private:
                                          .special_tokens_map = text_of(others[1]),
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
-                                         .pre_tokenizer = options_.pre_tokenizer};
+                                         .pre_tokenizer = options_.pre_tokenizer,
+                                         .memory = options_.memory};
         auto added = add_tokenizer_json(writer_, files, rows);
         if (!added) {
             return fail(failed(added));
@@ -15653,7 +16623,7 @@ private:
         if (!made) {
             return error{made.error().code, sentence({path_, ": ", made.error().message})};
         }
-        auto metadata = gguf_file::parse(made->span(), path_);
+        auto metadata = gguf_file::parse(made->span(), path_, options_.memory);
         if (!metadata) {
             return failed(metadata);
         }
@@ -16885,10 +17855,11 @@ public:
     /// \param masters whether weights that are not ternary are ternarised
     /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
     [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                      pool_ref pool) {
+                                                      pool_ref pool, const memory_source* memory = nullptr) {
         ternarised_rows made(tensor);
         const auto rows = to_size(tensor.dims[1]);
-        auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
+        auto facts =
+            buffer<ternarised_row_facts>::allocate(rows, "sums of rows", {memory, {memory_use::temporary, false}});
         if (!facts) {
             return std::move(facts).error();
         }
@@ -17661,7 +18632,7 @@ public:
             return failed(beside);
         }
         // Masters have no scale but their mean. With one beside them, weights are ternary as they are.
-        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool);
+        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool, file.memory());
         if (!opened) {
             return opened;
         }
@@ -17677,7 +18648,8 @@ public:
     /// A tensor alone. \param file what errors call the file \param masters whether weights in floating point are
     /// ternarised: see has_float_masters
     [[nodiscard]] static result<ternary_source> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                     const ternary_reading& reading, pool_ref pool) {
+                                                     const ternary_reading& reading, pool_ref pool,
+                                                     const memory_source* memory = nullptr) {
         if (tensor.rank != 2) {
             return error{errc::wrong_shape, sentence({file, ": tensor ", quoted_name(tensor.name), ": ",
                                                       dims_text(tensor), " in the file, a matrix expected"})};
@@ -17685,7 +18657,7 @@ public:
         if (const layout_table* layout = layout_of_type(tensor.type, reading.order)) {
             return open_layout(*layout, tensor, file);
         }
-        return open_rows(tensor, file, masters, reading, pool);
+        return open_rows(tensor, file, masters, reading, pool, memory);
     }
 
     /// The layout of this library that the tensor has; null for other formats, which are read by rows() alone.
@@ -17738,7 +18710,8 @@ private:
     }
 
     [[nodiscard]] static result<ternary_source> open_rows(const gguf_tensor& tensor, std::string_view file,
-                                                          bool masters, const ternary_reading& reading, pool_ref pool) {
+                                                          bool masters, const ternary_reading& reading, pool_ref pool,
+                                                          const memory_source* memory) {
         switch (tensor.type) {
         case tensor_type::tq1_0:
             return hold(format_rows<tq1_0>::open(tensor, file));
@@ -17765,11 +18738,11 @@ private:
         case tensor_type::tl2:
             return hold(microsoft_tl2_rows::open(tensor, file, reading.lookup_tiling));
         case tensor_type::f32:
-            return hold(ternarised_rows<float>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<float>::open(tensor, file, masters, pool, memory));
         case tensor_type::f16:
-            return hold(ternarised_rows<half>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<half>::open(tensor, file, masters, pool, memory));
         case tensor_type::bf16:
-            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool, memory));
         default:
             return error{errc::unsupported_type,
                          sentence({file, ": tensor ", quoted_name(tensor.name), ": type ", name_of(tensor.type),
@@ -17851,6 +18824,7 @@ namespace bitnet::inline BITNET_ABI {
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17863,7 +18837,8 @@ class split_gguf_reader {
 public:
     split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages,
                       copy_progress progress)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages), progress_(progress) {
+        : path_(first.name()), first_(std::move(parsed)), memory_(first_.memory()), facts_(facts), pages_(pages),
+          progress_(progress) {
         sources_.push_back(std::move(first));
     }
 
@@ -17882,7 +18857,7 @@ public:
             return error{errc::inconsistent, sentence({path_, ": 'split.tensors.count' is ", *facts_.tensors, ", the ",
                                                        facts_.count, " shards have ", found, " tensors"})};
         }
-        auto whole = gguf_file::extend(std::move(first_), more_);
+        auto whole = gguf_file::extend(std::move(first_), more_.span());
         if (!whole) {
             return failed(whole);
         }
@@ -17904,12 +18879,12 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path, pages_, progress_);
+        auto source = byte_source::open(path, pages_, memory_, progress_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
         }
-        const auto parsed = gguf_file::parse(source->bytes(), source->name());
+        const auto parsed = gguf_file::parse(source->bytes(), source->name(), memory_);
         if (!parsed) {
             failure_ = failed(parsed);
             return false;
@@ -17917,8 +18892,23 @@ private:
         if (!check_facts(*parsed, number) || !check_metadata(*parsed)) {
             return false;
         }
-        more_.insert(more_.end(), parsed->tensors().begin(), parsed->tensors().end());
+        if (!keep_tensors(parsed->tensors())) {
+            return false;
+        }
         sources_.push_back(*std::move(source));
+        return true;
+    }
+
+    [[nodiscard]] bool keep_tensors(std::span<const gguf_tensor> tensors) {
+        buffer<gguf_tensor> all;
+        allocate(all, more_.size() + tensors.size(), sentence({path_, ": tensor list"}), failure_,
+                 {memory_, {memory_use::temporary, false}});
+        if (failure_.code != errc{}) {
+            return false;
+        }
+        std::copy_n(more_.data(), more_.size(), all.data());
+        std::copy_n(tensors.data(), tensors.size(), all.data() + more_.size());
+        more_ = std::move(all);
         return true;
     }
 
@@ -17963,11 +18953,12 @@ private:
 
     std::string path_;
     gguf_file first_;
+    const memory_source* memory_;
     shard_facts facts_;
     page_mode pages_;
     copy_progress progress_;
     std::vector<byte_source> sources_;
-    std::vector<gguf_tensor> more_; ///< of all shards but the first
+    buffer<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
     error failure_;
 };
@@ -18293,13 +19284,16 @@ public:
         return seconds <= grace_seconds || static_cast<double>(bytes) >= seconds * least_bytes_per_second;
     }
 
-    copy_pace() noexcept = default;
+    /// \param also told of the copy, and may give it up, too
+    explicit copy_pace(copy_progress also = {}) noexcept : also_(also) {}
     copy_pace(const copy_pace&) = delete;
     copy_pace& operator=(const copy_pace&) = delete;
 
     /// Borrows this.
     [[nodiscard]] copy_progress progress() noexcept {
-        return {[](void* self, std::uint64_t done) noexcept { return static_cast<copy_pace*>(self)->take(done); },
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<copy_pace*>(self)->take(done, all);
+                },
                 this};
     }
 
@@ -18311,13 +19305,15 @@ public:
     }
 
 private:
-    [[nodiscard]] bool take(std::uint64_t done) noexcept {
+    [[nodiscard]] bool take(std::uint64_t done, std::uint64_t all) noexcept {
         bytes_ += done > of_this_file_ ? done - of_this_file_ : done; // the first piece of the next file is fewer
         of_this_file_ = done;
         seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-        return is_enough(bytes_, seconds_);
+        const bool goes_on = also_.goes_on == nullptr || also_.goes_on(also_.context, done, all);
+        return goes_on && is_enough(bytes_, seconds_);
     }
 
+    copy_progress also_;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     std::uint64_t bytes_ = 0;
     std::uint64_t of_this_file_ = 0;
@@ -18419,13 +19415,13 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
                                detail::operating_system::is_directory(std::string(utf8_path));
         auto opened = [&]() -> result<model_file> {
             if (!is_folder) {
-                return open_gguf(utf8_path, options.pages);
+                return open_gguf(utf8_path, options.pages, options.memory, copying(options));
             }
             auto made = detail::open_hugging_face(utf8_path, options);
             return made ? result<model_file>(model_file(*std::move(made))) : failed(made);
         }();
         if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
-            opened = choose(*std::move(opened), utf8_path);
+            opened = choose(*std::move(opened), utf8_path, options);
         }
         if (opened) {
             opened->parts_.is_by_path = true;
@@ -18438,14 +19434,18 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
     });
 }
 
+inline detail::copy_progress model_file::copying(const checkpoint_options& options) noexcept {
+    return options.progress != nullptr ? options.progress->copying() : detail::copy_progress();
+}
+
 /// Mapped unless `pages` says copied.
 inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages,
-                                                detail::copy_progress progress) {
-    auto source = byte_source::open(utf8_path, pages, progress);
+                                                const memory_source* memory, detail::copy_progress progress) {
+    auto source = byte_source::open(utf8_path, pages, memory, progress);
     if (!source) {
         return failed(source);
     }
-    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    auto parsed = gguf_file::parse(source->bytes(), source->name(), memory);
     if (!parsed) {
         return failed(parsed);
     }
@@ -18462,14 +19462,20 @@ inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page
 
 /// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory and disk are fast enough. Folders
 /// stay mapped: their weights are repacked.
-inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path) {
+inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
+                                             const checkpoint_options& options) {
     auto choice = detail::choose_pages(
         {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
     if (choice.pages == page_mode::copied) {
-        detail::copy_pace pace;
-        auto copied = open_gguf(utf8_path, page_mode::copied, pace.progress());
+        detail::copy_pace pace(copying(options));
+        auto copied = open_gguf(utf8_path, page_mode::copied, options.memory, pace.progress());
+        if (!copied && options.progress != nullptr && !options.progress->is_cancelled()) {
+            options.progress->forget_copy();
+        }
         if (copied) {
             mapped = *std::move(copied);
+        } else if (options.progress != nullptr && options.progress->is_cancelled()) {
+            return options.progress->cancelled(utf8_path);
         } else if (copied.error().code == errc::out_of_memory) {
             choice.note = detail::sentence({"pages: mapped, because a copy failed: ", copied.error().message});
         } else if (copied.error().code == errc::cancelled) {
@@ -19550,24 +20556,32 @@ public:
     lm_head_screen() noexcept = default;
 
     /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
-    /// \return errc::out_of_memory with the bytes asked for.
+    /// \return errc::out_of_memory with the bytes asked for; errc::cancelled if `progress`, which may be null, says so.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
-                                                     const float_matrix& lm_head) {
-        auto made = allocate(lm_head);
-        if (made) {
-            const std::atomic<bool> never{false};
-            static_cast<void>(made->fill(pool, loops, lm_head, never));
+                                                     const float_matrix& lm_head, const memory_source* memory = nullptr,
+                                                     progress_meter* progress = nullptr) {
+        auto made = allocate(lm_head, memory);
+        if (!made) {
+            return made;
+        }
+        const auto write = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept { made->write(loops, lm_head, r); });
+        };
+        if (!in_steps(lm_head, progress, write)) {
+            return progress->cancelled("screened head");
         }
         return made;
     }
 
     /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head,
+                                                         const memory_source* memory = nullptr) {
         const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
-        auto bytes = buffer<std::byte>::allocate_uninitialized(*size, "screened head");
+        auto bytes =
+            buffer<std::byte>::allocate_uninitialized(*size, "screened head", {memory, {memory_use::weights, true}});
         if (!bytes) {
             return failed(bytes);
         }
@@ -19575,7 +20589,6 @@ public:
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
         made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
-        ask_for_huge_pages(made.own_.data(), made.own_.size());
         return made;
     }
     /// Bytes of the screen of a head; nullopt if they overflow.
@@ -19588,12 +20601,12 @@ public:
     [[nodiscard]] bool fill(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                             const std::atomic<bool>& stop) noexcept {
         std::atomic<bool> is_whole{true};
-        for_rows(pool, lm_head.rows, [&](std::size_t r) noexcept {
+        for_rows(pool, 0, lm_head.rows, [&](std::size_t r) noexcept {
             if (stop.load(std::memory_order_relaxed)) {
                 is_whole.store(false, std::memory_order_relaxed);
                 return;
             }
-            write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+            write(loops, lm_head, r);
         });
         return is_whole.load(std::memory_order_relaxed);
     }
@@ -19604,7 +20617,8 @@ public:
     /// \return errc::unsupported_type, wrong_shape, inconsistent or out_of_memory, naming the file and the tensor.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
                                                      const float_matrix& lm_head, const gguf_tensor& stored,
-                                                     std::string_view file, bool verify) {
+                                                     std::string_view file, bool verify,
+                                                     progress_meter* progress = nullptr) {
         const auto fail = [&](errc code, std::string_view what) {
             return error{code, sentence({file, ": tensor ", quoted_name(stored.name), ": ", what})};
         };
@@ -19620,11 +20634,16 @@ public:
                                                      lm_head.rows, "] expected from the head"}));
         }
         std::atomic<std::size_t> other{lm_head.rows};
-        for_rows(pool, verify ? lm_head.rows : 0, [&](std::size_t r) noexcept {
-            if (!is_row(loops, lm_head, r, made.row(r))) {
-                keep_lowest(other, r);
-            }
-        });
+        const auto compare = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept {
+                if (!is_row(loops, lm_head, r, made.row(r))) {
+                    keep_lowest(other, r);
+                }
+            });
+        };
+        if (verify && !in_steps(lm_head, progress, compare)) {
+            return progress->cancelled(file);
+        }
         if (const std::size_t row = other.load(std::memory_order_relaxed); row != lm_head.rows) {
             return fail(errc::inconsistent,
                         sentence({"row ", row, " of its ", lm_head.rows, " rows is not the screen of the head's row"}));
@@ -19663,14 +20682,32 @@ private:
         });
         return same;
     }
-    template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
+    void write(const loop_table& loops, const float_matrix& lm_head, std::size_t r) noexcept {
+        write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+    }
+    template <class F> static void for_rows(pool_ref pool, std::size_t first, std::size_t end, F&& f) noexcept {
         constexpr std::size_t chunk = 64;
-        parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = (std::min)(rows, (task + 1) * chunk);
-            for (std::size_t r = task * chunk; r < end; ++r) {
+        parallel_for(pool, (end - first + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t last = (std::min)(end, first + (task + 1) * chunk);
+            for (std::size_t r = first + task * chunk; r < last; ++r) {
                 f(r);
             }
         });
+    }
+    /// f(first, end) for all rows of the head, some 16 MiB at a time with a meter. \return false if that gives it up
+    template <class F>
+    [[nodiscard]] static bool in_steps(const float_matrix& lm_head, progress_meter* progress, F&& f) noexcept {
+        constexpr std::size_t step_bytes = std::size_t{16} << 20;
+        const std::size_t rows = lm_head.rows;
+        const std::size_t step = progress != nullptr ? 64 + step_bytes / lm_head.row_bytes() / 64 * 64 : rows;
+        for (std::size_t first = 0; first < rows; first += step) {
+            const std::size_t end = (std::min)(rows, first + step);
+            f(first, end);
+            if (!advance(progress, std::uint64_t{end - first} * lm_head.row_bytes())) {
+                return false;
+            }
+        }
+        return true;
     }
 
     std::span<const std::byte> bytes_; ///< [rows, row_bytes_]
@@ -27810,22 +28847,32 @@ struct kv_page {
 class kv_page_store final : public kv_pool_base {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages) {
+    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages,
+                                                                     const memory_source* memory = nullptr) {
         const auto bytes = checked_multiply(shape.bytes(attention_block), pages);
-        auto memory = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool");
-        if (!memory) {
-            return failed(memory);
+        auto all = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool",
+                                                             {memory, {memory_use::pages, true}});
+        if (!all) {
+            return failed(all);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        const auto table = checked_multiply(pages, sizeof(owner_count));
+        auto owners = buffer<std::byte>::allocate_uninitialized(table.value_or(UINT64_MAX), "KV pool, a table of pages",
+                                                                {memory, {memory_use::pages, false}});
+        if (!owners) {
+            return failed(owners);
+        }
         std::unique_ptr<kv_page_store> made(new (std::nothrow) kv_page_store);
-        std::unique_ptr<std::atomic<std::uint32_t>[]> owners(new (std::nothrow) std::atomic<std::uint32_t>[pages]());
-        if (made == nullptr || owners == nullptr) {
+        if (made == nullptr) {
             return error{errc::out_of_memory,
-                         sentence({"KV pool: a table of ", pages, " pages could not be allocated"})};
+                         sentence({"KV pool: ", sizeof(kv_page_store), " bytes could not be allocated"})};
         }
         made->shape_ = shape;
-        made->memory_ = *std::move(memory);
-        made->owners_ = std::move(owners);
+        made->memory_ = *std::move(all);
+        made->table_ = *std::move(owners);
+        for (std::size_t i = 0; i < pages; ++i) {
+            ::new (static_cast<void*>(made->table_.data() + i * sizeof(owner_count))) owner_count(0);
+        }
+        made->owners_ = std::launder(reinterpret_cast<owner_count*>(made->table_.data()));
         made->pages_ = pages;
         return made;
     }
@@ -27873,11 +28920,14 @@ public:
     }
 
 private:
+    using owner_count = std::atomic<std::uint32_t>;
+
     kv_page_store() noexcept = default;
 
     kv_shape shape_;
     buffer<std::byte> memory_;
-    std::unique_ptr<std::atomic<std::uint32_t>[]> owners_; ///< [pages]: how many caches have it
+    buffer<std::byte> table_;
+    owner_count* owners_ = nullptr; ///< [pages], in table_: how many caches have it
     std::size_t pages_ = 0;
     std::atomic<std::size_t> taken_{0};
     std::atomic<std::size_t> next_{0}; ///< where a search for a free page starts
@@ -27934,13 +28984,14 @@ public:
     /// \param store null: the cache has memory of its own for the whole context. Must outlive the cache.
     /// \pre 1 <= context <= 2^20; the store is of the same shape \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, const kv_table& element,
-                                               std::size_t context, kv_page_store* store) {
+                                               std::size_t context, kv_page_store* store,
+                                               const memory_source* memory = nullptr) {
         kv_cache made;
         made.shape_ = kv_shape::of(model, element);
         made.positions_ = padded(context);
         const std::size_t count = (context + attention_block - 1) / attention_block;
         error failure;
-        allocate(made.pages_, count, "KV cache", failure);
+        allocate(made.pages_, count, "KV cache", failure, {memory, {memory_use::pages, false}});
         if (failure.code != errc{}) {
             return failure;
         }
@@ -27950,12 +29001,12 @@ public:
         }
         // Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values
         // are 2^53.
-        auto memory = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache");
-        if (!memory) {
-            return failed(memory);
+        auto own = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache",
+                                                             {memory, {memory_use::pages, true}});
+        if (!own) {
+            return failed(own);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
-        made.own_ = *std::move(memory);
+        made.own_ = *std::move(own);
         for (std::size_t i = 0; i < count; ++i) {
             made.pages_[i] = {made.own_.data() + made.shape_.bytes(i * attention_block), 0};
         }
@@ -28174,6 +29225,8 @@ class model_file;
 
 namespace detail {
 
+class progress_meter;
+
 /// A ternary matrix [rows, cols]: weight = (code - 1) * scale, and times the scale of its block where it has blocks.
 struct ternary_matrix {
     ternary_view codes;   ///< of a matrix with one scale that meets rows of int8 with one scale
@@ -28234,6 +29287,8 @@ struct weight_options {
     activation_rounding activations = activation_rounding::by_model;
     /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
     const model_file* source = nullptr;
+    /// Told of each tensor; may be null.
+    progress_meter* progress = nullptr;
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
@@ -28280,7 +29335,7 @@ private:
     ternary_matrix ternary_embedding_;
     ternary_matrix ternary_head_;
     const float* output_norm_ = nullptr;
-    std::unique_ptr<layer_weights[]> layers_;
+    buffer<layer_weights> layers_;
     buffer<float> norms_;
     buffer<std::uint8_t> repacked_;
     std::size_t repacked_tensors_ = 0;
@@ -28331,20 +29386,21 @@ struct quantized_rows {
     [[nodiscard]] const float* float_row(std::size_t r) const noexcept { return floats.data() + r * stride; }
 
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
-    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure) {
+    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure,
+                       const memory_from& from) {
         if (rounding == activation_rounding::none) {
-            return allocate(floats, max_rows * stride, "scratch", failure);
+            return allocate(floats, max_rows * stride, "scratch", failure, from);
         }
-        allocate(values, max_rows * stride, "scratch", failure);
+        allocate(values, max_rows * stride, "scratch", failure, from);
         if (are_blocks) {
-            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure);
-            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure);
+            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure, from);
+            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure, from);
         }
         group_rows = kernel.arranged_tokens;
         arranged_stride = kernel.arranged_stride(cols);
-        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure);
-        allocate(scales, max_rows, "scratch", failure);
-        allocate(sums, max_rows, "scratch", failure);
+        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure, from);
+        allocate(scales, max_rows, "scratch", failure, from);
+        allocate(sums, max_rows, "scratch", failure, from);
     }
 
     /// The arranged group of rows g * group_rows and following.
@@ -28404,14 +29460,16 @@ struct scratch {
 
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
-                                              const ternary_table& kernel, std::size_t max_rows) {
+                                              const ternary_table& kernel, std::size_t max_rows,
+                                              const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
-            allocate(into.values, max_rows * cols, "scratch", failure);
+            allocate(into.values, max_rows * cols, "scratch", failure, from);
         };
         floats(made.residual, model.hidden);
         floats(made.normed, widest);
@@ -28425,11 +29483,11 @@ struct scratch {
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
-        made.quantized.allocate_rows(kernel, widest, max_rows, failure);
+        made.quantized.allocate_rows(kernel, widest, max_rows, failure, from);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
-        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);
-        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure);
+        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure, from);
+        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -29116,7 +30174,9 @@ public:
     /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
     /// \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen, float logit_scale) {
+                                                      const lm_head_screen& screen, float logit_scale,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         screened_search made;
         made.loops_ = &loops;
         made.lm_head_ = &lm_head;
@@ -29126,13 +30186,13 @@ public:
         const std::size_t groups = groups_of(lm_head.rows);
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
         error failure;
-        allocate(made.high_, cols, "screened head, working memory", failure);
-        allocate(made.low_, cols, "screened head, working memory", failure);
-        allocate(made.offset_, cols / 8, "screened head, working memory", failure);
-        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure);
-        allocate(made.peaks_, groups, "screened head, working memory", failure);
-        allocate(made.order_, groups, "screened head, working memory", failure);
-        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure);
+        allocate(made.high_, cols, "screened head, working memory", failure, from);
+        allocate(made.low_, cols, "screened head, working memory", failure, from);
+        allocate(made.offset_, cols / 8, "screened head, working memory", failure, from);
+        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure, from);
+        allocate(made.peaks_, groups, "screened head, working memory", failure, from);
+        allocate(made.order_, groups, "screened head, working memory", failure, from);
+        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -29548,16 +30608,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 class self_test {
 public:
     /// Cost: a fifth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
-    [[nodiscard]] static result<void> run(const engine& tested) {
+    [[nodiscard]] static result<void> run(const engine& tested, const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::temporary, false}};
         const ternary_table& kernel = *tested.ternary;
         const std::size_t groups = (tokens - 1) / kernel.arranged_tokens + 1;
         error failure;
         buffer<self_test> numbers;
         buffer<std::uint8_t> codes;
         buffer<std::byte> arranged;
-        allocate(numbers, 1, "self-test", failure);
-        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure);
-        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure);
+        allocate(numbers, 1, "self-test", failure, from);
+        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure, from);
+        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -29837,12 +30898,13 @@ class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, std::size_t max_rows) {
-        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
-        if (!memory) {
-            return failed(memory);
+                                                  const weights& weights, std::size_t max_rows,
+                                                  const memory_source* memory = nullptr) {
+        auto space = scratch::open(model, weights, *tables.ternary, max_rows, memory);
+        if (!space) {
+            return failed(space);
         }
-        return transformer(tables, model, weights, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(space));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }
@@ -30119,6 +31181,7 @@ public:
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
         refuse_unused();
+        finish_tensor();
         if (!ok()) {
             return std::move(failure_);
         }
@@ -30185,25 +31248,29 @@ private:
         }
     }
 
+    [[nodiscard]] memory_from temporary() const noexcept { return {file_.memory(), {memory_use::temporary, false}}; }
+
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
         const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
                                         2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights",
+                                                           {file_.memory(), {memory_use::weights, false}});
         if (!norms) {
             return failed(norms);
         }
         made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
-        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table", temporary());
         if (!used) {
             return failed(used);
         }
         used_tensors_ = *std::move(used);
-        made_.layers_.reset(new (std::nothrow) layer_weights[model_.layers]);
-        if (made_.layers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"layer table: ", model_.layers * sizeof(layer_weights),
-                                                        " bytes could not be allocated"})};
+        auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
+                                                      {file_.memory(), {memory_use::weights, false}});
+        if (!layers) {
+            return failed(layers);
         }
+        made_.layers_ = *std::move(layers);
         return {};
     }
 
@@ -30226,12 +31293,12 @@ private:
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights",
+                                                                   {file_.memory(), {memory_use::weights, true}});
         if (!memory) {
             return failed(memory);
         }
         made_.repacked_ = *std::move(memory);
-        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
     /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
@@ -30240,7 +31307,18 @@ private:
         return bytes ? checked_align(*bytes, 64) : bytes;
     }
 
+    /// The tensor that was found last is read.
+    void finish_tensor() {
+        if (ok() && !advance(options_.progress, std::exchange(bytes_in_work_, 0))) {
+            fail(options_.progress->cancelled(file_.name()));
+        }
+    }
+
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        finish_tensor();
+        if (!ok()) {
+            return nullptr;
+        }
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
             fail(errc::missing_tensor, name, "not in the file");
@@ -30255,6 +31333,7 @@ private:
             return nullptr;
         }
         used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
+        bytes_in_work_ = tensor->bytes.size();
         return tensor;
     }
 
@@ -30423,7 +31502,7 @@ private:
         }
         std::uint8_t* const out = repacked_space();
         if (out != nullptr) {
-            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out));
+            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out, file_.memory()));
             use_repacked(tensor);
         }
         return {{}, scale, {out, rows, cols, 128}};
@@ -30454,7 +31533,8 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
+        auto packed =
+            pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols), file_.memory());
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
@@ -30476,6 +31556,7 @@ private:
     pool_ref pool_;
     weights made_;
     buffer<bool> used_tensors_; ///< in the order of the file
+    std::uint64_t bytes_in_work_ = 0;
     std::size_t used_norms_ = 0;
     std::size_t used_repacked_ = 0;
     error failure_;
@@ -33370,6 +34451,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class progress_meter;
 class scheduler_base;
 class session_base;
 class weights;
@@ -33383,7 +34465,7 @@ struct weight_options;
 /// Reading what a path or memory holds.
 template <class Program = void> struct files_part {
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options);
-    [[nodiscard]] static result<model_file> open(byte_source source);
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory);
 };
 
 /// Hyper-parameters, tokenizer and chat format.
@@ -33396,13 +34478,14 @@ template <class Program = void> struct text_part {
 
 /// Weights and their screen.
 template <class Program = void> struct tensors_part {
-    [[nodiscard]] static result<void> test(const engine& tables);
+    [[nodiscard]] static result<void> test(const engine& tables, const memory_source* memory);
     [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
                                               const layout_table& layout, const weight_options& options, pool_ref pool);
     /// \param stored null: the screen is made
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
-                                                            std::string_view file, bool verify);
+                                                            std::string_view file, bool verify,
+                                                            const memory_source* memory, progress_meter* progress);
     /// lm_head_screen::fill.
     [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;
@@ -33435,8 +34518,8 @@ result<model_file> files_part<Program>::open(std::string_view utf8_path, const c
     return model_file::open(utf8_path, options);
 }
 
-template <class Program> result<model_file> files_part<Program>::open(byte_source source) {
-    return model_file::open(std::move(source));
+template <class Program> result<model_file> files_part<Program>::open(byte_source source, const memory_source* memory) {
+    return model_file::open(std::move(source), memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -33517,14 +34600,14 @@ public:
     }
 
     /// Memory is used when it is written. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary) {
+    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary, const memory_from& from) {
         logits_rows made;
-        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits");
+        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits", from);
         if (!values) {
             return failed(values);
         }
         error failure;
-        allocate(made.rows_, rows, "logits", failure);
+        allocate(made.rows_, rows, "logits", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -33990,8 +35073,8 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
-    return self_test::run(tables);
+template <class Program> result<void> tensors_part<Program>::test(const engine& tables, const memory_source* memory) {
+    return self_test::run(tables, memory);
 }
 
 template <class Program>
@@ -34003,9 +35086,10 @@ result<weights> tensors_part<Program>::open(const gguf_file& file, const hyper_p
 template <class Program>
 result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
                                                           const float_matrix& lm_head, const gguf_tensor* stored,
-                                                          std::string_view file, bool verify) {
-    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head);
+                                                          std::string_view file, bool verify,
+                                                          const memory_source* memory, progress_meter* progress) {
+    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify, progress)
+                             : lm_head_screen::open(pool, loops, lm_head, memory, progress);
 }
 
 template <class Program>
@@ -34336,6 +35420,10 @@ private:
     std::optional<owned_pool> owned_;
 };
 
+[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
+    return {options.memory, {memory_use::scratch, false}};
+}
+
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
     static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
@@ -34381,17 +35469,19 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
+        auto forward =
+            transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk, options.memory);
         if (!forward) {
             return failed(forward);
         }
         all.forward.emplace(*std::move(forward));
         error failure;
-        allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
+        allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
+        auto logits =
+            logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary, session_scratch(options));
         if (!logits) {
             return failed(logits);
         }
@@ -34400,7 +35490,7 @@ public:
             return made;
         }
         auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale);
+                                            model.parameters.logit_scale, options.memory);
         if (!search) {
             return failed(search);
         }
@@ -34496,6 +35586,9 @@ public:
     }
     result<std::span<const scored_token>> largest_logits(std::size_t k) override {
         return guarded([&] { return largest_of_last(k); });
+    }
+    result<token_logprob> logprobs(std::span<token_logprob> largest) override {
+        return guarded([&] { return logprobs_of_pending(largest); });
     }
     result<std::span<const float>> embedding() override {
         return guarded([&] { return unit_state(); });
@@ -34794,6 +35887,50 @@ private:
         return few ? *few : largest_of(all_logits(), k);
     }
 
+    [[nodiscard]] result<token_logprob> logprobs_of_pending(std::span<token_logprob> largest) {
+        if (auto headed = check_head(); !headed) {
+            return failed(headed);
+        }
+        if (!pending_ || state_after_ != cached_) {
+            return error{errc::invalid_argument, "session: logprobs are those of the token that next() gave last, and "
+                                                 "there is none, or it has run already"};
+        }
+        const std::size_t most = (std::min)(screened_search::most, parameters_.vocabulary);
+        if (largest.size() > most) {
+            return error{errc::invalid_argument,
+                         sentence({"session: the ", largest.size(), " largest logprobs were asked for, up to ", most,
+                                   " are possible"})};
+        }
+        drop_pass();
+        take_workspace();
+        if (auto computed = run_head(0); !computed) {
+            return failed(computed);
+        }
+        const std::span<const float> logits = all_logits();
+        const log_normalizer normalizer = normalizer_of(logits);
+        if (!largest.empty()) {
+            const auto found = largest_of(logits, largest.size());
+            for (std::size_t i = 0; i < found.size(); ++i) {
+                largest[i] = {found[i].id, normalizer.logprob(found[i].logit)};
+            }
+        }
+        return token_logprob{*pending_, normalizer.logprob(logits[static_cast<std::size_t>(*pending_)])};
+    }
+
+    /// Blocks of 256 logits, each in the order of its 16 lanes, are added in double from the first to the last, all
+    /// relative to the largest logit.
+    [[nodiscard]] log_normalizer normalizer_of(std::span<const float> logits) const noexcept {
+        std::array<float, attention_block> block;
+        exponential_sum sum(*std::max_element(logits.begin(), logits.end()));
+        for (std::size_t begin = 0; begin < logits.size(); begin += block.size()) {
+            const std::size_t count = (std::min)(block.size(), logits.size() - begin);
+            std::copy_n(logits.data() + begin, count, block.data());
+            const softmax_state part = model_.tables.loops->exponentials(block.data(), count);
+            sum.add(part.max, part.sum);
+        }
+        return log_normalizer(sum);
+    }
+
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
@@ -34826,18 +35963,19 @@ private:
         if (!store) {
             return failed(store);
         }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
+        const memory_from from = session_scratch(options_);
         error failure;
-        allocate(state_, parameters_.hidden, "hidden state", failure);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
+        allocate(state_, parameters_.hidden, "hidden state", failure, from);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens", from);
         if (!tokens) {
             return failed(tokens);
         }
@@ -35266,7 +36404,9 @@ public:
             return error{errc::out_of_memory,
                          sentence({"batch: ", sizeof(batch_core), " bytes could not be allocated"})};
         }
-        if (auto allocated = made->allocate_all(model, options.sessions); !allocated) {
+        if (auto allocated =
+                made->allocate_all(model, options.sessions, {options.memory, {memory_use::scratch, false}});
+            !allocated) {
             return failed(allocated);
         }
         return std::unique_ptr<batch_base>(std::move(made));
@@ -35312,22 +36452,22 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
+    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions, const memory_from& from) {
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions, from.source);
         if (!forward) {
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
-        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary, from);
         if (!logits) {
             return failed(logits);
         }
         rows_of_logits_ = *std::move(logits);
         error failure;
-        allocate(entries_, sessions, "batch rows", failure);
-        allocate(rows_, sessions, "batch rows", failure);
-        allocate(row_indices_, sessions, "batch rows", failure);
-        allocate(logits_, sessions, "batch rows", failure);
+        allocate(entries_, sessions, "batch rows", failure, from);
+        allocate(rows_, sessions, "batch rows", failure, from);
+        allocate(row_indices_, sessions, "batch rows", failure, from);
+        allocate(logits_, sessions, "batch rows", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -35441,30 +36581,31 @@ namespace bitnet::inline BITNET_ABI::detail {
 class shared_head {
 public:
     /// Borrows the model. \return errc::out_of_memory.
-    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows) {
+    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows, const memory_from& from) {
         screen_ = &model.screen;
         vocabulary_ = model.parameters.vocabulary;
         // No row's memory is used before it is written.
-        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits");
+        auto logits =
+            buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits", from);
         if (!logits) {
             return failed(logits);
         }
         logits_ = *std::move(logits);
-        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits");
+        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits", from);
         if (!found) {
             return failed(found);
         }
         few_ = *std::move(found);
         error failure;
-        allocate(asked_, rows, "scheduler", failure);
-        allocate(full_rows_, rows, "scheduler", failure);
-        allocate(full_out_, rows, "scheduler", failure);
-        allocate(full_, rows, "scheduler", failure);
+        allocate(asked_, rows, "scheduler", failure, from);
+        allocate(full_rows_, rows, "scheduler", failure, from);
+        allocate(full_out_, rows, "scheduler", failure, from);
+        allocate(full_, rows, "scheduler", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         if (model.screen.is_expected()) {
-            return open_searches(model, rows);
+            return open_searches(model, rows, from);
         }
         return {};
     }
@@ -35533,7 +36674,7 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows) {
+    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
         searches_.reset(new (std::nothrow) screened_search[rows]);
         if (searches_ == nullptr) {
             return error{errc::out_of_memory,
@@ -35541,7 +36682,7 @@ private:
         }
         for (std::size_t i = 0; i < rows; ++i) {
             auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                              model.parameters.logit_scale);
+                                              model.parameters.logit_scale, from.source);
             if (!made) {
                 return failed(made);
             }
@@ -35788,19 +36929,21 @@ private:
     }
 
     [[nodiscard]] result<void> allocate_all() {
-        auto forward = transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows());
+        const memory_from from{options_.memory, {memory_use::scratch, false}};
+        auto forward =
+            transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows(), options_.memory);
         if (!forward) {
             return failed(forward);
         }
         forward_.emplace(*std::move(forward));
-        if (auto opened = head_.open(model_, options_.answers); !opened) {
+        if (auto opened = head_.open(model_, options_.answers, from); !opened) {
             return opened;
         }
         error failure;
-        allocate(all_, options_.speakers, "scheduler", failure);
-        allocate(order_, options_.speakers, "scheduler", failure);
-        allocate(rows_, most_rows(), "scheduler", failure);
-        allocate(answers_, options_.answers, "scheduler", failure);
+        allocate(all_, options_.speakers, "scheduler", failure, from);
+        allocate(order_, options_.speakers, "scheduler", failure, from);
+        allocate(rows_, most_rows(), "scheduler", failure, from);
+        allocate(answers_, options_.answers, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -37546,8 +38689,9 @@ struct merge {
 class merge_table {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table",
+                                            {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -37555,6 +38699,8 @@ public:
         made.slots_ = *std::move(table);
         return made;
     }
+
+    [[nodiscard]] const memory_source* source() const noexcept { return slots_.source(); }
 
     /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
@@ -37734,12 +38880,14 @@ private:
 
     /// \return how many are left
     [[nodiscard]] result<std::size_t> merge_long(std::span<token> symbols) const {
-        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text");
+        const memory_from from{merges_.source(), {memory_use::temporary, false}};
+        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text", from);
         if (!allocated) {
             return failed(allocated);
         }
         // One entry per pair at first, fewer than n. A merge takes one out and puts two in; there are fewer than n.
-        auto room = buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text");
+        auto room =
+            buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text", from);
         if (!room) {
             return failed(room);
         }
@@ -37893,7 +39041,7 @@ public:
                 file_, key,
                 sentence({"has ", (*list)->count, " elements, fewer than ", merge::never, " are possible"}));
         }
-        auto table = merge_table::allocate((*list)->count);
+        auto table = merge_table::allocate((*list)->count, file_.memory());
         if (!table) {
             return table;
         }
@@ -38029,7 +39177,7 @@ public:
         for (token id = 0; tokens_.contains(id); ++id) {
             for_each_cut(id, [&count](token, token) { return ++count != 0; });
         }
-        auto table = merge_table::allocate(count);
+        auto table = merge_table::allocate(count, file_.memory());
         if (!table) {
             return table;
         }
@@ -38890,27 +40038,38 @@ struct screen_choice {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
+[[nodiscard]] inline checkpoint_options checkpoint_options_of(const open_options& options,
+                                                              progress_meter& progress) noexcept {
+    return {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory, &progress};
+}
+
 class model_core final : public model_base {
 public:
     /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
+        return guarded([&] { return open_in(tables, std::move(source), options, progress); });
+    }
+
     [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
                                                                         const open_options& options) {
-        return guarded([&] { return open_in(tables, std::move(source), options); });
+        progress_meter progress(options.progress);
+        return open(tables, std::move(source), options, progress);
     }
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                        const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
                                                            const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
 
-    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes, const memory_source* from) const override {
         return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
             const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
             const std::uint64_t pages = bytes / shape.bytes(attention_block);
@@ -38918,7 +40077,7 @@ public:
                 return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
                                                                shape.bytes(attention_block)})};
             }
-            auto made = kv_page_store::open(shape, to_size(pages));
+            auto made = kv_page_store::open(shape, to_size(pages), from != nullptr ? from : memory());
             return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
         });
     }
@@ -38934,16 +40093,23 @@ public:
     }
 
 private:
-    [[nodiscard]] static result<std::unique_ptr<const model_base>> open_in(const engine& tables, model_file source,
-                                                                           const open_options& options) {
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open_in(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
         if (!tables.enable()) {
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
         }
-        if (auto tested = tensors_part<>::test(tables); !tested) {
+        if (auto tested = tensors_part<>::test(tables, source.gguf().memory()); !tested) {
             return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
         }
+        if (options.memory != nullptr) {
+            source.use(options.memory);
+        }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
+        expect_tensors(source.gguf(), options.lm_head, progress);
+        if (!progress.advance(0)) {
+            return progress.cancelled(source.name());
+        }
         auto facts = model_facts::read(std::move(source), options);
         if (!facts) {
             return failed(facts);
@@ -38953,39 +40119,63 @@ private:
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
         }
-        if (auto read = made->read_tensors(options); !read) {
+        if (auto read = made->read_tensors(options, progress); !read) {
             return failed(read);
+        }
+        if (!progress.finish()) {
+            return progress.cancelled(made->facts_->source.name());
         }
         made->describe();
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
+    static void expect_tensors(const gguf_file& file, lm_head_mode head_mode, progress_meter& progress) noexcept {
+        std::uint64_t bytes = 0;
+        for (const gguf_tensor& tensor : file.tensors()) {
+            bytes += tensor.bytes.size();
+        }
+        const gguf_tensor* const own = file.find_tensor("output.weight");
+        const gguf_tensor* const head = own != nullptr ? own : file.find_tensor("token_embd.weight");
+        const bool is_read_again = head_mode == lm_head_mode::screened && head != nullptr;
+        progress.expect(is_read_again ? bytes + head->bytes.size() : bytes);
+    }
+
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
 
-    [[nodiscard]] result<void> read_tensors(const open_options& options) {
-        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
-        if (!pool) {
-            return failed(pool);
+    [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
+    /// The options of a session or a batch.
+    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
+        options.memory = options.memory != nullptr ? options.memory : memory();
+        return options;
+    }
+
+    [[nodiscard]] result<void> read_tensors(const open_options& options, progress_meter& progress) {
+        if (options.pool) {
+            return read_tensors(options, *options.pool, progress);
         }
+        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
+        return pool ? read_tensors(options, pool->ref(), progress) : failed(pool);
+    }
+    [[nodiscard]] result<void> read_tensors(const open_options& options, pool_ref pool, progress_meter& progress) {
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_by_path()),
                                  options.verify_codes.value_or(true),
                                  options.activations,
-                                 &facts_->source};
-        auto tensors =
-            tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
+                                 &facts_->source,
+                                 &progress};
+        auto tensors = tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool);
         if (!tensors) {
             return failed(tensors);
         }
         tensors_ = *std::move(tensors);
         return options.lm_head == lm_head_mode::as_stored || facts_->parameters.is_embedder
                    ? result<void>{}
-                   : open_screen(options.lm_head, pool->ref(), how.verify_codes);
+                   : open_screen(options.lm_head, pool, how.verify_codes, progress);
     }
 
     /// \param mode screened or automatic
-    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify) {
+    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify, progress_meter& progress) {
         const std::string_view name = facts_->parameters.lm_head_name();
         const bool is_admitted = !tensors_.ternary_head().has_blocks() && admits_screen(tensors_.lm_head().element);
         const auto* stored = is_admitted ? facts_->file().find_tensor(screen_name(name)) : nullptr;
@@ -39001,7 +40191,7 @@ private:
             return {};
         }
         auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
-                                                verify);
+                                                verify, memory(), &progress);
         if (!made) {
             return failed(made);
         }
@@ -39017,7 +40207,7 @@ private:
             choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
                            is_admitted, tables_.has_threads, available_memory()});
         if (choice.is_made) {
-            auto allocated = lm_head_screen::allocate(lm_head);
+            auto allocated = lm_head_screen::allocate(lm_head, memory());
             if (!allocated) {
                 choice.note = sentence({"head: as stored, because ", allocated.error().message});
             } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {
@@ -39084,17 +40274,17 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source =
-            detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
-        return source ? open(*std::move(source), options) : failed(source);
+        detail::progress_meter progress(options.progress);
+        auto source = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+        return source ? open(*std::move(source), options, progress) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = detail::files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source), options.memory);
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options);
-        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+        detail::progress_meter progress(options.progress);
+        return open(std::move(source), options, progress);
     }
 
     [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
@@ -39102,6 +40292,12 @@ public:
     [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen.get(); }
 
 private:
+    [[nodiscard]] static result<model> open(model_file source, const open_options& options,
+                                            detail::progress_meter& progress) {
+        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options, progress);
+        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+    }
+
     explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}
 
     [[nodiscard]] detail::model_parts parts() const noexcept {
@@ -39129,12 +40325,12 @@ public:
     [[nodiscard]] static result<session> open(const model<P>& opened, const session_options& options = {}) {
         return made(any_session::open(opened, options));
     }
-    [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
+    [[nodiscard]] static result<session> open(const model<P>& opened, pool_ref pool,
                                               const session_options& options = {}) {
-        return made(any_session::open(opened, pool_ref(pool), options));
+        return made(any_session::open(opened, pool, options));
     }
-    static result<session> open(model<P>&&, const session_options& = {}) = delete;                    // would dangle
-    static result<session> open(model<P>&&, typename P::pool&, const session_options& = {}) = delete; // would dangle
+    static result<session> open(model<P>&&, const session_options& = {}) = delete;           // would dangle
+    static result<session> open(model<P>&&, pool_ref, const session_options& = {}) = delete; // would dangle
 
 private:
     explicit session(any_session opened) noexcept : any_session(std::move(opened)) {}
@@ -39159,12 +40355,11 @@ public:
     [[nodiscard]] static result<batch> open(const model<P>& opened, const batch_options& options = {}) {
         return made(any_batch::open(opened, options));
     }
-    [[nodiscard]] static result<batch> open(const model<P>& opened, typename P::pool& pool,
-                                            const batch_options& options = {}) {
-        return made(any_batch::open(opened, pool_ref(pool), options));
+    [[nodiscard]] static result<batch> open(const model<P>& opened, pool_ref pool, const batch_options& options = {}) {
+        return made(any_batch::open(opened, pool, options));
     }
-    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;                    // would dangle
-    static result<batch> open(model<P>&&, typename P::pool&, const batch_options& = {}) = delete; // would dangle
+    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;           // would dangle
+    static result<batch> open(model<P>&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
 private:
     explicit batch(any_batch opened) noexcept : any_batch(std::move(opened)) {}
@@ -39337,13 +40532,19 @@ namespace detail {
 
 /// any_model::open over engines, the fastest first.
 [[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
-                                                  std::span<const engine* const> engines) {
+                                                  std::span<const engine* const> engines, progress_meter& progress) {
     const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
     if (chosen == nullptr) {
         return guarded([&]() -> result<any_model> { return no_engine(engines, isa); });
     }
-    auto opened = model_core::open(*chosen, std::move(source), options);
+    auto opened = model_core::open(*chosen, std::move(source), options, progress);
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
+}
+
+[[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
+                                                  std::span<const engine* const> engines) {
+    progress_meter progress(options.progress);
+    return open_model(std::move(source), options, isa, engines, progress);
 }
 
 } // namespace detail
@@ -39355,15 +40556,16 @@ result<any_model> compiled_for<Ladder>::open(model_file source, const open_optio
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = detail::files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source), options.memory);
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
-    return file ? open(*std::move(file), options, isa) : failed(file);
+    detail::progress_meter progress(options.progress);
+    auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+    return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -1198,7 +1198,11 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
 class byte_source;
+struct open_progress;
 enum class page_mode;
 struct read_callback;
 
@@ -1227,6 +1231,7 @@ struct tokenizer_options;
 struct encode_options;
 struct decode_options;
 struct pre_tokenizer_choice;
+class stop_texts;
 class stream_decoder;
 struct stream_decoder_options;
 class chat_dialog;
@@ -1239,11 +1244,18 @@ enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 
 // constrain
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
 class grammar;
 class matcher;
 struct matcher_options;
 struct schema_options;
+template <class E> struct names_of;
+class tool_name;
+class tool_set;
 enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
 
 /// Instruction sets.
 namespace isa {
@@ -1299,6 +1311,7 @@ struct batch_options;
 template <class Ladder> struct compiled_for;
 class kv_pool;
 enum class lm_head_mode;
+struct logit_bias;
 struct logits_visitor;
 struct open_options;
 class sampler;
@@ -1313,6 +1326,7 @@ struct session_options;
 class speaker;
 enum class step_state;
 enum class stop_reason;
+struct token_logprob;
 
 // converting them
 class checkpoint_converter;
@@ -1342,11 +1356,17 @@ struct ternary_encoding;
 //     name_of                    text/chat_format.hpp
 //     no_token                   text/token.hpp
 //
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
 //     isa::all_of_this_machine   simd/isa.hpp
 //     isa::enable                simd/isa.hpp
 //     isa::instruction_set       simd/isa.hpp
 //     isa::list                  simd/isa.hpp
 //     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
 //     most_threads               thread/thread_limits.hpp
 //     thread_pool_type           thread/pool.hpp
 //     usable_cores               thread/usable_cores.hpp
@@ -1377,6 +1397,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -1435,6 +1456,11 @@ public:
     [[nodiscard]] static result<grammar> json_schema(std::string_view schema, const schema_options& options,
                                                      std::string_view name = "schema");
     [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
+
+    /// JSON texts that from_json<T>() reads, for types that fields_of describes, and vectors, variants ... of them.
+    /// \return as above, if the limits contradict each other. Included with bitnet/constrain/type_schema.hpp.
+    template <class T> [[nodiscard]] static result<grammar> of(const value_limits& limits);
+    template <class T> [[nodiscard]] static result<grammar> of();
 
     /// What was read in a particular way, or not enforced because the options say so: one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
@@ -3064,6 +3090,1832 @@ inline result<grammar> grammar::choices(std::span<const std::string_view> texts,
 
 #endif
 
+// ---- bitnet/constrain/fields.hpp ----
+// field, fields_of, names_of: how a program names the members of its structs and the values of its enums, once.
+#ifndef BITNET_CONSTRAIN_FIELDS_HPP
+#define BITNET_CONSTRAIN_FIELDS_HPP
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What is asked of a value beyond its type. Those that do not fit the type mean nothing.
+struct value_limits {
+    std::optional<std::int64_t> minimum = {}; ///< of a number
+    std::optional<std::int64_t> maximum = {};
+    std::size_t min_size = 0; ///< characters (code points) of a string, elements of a vector
+    std::size_t max_size = (std::numeric_limits<std::size_t>::max)();
+    std::string_view description = {}; ///< for the model, where the schema is shown to it
+};
+
+/// A member of a struct, its key in JSON, and its limits.
+template <class Owner, class Member> struct field {
+    constexpr field(std::string_view key, Member Owner::*of, value_limits asked = {}) noexcept
+        : name(key), member(of), limits(asked) {}
+
+    std::string_view name;
+    Member Owner::*member;
+    value_limits limits;
+};
+
+/// Several fields, in the order in which a model writes them.
+template <class... Fields> [[nodiscard]] constexpr std::tuple<Fields...> fields(Fields... each) noexcept {
+    return {each...};
+}
+
+/// To be specialised for a struct that is to be written and read as a JSON object:
+///
+///     template <> struct bitnet::fields_of<npc_action> {
+///         static constexpr auto list = bitnet::fields(bitnet::field("say", &npc_action::say, {.max_size = 80}),
+///                                                     bitnet::field("mood", &npc_action::mood));
+///     };
+///
+/// Members may be bool, integers, floating-point numbers, std::string, enums with names_of, structs with fields_of, and
+/// std::optional, std::vector, std::array and std::variant of these. A struct that is an alternative of a variant also
+/// has `static constexpr std::string_view name`, which its JSON object has under "type". An optional member may be
+/// missing; elsewhere an optional may be null. A struct may contain itself by way of a vector.
+template <class T> struct fields_of;
+
+template <class E> struct enum_name {
+    std::string_view name;
+    E value;
+};
+
+/// To be specialised for an enum that is written as a JSON string:
+///
+///     template <> struct bitnet::names_of<mood> {
+///         static constexpr bitnet::enum_name<mood> list[] = {{"calm", mood::calm}, {"angry", mood::angry}};
+///     };
+template <class E> struct names_of;
+
+namespace detail {
+
+template <class T>
+concept character_type = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+template <class T>
+concept json_integer = std::integral<T> && !std::same_as<T, bool> && !character_type<T>;
+template <class T>
+concept has_fields = requires {
+    fields_of<T>::list;
+};
+template <class T>
+concept has_names = requires {
+    names_of<T>::list;
+};
+
+template <class T> inline constexpr bool is_optional = false;
+template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T> inline constexpr bool is_vector = false;
+template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
+template <class T> inline constexpr bool is_array = false;
+template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
+template <class T> inline constexpr bool is_variant = false;
+template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
+
+/// False for every T, but only once it is known.
+template <class T> inline constexpr bool never = false;
+
+/// The key of an alternative's name.
+inline constexpr std::string_view variant_key = "type";
+
+/// Calls each(field) for the fields of T in order.
+template <has_fields T, class Each> constexpr void for_each_field(Each&& each) {
+    std::apply([&](const auto&... all) { (each(all), ...); }, fields_of<T>::list);
+}
+template <class Owner, class Member> Member member_type(const field<Owner, Member>&);
+
+/// A number of type T as JSON may have it: from low to high, texts of decimal numbers.
+struct number_range {
+    std::string low;
+    std::string high;
+};
+
+/// The numbers of type T within the limits.
+template <class T> [[nodiscard]] number_range range_of(const value_limits& limits) {
+    number_range made;
+    if constexpr (json_integer<T>) {
+        made = {std::to_string((std::numeric_limits<T>::min)()), std::to_string((std::numeric_limits<T>::max)())};
+    } else if constexpr (sizeof(T) == sizeof(float)) {
+        made = {"-3.4028235e38", "3.4028235e38"};
+    } else {
+        made = {"-1.7976931348623157e308", "1.7976931348623157e308"};
+    }
+    if constexpr (std::integral<T>) {
+        const bool is_low = limits.minimum && std::cmp_greater(*limits.minimum, (std::numeric_limits<T>::min)());
+        const bool is_high = limits.maximum && std::cmp_less(*limits.maximum, (std::numeric_limits<T>::max)());
+        made.low = is_low ? std::to_string(*limits.minimum) : made.low;
+        made.high = is_high ? std::to_string(*limits.maximum) : made.high;
+    } else {
+        made.low = limits.minimum ? std::to_string(*limits.minimum) : made.low;
+        made.high = limits.maximum ? std::to_string(*limits.maximum) : made.high;
+    }
+    return made;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/from_json.hpp ----
+// from_json, to_json: values of C++ types from JSON texts and back.
+#ifndef BITNET_CONSTRAIN_FROM_JSON_HPP
+#define BITNET_CONSTRAIN_FROM_JSON_HPP
+
+// ---- bitnet/constrain/schema_document.hpp ----
+// schema_document: the places of a JSON Schema's text, and what its references mean.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
+
+// ---- bitnet/core/buffer.hpp ----
+// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
+#ifndef BITNET_CORE_BUFFER_HPP
+#define BITNET_CORE_BUFFER_HPP
+
+// ---- bitnet/core/huge_pages.hpp ----
+// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+#ifndef BITNET_CORE_HUGE_PAGES_HPP
+#define BITNET_CORE_HUGE_PAGES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Asks for huge pages for [memory, memory + bytes): a hint, and no error if the system cannot.
+/// To be asked before the memory is first written. Pages then come 2 MB at a time.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t end = (address + bytes) / page * page;
+    if (first < end) {
+        ::madvise(static_cast<char*>(memory) + (first - address), end - first, MADV_HUGEPAGE);
+    }
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/memory_source.hpp ----
+// memory_source: where a host lets the library have its large blocks of memory from.
+#ifndef BITNET_CORE_MEMORY_SOURCE_HPP
+#define BITNET_CORE_MEMORY_SOURCE_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a block of memory is for.
+enum class memory_use : std::uint8_t {
+    weights,   ///< of a model: a copy of its file, repacked tensors, norms, the screen of its head
+    tables,    ///< of a model: its tokenizer, the list of its tensors
+    pages,     ///< keys and values, of a session or of a kv_pool
+    scratch,   ///< of a session, a batch or a sampler: activations, logits, tokens
+    temporary, ///< given back before the call that asked for it returns
+};
+
+struct memory_hint {
+    memory_use use = memory_use::temporary;
+    /// Whether the block is large and read from end to end again and again: huge pages are worth a tenth to a quarter
+    /// of its speed. Without a source of the host's own the library asks the system for them.
+    bool huge_pages = false;
+};
+
+/// A host's own allocator: see open_options::memory. It outlives all that was opened with it, and both functions may be
+/// called by several threads at a time, where several threads use the model or the system makes a screen in the
+/// background. What is given need not be zero.
+///
+/// Through it goes every block whose size the model, the context or another option decides. The rest is operator new:
+/// objects of a few KiB, strings and messages, stacks of threads, the containers that public functions return, and
+/// what reading the folder of a Hugging Face checkpoint puts into containers. Files that are mapped are the system's.
+struct memory_source {
+    /// `bytes` > 0 of memory at a multiple of `alignment`, a power of two; null refuses, which is errc::out_of_memory.
+    void* (*allocate)(void* context, std::size_t bytes, std::size_t alignment, memory_hint hint) noexcept = nullptr;
+    /// Takes back what allocate() gave, with the same two numbers.
+    void (*release)(void* context, void* memory, std::size_t bytes, std::size_t alignment) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+namespace detail {
+
+/// Where a buffer's memory comes from, and what for. Null is operator new.
+struct memory_from {
+    const memory_source* source = nullptr;
+    memory_hint hint = {};
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Memory for `size` elements of `element_bytes`, to be given to release_bytes() with the same source and alignment.
+/// \return errc::out_of_memory with the bytes asked for.
+[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
+                                                  std::string_view what, const memory_from& from) {
+    const auto bytes = checked_multiply(size, element_bytes);
+    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
+        return error_saying(errc::out_of_memory,
+                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
+    }
+    const bool is_of_host = from.source != nullptr && *bytes != 0;
+    void* memory = is_of_host ? from.source->allocate(from.source->context, to_size(*bytes), alignment, from.hint)
+                              : ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
+    if (memory == nullptr) {
+        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
+    }
+    if (from.hint.huge_pages && !is_of_host) {
+        ask_for_huge_pages(memory, to_size(*bytes));
+    }
+    return memory;
+}
+
+inline void release_bytes(void* memory, std::size_t bytes, std::size_t alignment,
+                          const memory_source* source) noexcept {
+    if (source == nullptr || bytes == 0) {
+        ::operator delete (memory, std::align_val_t{alignment});
+    } else if (memory != nullptr) {
+        source->release(source->context, memory, bytes, alignment);
+    }
+}
+
+} // namespace detail
+
+/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class buffer {
+public:
+    static constexpr std::size_t alignment = 64;
+    static_assert(alignof(T) <= alignment);
+
+    buffer() noexcept = default;
+    buffer(buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})),
+          source_(other.source_) {}
+    buffer& operator=(buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(source_, other.source_);
+        return *this;
+    }
+    buffer(const buffer&) = delete;
+    buffer& operator=(const buffer&) = delete;
+    ~buffer() { detail::release_bytes(data_, size_bytes(), alignment, source_); }
+
+    /// `size` elements, all bytes zero.
+    /// \param what names the purpose in the error message.
+    /// \param from where the memory comes from; its source outlives the buffer.
+    /// \return errc::out_of_memory with the bytes asked for.
+    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what,
+                                                 const detail::memory_from& from = {}) {
+        auto made = allocate_uninitialized(size, what, from);
+        if (made) {
+            for (std::size_t i = 0; i < made->size_; ++i) {
+                ::new (static_cast<void*>(made->data_ + i)) T();
+            }
+        }
+        return made;
+    }
+
+    /// The same with bytes of any value: pages that are never written need no memory.
+    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what,
+                                                               const detail::memory_from& from = {}) {
+        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what, from);
+        if (!memory) {
+            return failed(memory);
+        }
+        buffer made;
+        made.size_ = detail::to_size(size);
+        made.data_ = static_cast<T*>(*memory);
+        made.source_ = from.source;
+        return made;
+    }
+
+    [[nodiscard]] T* data() noexcept { return data_; }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// What the memory is from; null: operator new.
+    [[nodiscard]] const memory_source* source() const noexcept { return source_; }
+    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
+    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+    const memory_source* source_ = nullptr;
+};
+
+namespace detail {
+
+/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
+/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
+template <class T>
+void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+              const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/core/decimal.hpp ----
+// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
+#ifndef BITNET_CORE_DECIMAL_HPP
+#define BITNET_CORE_DECIMAL_HPP
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
+class big_natural {
+public:
+    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
+
+    /// this = this * factor + addend
+    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
+        std::uint64_t carry = addend;
+        for (std::size_t i = 0; i < used_; ++i) {
+            carry += std::uint64_t{words_[i]} * factor;
+            words_[i] = static_cast<std::uint32_t>(carry);
+            carry >>= 32;
+        }
+        push(static_cast<std::uint32_t>(carry));
+    }
+    void multiply_by_power_of_ten(std::int64_t power) noexcept {
+        for (; power >= 9; power -= 9) {
+            multiply_add(1000000000u, 0);
+        }
+        for (; power > 0; --power) {
+            multiply_add(10, 0);
+        }
+    }
+    [[nodiscard]] int bits() const noexcept {
+        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
+    }
+    void shift_left(int count) noexcept {
+        const auto whole = static_cast<std::size_t>(count / 32);
+        const int part = count % 32;
+        std::uint32_t above = 0;
+        if (part != 0) {
+            for (std::size_t i = 0; i < used_; ++i) {
+                const std::uint32_t word = words_[i];
+                words_[i] = (word << part) | above;
+                above = word >> (32 - part);
+            }
+            push(above);
+        }
+        if (whole != 0 && used_ != 0) {
+            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
+                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
+            std::fill_n(words_.begin(), whole, 0u);
+            used_ += whole;
+        }
+    }
+    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
+        if (used_ != other.used_) {
+            return used_ > other.used_;
+        }
+        for (std::size_t i = used_; i-- > 0;) {
+            if (words_[i] != other.words_[i]) {
+                return words_[i] > other.words_[i];
+            }
+        }
+        return true;
+    }
+    /// \pre at_least(other)
+    void subtract(const big_natural& other) noexcept {
+        std::uint64_t borrow = 0;
+        for (std::size_t i = 0; i < used_; ++i) {
+            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
+            borrow = words_[i] < taken ? 1 : 0;
+            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
+        }
+        while (used_ != 0 && words_[used_ - 1] == 0) {
+            --used_;
+        }
+    }
+
+private:
+    void push(std::uint32_t word) noexcept {
+        if (word != 0) {
+            words_[used_++] = word;
+        }
+    }
+    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
+    std::array<std::uint32_t, 140> words_{};
+    std::size_t used_ = 0;
+};
+
+/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
+struct decimal_number {
+    big_natural digits;
+    std::int64_t digit_count = 0; ///< without leading zeros
+    std::int64_t exponent = 0;
+    bool negative = false;
+};
+
+/// Takes a decimal number apart, from left to right.
+class decimal_scanner {
+public:
+    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
+        number_.negative = skip('-');
+        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
+            return std::nullopt;
+        }
+        if ((skip('e') || skip('E')) && !take_exponent()) {
+            return std::nullopt;
+        }
+        if (dropped_) {
+            number_.digits.multiply_add(10, 1);
+            ++number_.digit_count;
+            --number_.exponent;
+        }
+        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
+    }
+
+private:
+    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
+    // the 801st place stands for all of them.
+    static constexpr std::int64_t most_digits = 800;
+
+    [[nodiscard]] bool is_digit() const noexcept {
+        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
+    }
+    bool skip(char wanted) noexcept {
+        const bool found = at_ < text_.size() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
+    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
+        const std::size_t first = at_;
+        for (; is_digit(); ++at_) {
+            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
+            const bool kept = number_.digit_count < most_digits;
+            if (kept && (digit != 0 || number_.digit_count != 0)) {
+                number_.digits.multiply_add(10, digit);
+                ++number_.digit_count;
+            }
+            dropped_ = dropped_ || (!kept && digit != 0);
+            number_.exponent += (kept ? 0 : 1) - scale;
+        }
+        return at_ > first;
+    }
+    [[nodiscard]] bool take_exponent() noexcept {
+        const bool minus = skip('-');
+        if (!minus) {
+            skip('+');
+        }
+        const std::size_t first = at_;
+        std::int64_t power = 0;
+        for (; is_digit(); ++at_) {
+            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
+            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
+        }
+        number_.exponent += minus ? -power : power;
+        return at_ > first;
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    bool dropped_ = false;
+    decimal_number number_;
+};
+
+/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
+/// set.
+struct binary_quotient {
+    std::uint64_t quotient = 0;
+    int power = 0;
+    bool exact = false;
+};
+
+/// Schoolbook division, one bit at a time.
+[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
+    binary_quotient made;
+    made.power = upper.bits() - lower.bits();
+    lower.shift_left((std::max)(made.power, 0));
+    upper.shift_left((std::max)(-made.power, 0));
+    if (!upper.at_least(lower)) {
+        upper.shift_left(1);
+        --made.power;
+    }
+    for (int i = 0; i < 64; ++i) {
+        const bool one = upper.at_least(lower);
+        if (one) {
+            upper.subtract(lower);
+        }
+        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
+        upper.shift_left(1);
+    }
+    made.exact = upper.is_zero();
+    return made;
+}
+
+/// The bits of the nearest double, ties to even; nullopt above the largest.
+[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
+    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
+    const int cut = 11 + (std::max)(-1022 - value.power, 0);
+    if (cut > 64) {
+        return 0;
+    }
+    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
+    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
+    const std::uint64_t rest = value.quotient & (half | (half - 1));
+    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
+    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
+    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    return bits < infinity ? std::optional{bits} : std::nullopt;
+}
+
+/// The double nearest to |number|, as bits; nullopt above the largest double.
+[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
+    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
+    if (number.digits.is_zero() || magnitude < -330) {
+        return 0;
+    }
+    if (magnitude > 310) {
+        return std::nullopt;
+    }
+    big_natural upper = number.digits;
+    big_natural lower;
+    lower.multiply_add(1, 1);
+    upper.multiply_by_power_of_ten(number.exponent);
+    lower.multiply_by_power_of_ten(-number.exponent);
+    return round_to_double_bits(divide(upper, lower));
+}
+
+/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
+/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
+/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
+/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
+[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
+    const auto number = decimal_scanner(text).scan();
+    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+class json_parser;
+} // namespace detail
+
+enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
+
+/// "null", "boolean", ...
+[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+namespace detail {
+
+/// One value, key or container in a json_document's table; containers come before what they hold.
+struct json_node {
+    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
+    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
+    std::uint32_t next;  ///< the node after this one and all that it holds
+    json_type type;
+};
+
+} // namespace detail
+
+struct json_member;
+
+/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
+class json_value {
+public:
+    template <class Item> class sequence;
+
+    [[nodiscard]] json_type type() const noexcept { return node().type; }
+    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
+    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
+    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
+
+    /// The value if it is of that type, otherwise nullopt.
+    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
+        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
+    }
+    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
+        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number that is written without fraction and exponent and fits T.
+    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
+        T value{};
+        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
+        return whole ? std::optional{value} : std::nullopt;
+    }
+    /// The characters of a number, as it is written.
+    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
+    [[nodiscard]] std::optional<double> as_double() const noexcept {
+        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
+    }
+
+    /// A number as the text spells it.
+    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+
+    /// Elements of an array or members of an object; 0 for other types.
+    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
+    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
+    [[nodiscard]] sequence<json_value> elements() const noexcept;
+    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
+    [[nodiscard]] sequence<json_member> members() const noexcept;
+    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
+
+private:
+    friend class json_document;
+
+    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
+               std::uint32_t index) noexcept
+        : nodes_(nodes), order_(order), text_(text), index_(index) {}
+    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
+    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
+
+    const detail::json_node* nodes_;
+    const std::uint32_t* order_;
+    const char* text_;
+    std::uint32_t index_;
+};
+
+/// A key of an object and its value.
+struct json_member {
+    std::string_view key;
+    json_value value;
+};
+
+/// What a json_value holds, one after the other.
+template <class Item> class json_value::sequence {
+public:
+    class iterator {
+    public:
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+
+        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
+        explicit iterator(json_value at) noexcept : at_(at) {}
+        [[nodiscard]] Item operator*() const noexcept {
+            if constexpr (std::is_same_v<Item, json_member>) {
+                return {at_.characters(), at_.at(at_.index_ + 1)};
+            } else {
+                return at_;
+            }
+        }
+        iterator& operator++() noexcept {
+            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
+            at_ = at_.at(at_.nodes_[value].next);
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
+
+    private:
+        json_value at_;
+    };
+
+    sequence(json_value first, json_value after, std::size_t size) noexcept
+        : first_(first), after_(after), size_(size) {}
+    [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    json_value first_;
+    json_value after_;
+    std::size_t size_;
+};
+
+inline json_value::sequence<json_value> json_value::elements() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
+}
+
+inline json_value::sequence<json_member> json_value::members() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
+}
+
+inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
+    if (!is_object()) {
+        return std::nullopt;
+    }
+    const std::uint32_t* first = order_ + node().start;
+    const std::uint32_t* last = first + node().size;
+    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
+    const std::uint32_t* found = std::lower_bound(first, last, key, less);
+    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
+}
+
+struct json_options {
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
+};
+
+/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
+/// values stay valid when it moves.
+class json_document {
+public:
+    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
+    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
+    /// \pre options.depth <= 1024
+    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
+    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
+                                                     json_options options = {});
+
+    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
+    json_value root() && = delete; // would dangle
+
+private:
+    friend class detail::json_parser;
+
+    buffer<detail::json_node> nodes_;
+    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
+    buffer<char> text_;           // strings without escapes, numbers as written
+};
+
+namespace detail {
+
+/// One reading of a JSON text. Use json_document::parse.
+class json_parser {
+public:
+    json_parser(std::string_view text, std::string_view name, json_options options)
+        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
+        assert(options.depth <= 1024);
+    }
+
+    [[nodiscard]] result<json_document> run() {
+        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
+            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
+                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
+        }
+        if (!allocate_tables() || !read_text()) {
+            return std::move(failure_);
+        }
+        return std::move(document_);
+    }
+
+private:
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
+        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
+        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
+    }
+
+    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
+    [[nodiscard]] bool allocate_tables() {
+        std::uint64_t bound = 1;
+        for (const char c : text_) {
+            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
+        }
+        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
+        const std::string what = sentence({name_, ": JSON"});
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
+        return failure_.code == errc{};
+    }
+
+    [[nodiscard]] bool read_text() {
+        skip_whitespace();
+        if (!read_value()) {
+            return false;
+        }
+        skip_whitespace();
+        return at_end() || fail("the end of the text is expected here");
+    }
+
+    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
+    bool skip(char wanted) noexcept {
+        const bool found = !at_end() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    void skip_whitespace() noexcept {
+        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+            ++at_;
+        }
+    }
+
+    [[nodiscard]] json_node& open_node(json_type type) noexcept {
+        json_node& node = document_.nodes_[nodes_used_++];
+        node = {0, 0, nodes_used_, type};
+        return node;
+    }
+    void put(char c) noexcept { document_.text_[text_used_++] = c; }
+    void put(std::string_view characters) noexcept {
+        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
+        text_used_ += static_cast<std::uint32_t>(characters.size());
+    }
+
+    [[nodiscard]] bool read_value() {
+        switch (peek()) {
+        case '{':
+            return read_object();
+        case '[':
+            return read_array();
+        case '"':
+            return read_string();
+        case 't':
+            return read_word("true", json_type::boolean, 1);
+        case 'f':
+            return read_word("false", json_type::boolean, 0);
+        case 'n':
+            return read_word("null", json_type::null, 0);
+        default:
+            return read_number();
+        }
+    }
+
+    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
+        if (text_.substr(at_, word.size()) != word) {
+            return fail("a value is expected here");
+        }
+        at_ += word.size();
+        open_node(type).start = value;
+        return true;
+    }
+
+    std::size_t skip_digits() noexcept {
+        const std::size_t first = at_;
+        while (peek() >= '0' && peek() <= '9') {
+            ++at_;
+        }
+        return at_ - first;
+    }
+
+    [[nodiscard]] bool read_number() {
+        const std::size_t first = at_;
+        const bool minus = skip('-');
+        if (!skip('0') && skip_digits() == 0) {
+            return fail(minus      ? "a digit is expected here"
+                        : at_end() ? "the text ends where a value is expected"
+                                   : "a value is expected here");
+        }
+        if (skip('.') && skip_digits() == 0) {
+            return fail("a digit is expected after the decimal point");
+        }
+        if (skip('e') || skip('E')) {
+            if (!skip('-')) {
+                skip('+');
+            }
+            if (skip_digits() == 0) {
+                return fail("a digit is expected in the exponent");
+            }
+        }
+        json_node& node = open_node(json_type::number);
+        node.start = text_used_;
+        node.size = static_cast<std::uint32_t>(at_ - first);
+        put(text_.substr(first, at_ - first));
+        return true;
+    }
+
+    [[nodiscard]] bool read_string() {
+        assert(peek() == '"');
+        ++at_;
+        json_node& node = open_node(json_type::string);
+        node.start = text_used_;
+        while (!skip('"')) {
+            if (!(peek() == '\\' ? read_escape() : read_characters())) {
+                return false;
+            }
+        }
+        node.size = text_used_ - node.start;
+        return true;
+    }
+
+    [[nodiscard]] bool read_characters() {
+        if (at_end()) {
+            return fail("the text ends inside a string");
+        }
+        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
+            return fail("a control character inside a string must be escaped");
+        }
+        const auto character = first_code_point(text_.substr(at_));
+        if (character.value == invalid_code_point) {
+            return fail("the string is not UTF-8", errc::bad_utf8);
+        }
+        put(text_.substr(at_, character.size));
+        at_ += character.size;
+        return true;
+    }
+
+    [[nodiscard]] bool read_escape() {
+        constexpr std::string_view written = "\"\\/bfnrt";
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        ++at_;
+        if (skip('u')) {
+            return read_unicode_escape();
+        }
+        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
+        if (which == std::string_view::npos) {
+            return fail("there is no such escape in JSON");
+        }
+        put(meant[which]);
+        ++at_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_unicode_escape() {
+        auto first = read_four_digits();
+        if (!first) {
+            return fail("\\u needs four hexadecimal digits");
+        }
+        char32_t code_point = *first;
+        if (code_point >= 0xd800 && code_point < 0xe000) {
+            const bool high = code_point < 0xdc00;
+            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
+            if (!low || *low < 0xdc00 || *low > 0xdfff) {
+                return fail("a surrogate must be one of a pair");
+            }
+            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
+        }
+        put_utf8(code_point);
+        return true;
+    }
+
+    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
+        std::uint32_t value = 0;
+        const std::string_view digits = text_.substr(at_, 4);
+        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
+            return std::nullopt;
+        }
+        at_ += 4;
+        return value;
+    }
+
+    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
+    void put_utf8(char32_t c) noexcept {
+        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
+        if (c < 0x80) {
+            put(static_cast<char>(c));
+        } else if (c < 0x800) {
+            put(static_cast<char>(0xc0u | (c >> 6)));
+            tail(0);
+        } else if (c < 0x10000) {
+            put(static_cast<char>(0xe0u | (c >> 12)));
+            tail(6);
+            tail(0);
+        } else {
+            put(static_cast<char>(0xf0u | (c >> 18)));
+            tail(12);
+            tail(6);
+            tail(0);
+        }
+    }
+
+    [[nodiscard]] bool enter() {
+        if (depth_left_ == 0) {
+            return fail("the containers are nested more deeply than is allowed here");
+        }
+        --depth_left_;
+        ++at_;
+        skip_whitespace();
+        return true;
+    }
+
+    [[nodiscard]] bool read_array() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& array = open_node(json_type::array);
+        bool more = !skip(']');
+        while (more) {
+            if (!read_value()) {
+                return false;
+            }
+            ++array.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip(']')) {
+                return fail("',' or ']' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        array.next = nodes_used_;
+        ++depth_left_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_object() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& object = open_node(json_type::object);
+        bool more = !skip('}');
+        while (more) {
+            if (!read_member()) {
+                return false;
+            }
+            ++object.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip('}')) {
+                return fail("',' or '}' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        object.next = nodes_used_;
+        ++depth_left_;
+        return sort_keys(object);
+    }
+
+    void skip_whitespace_if(bool more) noexcept {
+        if (more) {
+            skip_whitespace();
+        }
+    }
+
+    [[nodiscard]] bool read_member() {
+        if (peek() != '"') {
+            return fail("a key in double quotes is expected here");
+        }
+        if (!read_string()) {
+            return false;
+        }
+        skip_whitespace();
+        if (!skip(':')) {
+            return fail("':' is expected after a key");
+        }
+        skip_whitespace();
+        return read_value();
+    }
+
+    [[nodiscard]] bool sort_keys(json_node& object) {
+        object.start = order_used_;
+        const json_node* nodes = document_.nodes_.data();
+        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
+        for (std::uint32_t i = 0; i < object.size; ++i) {
+            document_.order_[order_used_++] = key;
+            key = nodes[key + 1].next;
+        }
+        const auto characters = [&](std::uint32_t node) {
+            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
+        };
+        const auto order = document_.order_.span().subspan(object.start, object.size);
+        std::sort(order.begin(), order.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
+        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            return characters(a) == characters(b);
+        });
+        return same == order.end() ||
+               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
+    }
+
+    std::string_view text_;
+    std::string_view name_;
+    std::size_t at_ = 0;
+    std::uint32_t depth_left_;
+    detail::memory_from from_;
+    json_document document_;
+    std::uint32_t nodes_used_ = 0;
+    std::uint32_t text_used_ = 0;
+    std::uint32_t order_used_ = 0;
+    error failure_;
+};
+
+} // namespace detail
+
+inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
+    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
+}
+
+namespace detail {
+
+/// Appends \uXXXX.
+inline void append_json_escape(std::string& out, std::uint32_t unit) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) {
+        out += digits[(unit >> shift) & 15u];
+    }
+}
+
+/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
+/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
+inline void append_json_string(std::string& out, std::string_view utf8) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    while (!utf8.empty()) {
+        const auto first = first_code_point(utf8);
+        const bool valid = first.value != invalid_code_point;
+        const char32_t c = valid ? first.value : 0xfffd;
+        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (c >= 0x20 && c < 0x7f) {
+            out += static_cast<char>(c);
+        } else if (c < 0x10000) {
+            append_json_escape(out, c);
+        } else {
+            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
+            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
+        }
+        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
+    }
+    out += '"';
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// `uri` against the base that it stands under (RFC 3986 5.2, as far as schemas need it: dot segments in front alone).
+[[nodiscard]] inline std::string resolved_uri(std::string_view base, std::string_view uri) {
+    const std::string_view document = base.substr(0, base.find('#'));
+    const std::size_t colon = uri.find(':');
+    if (colon != std::string_view::npos && colon < uri.find_first_of("/?#")) {
+        return std::string(uri);
+    }
+    while (uri.substr(0, 2) == "./") {
+        uri.remove_prefix(2);
+    }
+    if (uri.empty() || uri[0] == '#') {
+        return std::string(document).append(uri);
+    }
+    const std::size_t authority = document.find("://");
+    const std::size_t path = authority == std::string_view::npos ? 0 : document.find('/', authority + 3);
+    if (uri[0] == '/') {
+        return std::string(document.substr(0, path)).append(uri);
+    }
+    const std::size_t last = document.rfind('/');
+    const bool has_path = last != std::string_view::npos && path != std::string_view::npos;
+    return std::string(has_path ? document.substr(0, last + 1) : std::string_view()).append(uri);
+}
+
+/// The longest key that a schema may name.
+inline constexpr std::size_t most_key_bytes = 4096;
+
+/// One key or index of a JSON pointer, escaped.
+[[nodiscard]] inline std::string pointer_step(std::string_view key) {
+    std::string made = "/";
+    for (const char c : key) {
+        made += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+    }
+    return made;
+}
+
+/// A value of the schema's text, and where it stands.
+struct schema_place {
+    json_value value;
+    std::string pointer; ///< from the root, "" for the root itself
+    std::string base;    ///< the URI that references here are relative to
+};
+
+/// The schema as places with numbers, made as they are asked for; a place has one number.
+class schema_document {
+public:
+    explicit schema_document(const json_document& text) : root_(text.root()) {
+        find_identifiers();
+        (void)add({root_, "", base_of(root_, "")});
+    }
+
+    /// Bytes of the longest key in the text.
+    [[nodiscard]] std::size_t longest_key() const noexcept { return longest_key_; }
+    [[nodiscard]] const schema_place& at(std::uint32_t place) const { return places_[place]; }
+    /// The value of `key` in an object; nullopt where there is none.
+    [[nodiscard]] std::optional<std::uint32_t> child(std::uint32_t place, std::string_view key) {
+        const auto found = places_[place].value.find(key);
+        return found ? std::optional{child(place, key, *found)} : std::nullopt;
+    }
+    /// All values of an object or array, in order.
+    [[nodiscard]] std::vector<std::uint32_t> children(std::uint32_t place) {
+        std::vector<std::uint32_t> made;
+        const json_value value = places_[place].value;
+        for (const auto [key, member] : value.members()) {
+            made.push_back(child(place, key, member));
+        }
+        std::size_t index = 0;
+        for (const json_value element : value.elements()) {
+            made.push_back(child(place, std::to_string(index++), element));
+        }
+        return made;
+    }
+
+    /// The place that a reference from `place` means; nullopt where it is none of this text.
+    [[nodiscard]] std::optional<std::uint32_t> referred(std::uint32_t place, std::string_view reference) {
+        const std::string uri = resolved_uri(places_[place].base, reference);
+        const std::size_t mark = (std::min)(uri.find('#'), uri.size());
+        const std::string fragment = percent_decoded(std::string_view(uri).substr((std::min)(mark + 1, uri.size())));
+        const std::string document = uri.substr(0, mark);
+        if (!fragment.empty() && fragment[0] != '/') {
+            const auto anchor = identifiers_.find(document + "#" + fragment);
+            return anchor == identifiers_.end() ? std::nullopt : go_to(anchor->second);
+        }
+        const auto found = identifiers_.find(document);
+        return found == identifiers_.end() ? std::nullopt : go_to(found->second + fragment);
+    }
+
+private:
+    [[nodiscard]] static std::string base_of(json_value value, const std::string& base) {
+        const auto id = value.find("$id");
+        const auto text = id ? id->as_string() : std::nullopt;
+        return text ? resolved_uri(base, *text) : base;
+    }
+    [[nodiscard]] std::uint32_t child(std::uint32_t place, std::string_view key, json_value value) {
+        const schema_place& parent = places_[place];
+        std::string pointer = parent.pointer + pointer_step(key);
+        std::string base = base_of(value, parent.base);
+        return add({value, std::move(pointer), std::move(base)});
+    }
+    [[nodiscard]] std::uint32_t add(schema_place place) {
+        const auto [found, is_new] = numbers_.try_emplace(place.pointer, static_cast<std::uint32_t>(places_.size()));
+        if (is_new) {
+            places_.push_back(std::move(place));
+        }
+        return found->second;
+    }
+    [[nodiscard]] static std::string percent_decoded(std::string_view text) {
+        std::string made;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            const bool is_escape = text[i] == '%' && i + 2 < text.size() &&
+                                   source_reader::hexadecimal_digit(text[i + 1]) >= 0 &&
+                                   source_reader::hexadecimal_digit(text[i + 2]) >= 0;
+            made += is_escape ? static_cast<char>(source_reader::hexadecimal_digit(text[i + 1]) * 16 +
+                                                  source_reader::hexadecimal_digit(text[i + 2]))
+                              : text[i];
+            i += is_escape ? 2 : 0;
+        }
+        return made;
+    }
+
+    /// Collects what $id and $anchor name, all over the text but in examples of values.
+    void find_identifiers() {
+        identifiers_[""] = "";
+        std::vector<schema_place> todo{{root_, "", ""}};
+        while (!todo.empty()) {
+            const schema_place at = std::move(todo.back());
+            todo.pop_back();
+            const std::string base = base_of(at.value, at.base);
+            if (base != at.base) {
+                identifiers_.try_emplace(base.substr(0, base.find('#')), at.pointer);
+                identifiers_.try_emplace(base, at.pointer);
+            }
+            const auto anchor = at.value.find("$anchor");
+            if (anchor && anchor->as_string()) {
+                identifiers_.try_emplace(base.substr(0, base.find('#')) + "#" + std::string(*anchor->as_string()),
+                                         at.pointer);
+            }
+            for (const auto [key, member] : at.value.members()) {
+                longest_key_ = (std::max)(longest_key_, key.size());
+                if (key.size() <= most_key_bytes && key != "enum" && key != "const" && key != "examples" &&
+                    key != "default") {
+                    todo.push_back({member, at.pointer + pointer_step(key), base});
+                }
+            }
+            std::size_t index = 0;
+            for (const json_value element : at.value.elements()) {
+                todo.push_back({element, at.pointer + "/" + std::to_string(index++), base});
+            }
+        }
+    }
+
+    /// Follows a pointer from the root.
+    [[nodiscard]] std::optional<std::uint32_t> go_to(std::string_view pointer) {
+        std::uint32_t place = 0;
+        while (!pointer.empty()) {
+            pointer.remove_prefix(1);
+            const std::string_view step = pointer.substr(0, pointer.find('/'));
+            pointer.remove_prefix(step.size());
+            const auto next = follow(place, unescaped(step));
+            if (!next) {
+                return std::nullopt;
+            }
+            place = *next;
+        }
+        return place;
+    }
+    [[nodiscard]] std::optional<std::uint32_t> follow(std::uint32_t place, const std::string& key) {
+        const json_value value = places_[place].value;
+        if (!value.is_array()) {
+            return child(place, key);
+        }
+        std::size_t index = 0;
+        const auto read = std::from_chars(key.data(), key.data() + key.size(), index);
+        if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
+            return std::nullopt;
+        }
+        return children(place)[index];
+    }
+    [[nodiscard]] static std::string unescaped(std::string_view step) {
+        std::string made;
+        for (std::size_t i = 0; i < step.size(); ++i) {
+            const bool is_escape = step[i] == '~' && i + 1 < step.size();
+            made += !is_escape ? step[i] : step[i + 1] == '1' ? '/' : '~';
+            i += is_escape ? 1 : 0;
+        }
+        return made;
+    }
+
+    json_value root_;
+    std::size_t longest_key_ = 0;
+    std::vector<schema_place> places_;
+    std::map<std::string, std::uint32_t, std::less<>> numbers_;   // by pointer
+    std::map<std::string, std::string, std::less<>> identifiers_; // URI or URI#anchor to pointer
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Reads values out of a JSON text, with a sentence about the first that is not what the type has.
+class json_reader {
+public:
+    explicit json_reader(std::string_view name) : name_(name) {}
+
+    /// \return whether it worked; if not, failure() says why
+    template <class T> [[nodiscard]] bool read(json_value from, T& to, const value_limits& limits) {
+        static_assert(!character_type<T>, "a character is no JSON value: take std::string");
+        if constexpr (std::same_as<T, bool>) {
+            const auto value = from.as_bool();
+            to = value.value_or(false);
+            return value || mismatch("true or false", from);
+        } else if constexpr (json_integer<T>) {
+            return read_integer(from, to, limits);
+        } else if constexpr (std::floating_point<T>) {
+            return read_number(from, to, limits);
+        } else if constexpr (std::same_as<T, std::string>) {
+            return read_string(from, to, limits);
+        } else if constexpr (std::is_enum_v<T>) {
+            return read_name(from, to);
+        } else if constexpr (is_optional<T>) {
+            to.reset();
+            return from.is_null() || read(from, to.emplace(), limits);
+        } else if constexpr (is_vector<T>) {
+            return read_vector(from, to, limits);
+        } else if constexpr (is_array<T>) {
+            return read_array(from, to);
+        } else if constexpr (is_variant<T>) {
+            return read_variant(from, to);
+        } else {
+            return read_object(from, to, false);
+        }
+    }
+
+    [[nodiscard]] bool refuse_others(json_value object, std::size_t known) {
+        return object.size() == known || fail({"has ", object.size(), " keys, ", known, " of which are known"});
+    }
+    template <class T>
+    [[nodiscard]] bool read_member(json_value object, std::string_view key, T& to, const value_limits& limits,
+                                   std::size_t& found) {
+        const auto member = object.find(key);
+        found += member ? 1u : 0u;
+        if (!member) {
+            if constexpr (is_optional<T>) {
+                to.reset();
+                return true;
+            }
+            return fail({"has no key ", quoted{key}});
+        }
+        return inside(pointer_step(key), [&] { return read(*member, to, limits); });
+    }
+
+    [[nodiscard]] bool mismatch(std::string_view expected, json_value from) {
+        return fail({"is of type ", name_of(from.type()), " where ", expected, " is expected"});
+    }
+    bool fail(sentence_parts what) {
+        set_error(failure_, errc::bad_value,
+                  {name_, ": ", place_.empty() ? "the value" : std::string_view(shown_place()), " "}, what);
+        return false;
+    }
+    [[nodiscard]] error take_failure() && { return std::move(failure_); }
+
+private:
+    [[nodiscard]] std::string shown_place() const {
+        std::string made;
+        append_quoted(made, place_, 200);
+        return made;
+    }
+
+    template <class Read> [[nodiscard]] bool inside(std::string_view step, Read&& read) {
+        const std::size_t before = place_.size();
+        place_ += step;
+        const bool is_read = read();
+        place_.resize(before);
+        return is_read;
+    }
+
+    template <class T> [[nodiscard]] bool read_integer(json_value from, T& to, const value_limits& limits) {
+        const auto text = from.as_number_text();
+        if (!text) {
+            return mismatch("an integer", from);
+        }
+        const auto value = *text == "-0" ? std::optional<T>(T{0}) : from.as_integer<T>();
+        to = value.value_or(T{0});
+        const bool fits = value && (!limits.minimum || !std::cmp_less(to, *limits.minimum)) &&
+                          (!limits.maximum || !std::cmp_greater(to, *limits.maximum));
+        return fits || out_of_range<T>(*text, limits);
+    }
+    template <class T> [[nodiscard]] bool read_number(json_value from, T& to, const value_limits& limits) {
+        const auto text = from.as_number_text();
+        if (!text) {
+            return mismatch("a number", from);
+        }
+        const auto value = from.as_double();
+        const double number = value.value_or(0.0);
+        constexpr double largest = 3.4028234663852886e38; // of a float; written with few digits it is a little more
+        constexpr double most = 3.4028235e38;
+        const bool fits = value && (sizeof(T) != sizeof(float) || (number >= -most && number <= most));
+        const double within = sizeof(T) != sizeof(float) ? number : (std::max)((std::min)(number, largest), -largest);
+        to = static_cast<T>(fits ? within : 0.0);
+        const bool is_allowed = fits && (!limits.minimum || number >= static_cast<double>(*limits.minimum)) &&
+                                (!limits.maximum || number <= static_cast<double>(*limits.maximum));
+        return is_allowed || out_of_range<T>(*text, limits);
+    }
+    template <class T> [[nodiscard]] bool out_of_range(std::string_view text, const value_limits& limits) {
+        const number_range range = range_of<T>(limits);
+        const std::string_view kind = json_integer<T> ? "an integer from " : "a number from ";
+        return fail({"is ", quoted{text}, " where ", kind, range.low, " to ", range.high, " is expected"});
+    }
+
+    [[nodiscard]] bool read_string(json_value from, std::string& to, const value_limits& limits) {
+        const auto value = from.as_string();
+        if (!value) {
+            return mismatch("a string", from);
+        }
+        to = *value;
+        std::size_t characters = 0;
+        for (const char c : to) {
+            characters += (static_cast<unsigned char>(c) & 0xc0u) != 0x80u ? 1u : 0u;
+        }
+        return check_size(characters, "characters", limits);
+    }
+    [[nodiscard]] bool check_size(std::size_t size, std::string_view of_what, const value_limits& limits) {
+        return (size >= limits.min_size && size <= limits.max_size) ||
+               (size < limits.min_size
+                    ? fail({"has ", size, " ", of_what, ", at least ", limits.min_size, " are expected"})
+                    : fail({"has ", size, " ", of_what, ", at most ", limits.max_size, " are expected"}));
+    }
+
+    template <class E> [[nodiscard]] bool read_name(json_value from, E& to) {
+        static_assert(has_names<E>, "specialise bitnet::names_of for this enum");
+        const auto value = from.as_string();
+        if (!value) {
+            return mismatch("a string", from);
+        }
+        for (const auto& each : names_of<E>::list) {
+            if (each.name == *value) {
+                to = each.value;
+                return true;
+            }
+        }
+        return fail({"is ", quoted{*value}, ", which is none of its names"});
+    }
+
+    template <class T> [[nodiscard]] bool read_vector(json_value from, std::vector<T>& to, const value_limits& limits) {
+        if (!from.is_array()) {
+            return mismatch("an array", from);
+        }
+        to.clear();
+        to.reserve(from.size());
+        for (const json_value each : from.elements()) {
+            T element{};
+            if (!inside("/" + std::to_string(to.size()), [&] { return read(each, element, {}); })) {
+                return false;
+            }
+            to.push_back(std::move(element));
+        }
+        return check_size(to.size(), "elements", limits);
+    }
+    template <class T, std::size_t N> [[nodiscard]] bool read_array(json_value from, std::array<T, N>& to) {
+        if (!from.is_array()) {
+            return mismatch("an array", from);
+        }
+        if (from.size() != N) {
+            return fail({"has ", from.size(), " elements, ", N, " are expected"});
+        }
+        std::size_t i = 0;
+        for (const json_value each : from.elements()) {
+            if (!inside("/" + std::to_string(i), [&] { return read(each, to[i], {}); })) {
+                return false;
+            }
+            ++i;
+        }
+        return true;
+    }
+
+    template <class... T> [[nodiscard]] bool read_variant(json_value from, std::variant<T...>& to) {
+        if (!from.is_object()) {
+            return mismatch("an object", from);
+        }
+        const auto tag = from.find(variant_key);
+        const auto name = tag ? tag->as_string() : std::nullopt;
+        if (!name) {
+            return fail({"has no key ", quoted{variant_key}, " with a string"});
+        }
+        bool is_known = false;
+        bool is_read = false;
+        const auto read_one = [&]<class One>() {
+            if (!is_known && fields_of<One>::name == *name) {
+                is_known = true;
+                is_read = read_object(from, to.template emplace<One>(), true);
+            }
+        };
+        (read_one.template operator()<T>(), ...);
+        return is_read || (!is_known && fail({"has the type ", quoted{*name}, ", which is none of its types"}));
+    }
+
+    template <class T> [[nodiscard]] bool read_object(json_value from, T& to, bool has_tag) {
+        static_assert(has_fields<T>, "specialise bitnet::fields_of for this type");
+        if (!from.is_object()) {
+            return mismatch("an object", from);
+        }
+        std::size_t found = has_tag ? 1 : 0;
+        bool is_read = true;
+        for_each_field<T>([&](const auto& each) {
+            is_read = is_read && read_member(from, each.name, to.*each.member, each.limits, found);
+        });
+        return is_read && refuse_others(from, found);
+    }
+
+    std::string_view name_;
+    std::string place_; ///< a JSON pointer
+    error failure_;
+};
+
+/// Writes values as JSON texts, in pure ASCII.
+class json_value_writer {
+public:
+    template <class T> void write(const T& value) {
+        static_assert(!character_type<T>, "a character is no JSON value: take std::string");
+        if constexpr (std::same_as<T, bool>) {
+            text_ += value ? "true" : "false";
+        } else if constexpr (json_integer<T>) {
+            text_ += std::to_string(value);
+        } else if constexpr (std::floating_point<T>) {
+            write_number(static_cast<double>(value), sizeof(T) == sizeof(float));
+        } else if constexpr (std::same_as<T, std::string> || std::same_as<T, std::string_view>) {
+            append_json_string(text_, value);
+        } else if constexpr (std::is_enum_v<T>) {
+            write_name(value);
+        } else if constexpr (is_optional<T>) {
+            value ? write(*value) : void(text_ += "null");
+        } else if constexpr (is_vector<T> || is_array<T>) {
+            write_elements(value);
+        } else if constexpr (is_variant<T>) {
+            std::visit([&]<class One>(const One& one) { write_object(one, fields_of<One>::name); }, value);
+        } else {
+            write_object(value, {});
+        }
+    }
+    [[nodiscard]] std::string take() && { return std::move(text_); }
+
+private:
+    /// With as few digits as give the number back; null if it is not finite, which JSON does not know.
+    void write_number(double value, bool is_float) {
+        constexpr std::uint64_t exponent = 0x7ff0000000000000u;
+        if ((std::bit_cast<std::uint64_t>(value) & exponent) == exponent) {
+            text_ += "null";
+            return;
+        }
+        char digits[40];
+        const auto is_same = [&](double other) {
+            return is_float ? static_cast<float>(other) == static_cast<float>(value) : other == value;
+        };
+        int size = 0;
+        for (int precision = is_float ? 6 : 15; precision <= 17; ++precision) {
+            size = std::snprintf(digits, sizeof digits, "%.*g", precision, value);
+            for (int i = 0; i < size; ++i) { // the locale's point
+                const char c = digits[i];
+                digits[i] = (c >= '0' && c <= '9') || c == '-' || c == '+' || c == 'e' ? c : '.';
+            }
+            const auto read = parse_decimal({digits, static_cast<std::size_t>(size)});
+            if (read && is_same(*read)) {
+                break;
+            }
+        }
+        text_.append(digits, static_cast<std::size_t>(size));
+    }
+
+    template <class E> void write_name(E value) {
+        static_assert(has_names<E>, "specialise bitnet::names_of for this enum");
+        for (const auto& each : names_of<E>::list) {
+            if (each.value == value) {
+                append_json_string(text_, each.name);
+                return;
+            }
+        }
+        text_ += "null"; // a value without a name
+    }
+    template <class List> void write_elements(const List& list) {
+        text_ += '[';
+        bool is_first = true;
+        for (const auto& each : list) {
+            text_ += is_first ? "" : ",";
+            write<typename List::value_type>(each);
+            is_first = false;
+        }
+        text_ += ']';
+    }
+    template <class T> void write_object(const T& value, std::string_view name) {
+        static_assert(has_fields<T>, "specialise bitnet::fields_of for this type");
+        text_ += '{';
+        bool is_first = name.empty();
+        if (!name.empty()) {
+            text_.append("\"").append(variant_key).append("\":");
+            append_json_string(text_, name);
+        }
+        for_each_field<T>([&](const auto& each) {
+            const auto& member = value.*each.member;
+            if constexpr (is_optional<std::remove_cvref_t<decltype(member)>>) {
+                if (!member) {
+                    return;
+                }
+            }
+            text_ += is_first ? "" : ",";
+            is_first = false;
+            append_json_string(text_, each.name);
+            text_ += ':';
+            write(member);
+        });
+        text_ += '}';
+    }
+
+    std::string text_;
+};
+
+/// As deep as JSON is read.
+inline constexpr json_options deep_json{.depth = 1024};
+
+} // namespace detail
+
+/// The value of a JSON text: what grammar::of<T>() lets pass, and other texts with the same values, with keys in any
+/// order. T needs a default constructor.
+/// \return errc::bad_json, errc::bad_utf8; errc::bad_value with the JSON pointer of a value of another type or outside
+/// its limits, of an object where a key is missing or unknown; errc::out_of_memory.
+template <class T>
+[[nodiscard]] result<T> from_json(std::string_view text, const value_limits& limits = {},
+                                  std::string_view name = "JSON") {
+    return detail::guarded([&]() -> result<T> {
+        const auto json = json_document::parse(text, name, detail::deep_json);
+        if (!json) {
+            return failed(json);
+        }
+        T made{};
+        detail::json_reader reader(name);
+        if (!reader.read(json->root(), made, limits)) {
+            return std::move(reader).take_failure();
+        }
+        return made;
+    });
+}
+
+/// A value as a JSON text in pure ASCII, which from_json<T>() gives back; numbers that are not finite, and values of
+/// enums without a name, become null. \return errc::out_of_memory.
+template <class T> [[nodiscard]] result<std::string> to_json(const T& value) {
+    return detail::guarded([&]() -> result<std::string> {
+        detail::json_value_writer writer;
+        writer.write(value);
+        return std::move(writer).take();
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/constrain/gbnf_reader.hpp ----
 // gbnf_reader: the grammar language of llama.cpp's GBNF guide. Defines grammar::gbnf.
 #ifndef BITNET_CONSTRAIN_GBNF_READER_HPP
@@ -4544,1195 +6396,6 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 }
 
 } // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/schema_document.hpp ----
-// schema_document: the places of a JSON Schema's text, and what its references mean.
-#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-
-// ---- bitnet/io/json.hpp ----
-// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
-#ifndef BITNET_IO_JSON_HPP
-#define BITNET_IO_JSON_HPP
-
-// ---- bitnet/core/buffer.hpp ----
-// buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
-#ifndef BITNET_CORE_BUFFER_HPP
-#define BITNET_CORE_BUFFER_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <new>
-#include <span>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-/// Memory for `size` elements of `element_bytes`, to be deleted with the same alignment.
-/// \return errc::out_of_memory with the bytes asked for.
-[[nodiscard]] inline result<void*> allocate_bytes(std::uint64_t size, std::size_t element_bytes, std::size_t alignment,
-                                                  std::string_view what) {
-    const auto bytes = checked_multiply(size, element_bytes);
-    if (!bytes || *bytes > static_cast<std::uint64_t>(PTRDIFF_MAX)) {
-        return error_saying(errc::out_of_memory,
-                            {what, ": ", size, " elements of ", element_bytes, " bytes exceed the address space"});
-    }
-    void* memory = ::operator new (to_size(*bytes), std::align_val_t{alignment}, std::nothrow);
-    if (memory == nullptr) {
-        return error_saying(errc::out_of_memory, {what, ": ", *bytes, " bytes could not be allocated"});
-    }
-    return memory;
-}
-
-} // namespace detail
-
-/// A fixed number of trivial elements, 64-byte aligned (a cache line, an AVX-512 register). Move-only.
-template <class T>
-requires std::is_trivially_copyable_v<T>
-class buffer {
-public:
-    static constexpr std::size_t alignment = 64;
-    static_assert(alignof(T) <= alignment);
-
-    buffer() noexcept = default;
-    buffer(buffer&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, std::size_t{0})) {}
-    buffer& operator=(buffer&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    buffer(const buffer&) = delete;
-    buffer& operator=(const buffer&) = delete;
-    ~buffer() { ::operator delete (data_, std::align_val_t{alignment}); }
-
-    /// `size` elements, all bytes zero.
-    /// \param what names the purpose in the error message.
-    /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<buffer> allocate(std::uint64_t size, std::string_view what) {
-        auto made = allocate_uninitialized(size, what);
-        if (made) {
-            for (std::size_t i = 0; i < made->size_; ++i) {
-                ::new (static_cast<void*>(made->data_ + i)) T();
-            }
-        }
-        return made;
-    }
-
-    /// The same with bytes of any value: pages that are never written need no memory.
-    [[nodiscard]] static result<buffer> allocate_uninitialized(std::uint64_t size, std::string_view what) {
-        auto memory = detail::allocate_bytes(size, sizeof(T), alignment, what);
-        if (!memory) {
-            return failed(memory);
-        }
-        buffer made;
-        made.size_ = detail::to_size(size);
-        made.data_ = static_cast<T*>(*memory);
-        return made;
-    }
-
-    [[nodiscard]] T* data() noexcept { return data_; }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    [[nodiscard]] std::span<T> span() noexcept { return {data_, size_}; }
-    [[nodiscard]] std::span<const T> span() const noexcept { return {data_, size_}; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return data_[i]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-
-private:
-    T* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-namespace detail {
-
-/// For several buffers that belong together: `size` zeroed elements into `into`, unless an allocation before has
-/// failed. The first failure stays in `failure`, whose code is errc{} as long as there is none.
-template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure) {
-    if (failure.code != errc{}) {
-        return;
-    }
-    auto made = buffer<T>::allocate(size, what);
-    if (made) {
-        into = *std::move(made);
-    } else {
-        failure = failed(made);
-    }
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/core/decimal.hpp ----
-// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
-#ifndef BITNET_CORE_DECIMAL_HPP
-#define BITNET_CORE_DECIMAL_HPP
-
-#include <algorithm>
-#include <array>
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
-class big_natural {
-public:
-    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
-
-    /// this = this * factor + addend
-    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
-        std::uint64_t carry = addend;
-        for (std::size_t i = 0; i < used_; ++i) {
-            carry += std::uint64_t{words_[i]} * factor;
-            words_[i] = static_cast<std::uint32_t>(carry);
-            carry >>= 32;
-        }
-        push(static_cast<std::uint32_t>(carry));
-    }
-    void multiply_by_power_of_ten(std::int64_t power) noexcept {
-        for (; power >= 9; power -= 9) {
-            multiply_add(1000000000u, 0);
-        }
-        for (; power > 0; --power) {
-            multiply_add(10, 0);
-        }
-    }
-    [[nodiscard]] int bits() const noexcept {
-        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
-    }
-    void shift_left(int count) noexcept {
-        const auto whole = static_cast<std::size_t>(count / 32);
-        const int part = count % 32;
-        std::uint32_t above = 0;
-        if (part != 0) {
-            for (std::size_t i = 0; i < used_; ++i) {
-                const std::uint32_t word = words_[i];
-                words_[i] = (word << part) | above;
-                above = word >> (32 - part);
-            }
-            push(above);
-        }
-        if (whole != 0 && used_ != 0) {
-            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
-                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
-            std::fill_n(words_.begin(), whole, 0u);
-            used_ += whole;
-        }
-    }
-    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
-        if (used_ != other.used_) {
-            return used_ > other.used_;
-        }
-        for (std::size_t i = used_; i-- > 0;) {
-            if (words_[i] != other.words_[i]) {
-                return words_[i] > other.words_[i];
-            }
-        }
-        return true;
-    }
-    /// \pre at_least(other)
-    void subtract(const big_natural& other) noexcept {
-        std::uint64_t borrow = 0;
-        for (std::size_t i = 0; i < used_; ++i) {
-            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
-            borrow = words_[i] < taken ? 1 : 0;
-            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
-        }
-        while (used_ != 0 && words_[used_ - 1] == 0) {
-            --used_;
-        }
-    }
-
-private:
-    void push(std::uint32_t word) noexcept {
-        if (word != 0) {
-            words_[used_++] = word;
-        }
-    }
-    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
-    std::array<std::uint32_t, 140> words_{};
-    std::size_t used_ = 0;
-};
-
-/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
-struct decimal_number {
-    big_natural digits;
-    std::int64_t digit_count = 0; ///< without leading zeros
-    std::int64_t exponent = 0;
-    bool negative = false;
-};
-
-/// Takes a decimal number apart, from left to right.
-class decimal_scanner {
-public:
-    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
-
-    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
-        number_.negative = skip('-');
-        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
-            return std::nullopt;
-        }
-        if ((skip('e') || skip('E')) && !take_exponent()) {
-            return std::nullopt;
-        }
-        if (dropped_) {
-            number_.digits.multiply_add(10, 1);
-            ++number_.digit_count;
-            --number_.exponent;
-        }
-        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
-    }
-
-private:
-    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
-    // the 801st place stands for all of them.
-    static constexpr std::int64_t most_digits = 800;
-
-    [[nodiscard]] bool is_digit() const noexcept {
-        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
-    }
-    bool skip(char wanted) noexcept {
-        const bool found = at_ < text_.size() && text_[at_] == wanted;
-        at_ += found ? 1 : 0;
-        return found;
-    }
-    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
-    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
-        const std::size_t first = at_;
-        for (; is_digit(); ++at_) {
-            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
-            const bool kept = number_.digit_count < most_digits;
-            if (kept && (digit != 0 || number_.digit_count != 0)) {
-                number_.digits.multiply_add(10, digit);
-                ++number_.digit_count;
-            }
-            dropped_ = dropped_ || (!kept && digit != 0);
-            number_.exponent += (kept ? 0 : 1) - scale;
-        }
-        return at_ > first;
-    }
-    [[nodiscard]] bool take_exponent() noexcept {
-        const bool minus = skip('-');
-        if (!minus) {
-            skip('+');
-        }
-        const std::size_t first = at_;
-        std::int64_t power = 0;
-        for (; is_digit(); ++at_) {
-            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
-            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
-        }
-        number_.exponent += minus ? -power : power;
-        return at_ > first;
-    }
-
-    std::string_view text_;
-    std::size_t at_ = 0;
-    bool dropped_ = false;
-    decimal_number number_;
-};
-
-/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
-/// set.
-struct binary_quotient {
-    std::uint64_t quotient = 0;
-    int power = 0;
-    bool exact = false;
-};
-
-/// Schoolbook division, one bit at a time.
-[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
-    binary_quotient made;
-    made.power = upper.bits() - lower.bits();
-    lower.shift_left((std::max)(made.power, 0));
-    upper.shift_left((std::max)(-made.power, 0));
-    if (!upper.at_least(lower)) {
-        upper.shift_left(1);
-        --made.power;
-    }
-    for (int i = 0; i < 64; ++i) {
-        const bool one = upper.at_least(lower);
-        if (one) {
-            upper.subtract(lower);
-        }
-        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
-        upper.shift_left(1);
-    }
-    made.exact = upper.is_zero();
-    return made;
-}
-
-/// The bits of the nearest double, ties to even; nullopt above the largest.
-[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
-    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
-    const int cut = 11 + (std::max)(-1022 - value.power, 0);
-    if (cut > 64) {
-        return 0;
-    }
-    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
-    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
-    const std::uint64_t rest = value.quotient & (half | (half - 1));
-    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
-    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
-    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
-    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
-    return bits < infinity ? std::optional{bits} : std::nullopt;
-}
-
-/// The double nearest to |number|, as bits; nullopt above the largest double.
-[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
-    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
-    if (number.digits.is_zero() || magnitude < -330) {
-        return 0;
-    }
-    if (magnitude > 310) {
-        return std::nullopt;
-    }
-    big_natural upper = number.digits;
-    big_natural lower;
-    lower.multiply_add(1, 1);
-    upper.multiply_by_power_of_ten(number.exponent);
-    lower.multiply_by_power_of_ten(-number.exponent);
-    return round_to_double_bits(divide(upper, lower));
-}
-
-/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
-/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
-/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
-/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
-[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
-    const auto number = decimal_scanner(text).scan();
-    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
-    constexpr std::uint64_t sign = 0x8000000000000000u;
-    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <algorithm>
-#include <cassert>
-#include <charconv>
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-class json_parser;
-} // namespace detail
-
-enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
-
-/// "null", "boolean", ...
-[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
-    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
-    return names[static_cast<std::size_t>(type)];
-}
-
-namespace detail {
-
-/// One value, key or container in a json_document's table; containers come before what they hold.
-struct json_node {
-    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
-    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
-    std::uint32_t next;  ///< the node after this one and all that it holds
-    json_type type;
-};
-
-} // namespace detail
-
-struct json_member;
-
-/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
-class json_value {
-public:
-    template <class Item> class sequence;
-
-    [[nodiscard]] json_type type() const noexcept { return node().type; }
-    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
-    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
-    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
-
-    /// The value if it is of that type, otherwise nullopt.
-    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
-        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
-    }
-    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
-        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
-    }
-    /// A number that is written without fraction and exponent and fits T.
-    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
-        T value{};
-        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
-        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
-        return whole ? std::optional{value} : std::nullopt;
-    }
-    /// The characters of a number, as it is written.
-    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
-        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
-    }
-    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
-    [[nodiscard]] std::optional<double> as_double() const noexcept {
-        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
-    }
-
-    /// A number as the text spells it.
-    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
-        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
-    }
-
-    /// Elements of an array or members of an object; 0 for other types.
-    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
-    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
-    [[nodiscard]] sequence<json_value> elements() const noexcept;
-    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
-    [[nodiscard]] sequence<json_member> members() const noexcept;
-    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
-    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
-
-private:
-    friend class json_document;
-
-    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
-               std::uint32_t index) noexcept
-        : nodes_(nodes), order_(order), text_(text), index_(index) {}
-    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
-    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
-    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
-
-    const detail::json_node* nodes_;
-    const std::uint32_t* order_;
-    const char* text_;
-    std::uint32_t index_;
-};
-
-/// A key of an object and its value.
-struct json_member {
-    std::string_view key;
-    json_value value;
-};
-
-/// What a json_value holds, one after the other.
-template <class Item> class json_value::sequence {
-public:
-    class iterator {
-    public:
-        using value_type = Item;
-        using difference_type = std::ptrdiff_t;
-
-        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
-        explicit iterator(json_value at) noexcept : at_(at) {}
-        [[nodiscard]] Item operator*() const noexcept {
-            if constexpr (std::is_same_v<Item, json_member>) {
-                return {at_.characters(), at_.at(at_.index_ + 1)};
-            } else {
-                return at_;
-            }
-        }
-        iterator& operator++() noexcept {
-            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
-            at_ = at_.at(at_.nodes_[value].next);
-            return *this;
-        }
-        iterator operator++(int) noexcept {
-            const iterator before = *this;
-            ++*this;
-            return before;
-        }
-        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
-
-    private:
-        json_value at_;
-    };
-
-    sequence(json_value first, json_value after, std::size_t size) noexcept
-        : first_(first), after_(after), size_(size) {}
-    [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
-    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-private:
-    json_value first_;
-    json_value after_;
-    std::size_t size_;
-};
-
-inline json_value::sequence<json_value> json_value::elements() const noexcept {
-    const std::uint32_t first = index_ + 1;
-    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
-}
-
-inline json_value::sequence<json_member> json_value::members() const noexcept {
-    const std::uint32_t first = index_ + 1;
-    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
-}
-
-inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
-    if (!is_object()) {
-        return std::nullopt;
-    }
-    const std::uint32_t* first = order_ + node().start;
-    const std::uint32_t* last = first + node().size;
-    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
-    const std::uint32_t* found = std::lower_bound(first, last, key, less);
-    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
-}
-
-struct json_options {
-    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
-};
-
-/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
-/// values stay valid when it moves.
-class json_document {
-public:
-    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
-    /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
-    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
-    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
-    /// \pre options.depth <= 1024
-    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
-    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
-                                                     json_options options = {});
-
-    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
-    json_value root() && = delete; // would dangle
-
-private:
-    friend class detail::json_parser;
-
-    buffer<detail::json_node> nodes_;
-    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
-    buffer<char> text_;           // strings without escapes, numbers as written
-};
-
-namespace detail {
-
-/// One reading of a JSON text. Use json_document::parse.
-class json_parser {
-public:
-    json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth) {
-        assert(options.depth <= 1024);
-    }
-
-    [[nodiscard]] result<json_document> run() {
-        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
-            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
-                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
-        }
-        if (!allocate_tables() || !read_text()) {
-            return std::move(failure_);
-        }
-        return std::move(document_);
-    }
-
-private:
-    // Every step returns whether to go on; if not, the error is in failure_.
-    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
-        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
-        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
-    }
-
-    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
-    [[nodiscard]] bool allocate_tables() {
-        std::uint64_t bound = 1;
-        for (const char c : text_) {
-            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
-        }
-        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
-        const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_);
-        allocate(document_.text_, text_.size(), what, failure_);
-        return failure_.code == errc{};
-    }
-
-    [[nodiscard]] bool read_text() {
-        skip_whitespace();
-        if (!read_value()) {
-            return false;
-        }
-        skip_whitespace();
-        return at_end() || fail("the end of the text is expected here");
-    }
-
-    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
-    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
-    bool skip(char wanted) noexcept {
-        const bool found = !at_end() && text_[at_] == wanted;
-        at_ += found ? 1 : 0;
-        return found;
-    }
-    void skip_whitespace() noexcept {
-        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
-            ++at_;
-        }
-    }
-
-    [[nodiscard]] json_node& open_node(json_type type) noexcept {
-        json_node& node = document_.nodes_[nodes_used_++];
-        node = {0, 0, nodes_used_, type};
-        return node;
-    }
-    void put(char c) noexcept { document_.text_[text_used_++] = c; }
-    void put(std::string_view characters) noexcept {
-        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
-        text_used_ += static_cast<std::uint32_t>(characters.size());
-    }
-
-    [[nodiscard]] bool read_value() {
-        switch (peek()) {
-        case '{':
-            return read_object();
-        case '[':
-            return read_array();
-        case '"':
-            return read_string();
-        case 't':
-            return read_word("true", json_type::boolean, 1);
-        case 'f':
-            return read_word("false", json_type::boolean, 0);
-        case 'n':
-            return read_word("null", json_type::null, 0);
-        default:
-            return read_number();
-        }
-    }
-
-    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
-        if (text_.substr(at_, word.size()) != word) {
-            return fail("a value is expected here");
-        }
-        at_ += word.size();
-        open_node(type).start = value;
-        return true;
-    }
-
-    std::size_t skip_digits() noexcept {
-        const std::size_t first = at_;
-        while (peek() >= '0' && peek() <= '9') {
-            ++at_;
-        }
-        return at_ - first;
-    }
-
-    [[nodiscard]] bool read_number() {
-        const std::size_t first = at_;
-        const bool minus = skip('-');
-        if (!skip('0') && skip_digits() == 0) {
-            return fail(minus      ? "a digit is expected here"
-                        : at_end() ? "the text ends where a value is expected"
-                                   : "a value is expected here");
-        }
-        if (skip('.') && skip_digits() == 0) {
-            return fail("a digit is expected after the decimal point");
-        }
-        if (skip('e') || skip('E')) {
-            if (!skip('-')) {
-                skip('+');
-            }
-            if (skip_digits() == 0) {
-                return fail("a digit is expected in the exponent");
-            }
-        }
-        json_node& node = open_node(json_type::number);
-        node.start = text_used_;
-        node.size = static_cast<std::uint32_t>(at_ - first);
-        put(text_.substr(first, at_ - first));
-        return true;
-    }
-
-    [[nodiscard]] bool read_string() {
-        assert(peek() == '"');
-        ++at_;
-        json_node& node = open_node(json_type::string);
-        node.start = text_used_;
-        while (!skip('"')) {
-            if (!(peek() == '\\' ? read_escape() : read_characters())) {
-                return false;
-            }
-        }
-        node.size = text_used_ - node.start;
-        return true;
-    }
-
-    [[nodiscard]] bool read_characters() {
-        if (at_end()) {
-            return fail("the text ends inside a string");
-        }
-        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
-            return fail("a control character inside a string must be escaped");
-        }
-        const auto character = first_code_point(text_.substr(at_));
-        if (character.value == invalid_code_point) {
-            return fail("the string is not UTF-8", errc::bad_utf8);
-        }
-        put(text_.substr(at_, character.size));
-        at_ += character.size;
-        return true;
-    }
-
-    [[nodiscard]] bool read_escape() {
-        constexpr std::string_view written = "\"\\/bfnrt";
-        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
-        ++at_;
-        if (skip('u')) {
-            return read_unicode_escape();
-        }
-        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
-        if (which == std::string_view::npos) {
-            return fail("there is no such escape in JSON");
-        }
-        put(meant[which]);
-        ++at_;
-        return true;
-    }
-
-    [[nodiscard]] bool read_unicode_escape() {
-        auto first = read_four_digits();
-        if (!first) {
-            return fail("\\u needs four hexadecimal digits");
-        }
-        char32_t code_point = *first;
-        if (code_point >= 0xd800 && code_point < 0xe000) {
-            const bool high = code_point < 0xdc00;
-            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
-            if (!low || *low < 0xdc00 || *low > 0xdfff) {
-                return fail("a surrogate must be one of a pair");
-            }
-            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
-        }
-        put_utf8(code_point);
-        return true;
-    }
-
-    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
-        std::uint32_t value = 0;
-        const std::string_view digits = text_.substr(at_, 4);
-        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
-            return std::nullopt;
-        }
-        at_ += 4;
-        return value;
-    }
-
-    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
-    void put_utf8(char32_t c) noexcept {
-        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
-        if (c < 0x80) {
-            put(static_cast<char>(c));
-        } else if (c < 0x800) {
-            put(static_cast<char>(0xc0u | (c >> 6)));
-            tail(0);
-        } else if (c < 0x10000) {
-            put(static_cast<char>(0xe0u | (c >> 12)));
-            tail(6);
-            tail(0);
-        } else {
-            put(static_cast<char>(0xf0u | (c >> 18)));
-            tail(12);
-            tail(6);
-            tail(0);
-        }
-    }
-
-    [[nodiscard]] bool enter() {
-        if (depth_left_ == 0) {
-            return fail("the containers are nested more deeply than is allowed here");
-        }
-        --depth_left_;
-        ++at_;
-        skip_whitespace();
-        return true;
-    }
-
-    [[nodiscard]] bool read_array() {
-        if (!enter()) {
-            return false;
-        }
-        json_node& array = open_node(json_type::array);
-        bool more = !skip(']');
-        while (more) {
-            if (!read_value()) {
-                return false;
-            }
-            ++array.size;
-            skip_whitespace();
-            more = skip(',');
-            if (!more && !skip(']')) {
-                return fail("',' or ']' is expected here");
-            }
-            skip_whitespace_if(more);
-        }
-        array.next = nodes_used_;
-        ++depth_left_;
-        return true;
-    }
-
-    [[nodiscard]] bool read_object() {
-        if (!enter()) {
-            return false;
-        }
-        json_node& object = open_node(json_type::object);
-        bool more = !skip('}');
-        while (more) {
-            if (!read_member()) {
-                return false;
-            }
-            ++object.size;
-            skip_whitespace();
-            more = skip(',');
-            if (!more && !skip('}')) {
-                return fail("',' or '}' is expected here");
-            }
-            skip_whitespace_if(more);
-        }
-        object.next = nodes_used_;
-        ++depth_left_;
-        return sort_keys(object);
-    }
-
-    void skip_whitespace_if(bool more) noexcept {
-        if (more) {
-            skip_whitespace();
-        }
-    }
-
-    [[nodiscard]] bool read_member() {
-        if (peek() != '"') {
-            return fail("a key in double quotes is expected here");
-        }
-        if (!read_string()) {
-            return false;
-        }
-        skip_whitespace();
-        if (!skip(':')) {
-            return fail("':' is expected after a key");
-        }
-        skip_whitespace();
-        return read_value();
-    }
-
-    [[nodiscard]] bool sort_keys(json_node& object) {
-        object.start = order_used_;
-        const json_node* nodes = document_.nodes_.data();
-        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
-        for (std::uint32_t i = 0; i < object.size; ++i) {
-            document_.order_[order_used_++] = key;
-            key = nodes[key + 1].next;
-        }
-        const auto characters = [&](std::uint32_t node) {
-            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
-        };
-        const auto order = document_.order_.span().subspan(object.start, object.size);
-        std::sort(order.begin(), order.end(),
-                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
-        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-            return characters(a) == characters(b);
-        });
-        return same == order.end() ||
-               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
-    }
-
-    std::string_view text_;
-    std::string_view name_;
-    std::size_t at_ = 0;
-    std::uint32_t depth_left_;
-    json_document document_;
-    std::uint32_t nodes_used_ = 0;
-    std::uint32_t text_used_ = 0;
-    std::uint32_t order_used_ = 0;
-    error failure_;
-};
-
-} // namespace detail
-
-inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
-}
-
-namespace detail {
-
-/// Appends \uXXXX.
-inline void append_json_escape(std::string& out, std::uint32_t unit) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    out += "\\u";
-    for (int shift = 12; shift >= 0; shift -= 4) {
-        out += digits[(unit >> shift) & 15u];
-    }
-}
-
-/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
-/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
-inline void append_json_string(std::string& out, std::string_view utf8) {
-    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
-    constexpr std::string_view written = "\"\\bfnrt";
-    out += '"';
-    while (!utf8.empty()) {
-        const auto first = first_code_point(utf8);
-        const bool valid = first.value != invalid_code_point;
-        const char32_t c = valid ? first.value : 0xfffd;
-        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
-        if (named != std::string_view::npos) {
-            out += '\\';
-            out += written[named];
-        } else if (c >= 0x20 && c < 0x7f) {
-            out += static_cast<char>(c);
-        } else if (c < 0x10000) {
-            append_json_escape(out, c);
-        } else {
-            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
-            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
-        }
-        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
-    }
-    out += '"';
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <algorithm>
-#include <charconv>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// `uri` against the base that it stands under (RFC 3986 5.2, as far as schemas need it: dot segments in front alone).
-[[nodiscard]] inline std::string resolved_uri(std::string_view base, std::string_view uri) {
-    const std::string_view document = base.substr(0, base.find('#'));
-    const std::size_t colon = uri.find(':');
-    if (colon != std::string_view::npos && colon < uri.find_first_of("/?#")) {
-        return std::string(uri);
-    }
-    while (uri.substr(0, 2) == "./") {
-        uri.remove_prefix(2);
-    }
-    if (uri.empty() || uri[0] == '#') {
-        return std::string(document).append(uri);
-    }
-    const std::size_t authority = document.find("://");
-    const std::size_t path = authority == std::string_view::npos ? 0 : document.find('/', authority + 3);
-    if (uri[0] == '/') {
-        return std::string(document.substr(0, path)).append(uri);
-    }
-    const std::size_t last = document.rfind('/');
-    const bool has_path = last != std::string_view::npos && path != std::string_view::npos;
-    return std::string(has_path ? document.substr(0, last + 1) : std::string_view()).append(uri);
-}
-
-/// The longest key that a schema may name.
-inline constexpr std::size_t most_key_bytes = 4096;
-
-/// One key or index of a JSON pointer, escaped.
-[[nodiscard]] inline std::string pointer_step(std::string_view key) {
-    std::string made = "/";
-    for (const char c : key) {
-        made += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-    }
-    return made;
-}
-
-/// A value of the schema's text, and where it stands.
-struct schema_place {
-    json_value value;
-    std::string pointer; ///< from the root, "" for the root itself
-    std::string base;    ///< the URI that references here are relative to
-};
-
-/// The schema as places with numbers, made as they are asked for; a place has one number.
-class schema_document {
-public:
-    explicit schema_document(const json_document& text) : root_(text.root()) {
-        find_identifiers();
-        (void)add({root_, "", base_of(root_, "")});
-    }
-
-    /// Bytes of the longest key in the text.
-    [[nodiscard]] std::size_t longest_key() const noexcept { return longest_key_; }
-    [[nodiscard]] const schema_place& at(std::uint32_t place) const { return places_[place]; }
-    /// The value of `key` in an object; nullopt where there is none.
-    [[nodiscard]] std::optional<std::uint32_t> child(std::uint32_t place, std::string_view key) {
-        const auto found = places_[place].value.find(key);
-        return found ? std::optional{child(place, key, *found)} : std::nullopt;
-    }
-    /// All values of an object or array, in order.
-    [[nodiscard]] std::vector<std::uint32_t> children(std::uint32_t place) {
-        std::vector<std::uint32_t> made;
-        const json_value value = places_[place].value;
-        for (const auto [key, member] : value.members()) {
-            made.push_back(child(place, key, member));
-        }
-        std::size_t index = 0;
-        for (const json_value element : value.elements()) {
-            made.push_back(child(place, std::to_string(index++), element));
-        }
-        return made;
-    }
-
-    /// The place that a reference from `place` means; nullopt where it is none of this text.
-    [[nodiscard]] std::optional<std::uint32_t> referred(std::uint32_t place, std::string_view reference) {
-        const std::string uri = resolved_uri(places_[place].base, reference);
-        const std::size_t mark = (std::min)(uri.find('#'), uri.size());
-        const std::string fragment = percent_decoded(std::string_view(uri).substr((std::min)(mark + 1, uri.size())));
-        const std::string document = uri.substr(0, mark);
-        if (!fragment.empty() && fragment[0] != '/') {
-            const auto anchor = identifiers_.find(document + "#" + fragment);
-            return anchor == identifiers_.end() ? std::nullopt : go_to(anchor->second);
-        }
-        const auto found = identifiers_.find(document);
-        return found == identifiers_.end() ? std::nullopt : go_to(found->second + fragment);
-    }
-
-private:
-    [[nodiscard]] static std::string base_of(json_value value, const std::string& base) {
-        const auto id = value.find("$id");
-        const auto text = id ? id->as_string() : std::nullopt;
-        return text ? resolved_uri(base, *text) : base;
-    }
-    [[nodiscard]] std::uint32_t child(std::uint32_t place, std::string_view key, json_value value) {
-        const schema_place& parent = places_[place];
-        std::string pointer = parent.pointer + pointer_step(key);
-        std::string base = base_of(value, parent.base);
-        return add({value, std::move(pointer), std::move(base)});
-    }
-    [[nodiscard]] std::uint32_t add(schema_place place) {
-        const auto [found, is_new] = numbers_.try_emplace(place.pointer, static_cast<std::uint32_t>(places_.size()));
-        if (is_new) {
-            places_.push_back(std::move(place));
-        }
-        return found->second;
-    }
-    [[nodiscard]] static std::string percent_decoded(std::string_view text) {
-        std::string made;
-        for (std::size_t i = 0; i < text.size(); ++i) {
-            const bool is_escape = text[i] == '%' && i + 2 < text.size() &&
-                                   source_reader::hexadecimal_digit(text[i + 1]) >= 0 &&
-                                   source_reader::hexadecimal_digit(text[i + 2]) >= 0;
-            made += is_escape ? static_cast<char>(source_reader::hexadecimal_digit(text[i + 1]) * 16 +
-                                                  source_reader::hexadecimal_digit(text[i + 2]))
-                              : text[i];
-            i += is_escape ? 2 : 0;
-        }
-        return made;
-    }
-
-    /// Collects what $id and $anchor name, all over the text but in examples of values.
-    void find_identifiers() {
-        identifiers_[""] = "";
-        std::vector<schema_place> todo{{root_, "", ""}};
-        while (!todo.empty()) {
-            const schema_place at = std::move(todo.back());
-            todo.pop_back();
-            const std::string base = base_of(at.value, at.base);
-            if (base != at.base) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')), at.pointer);
-                identifiers_.try_emplace(base, at.pointer);
-            }
-            const auto anchor = at.value.find("$anchor");
-            if (anchor && anchor->as_string()) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')) + "#" + std::string(*anchor->as_string()),
-                                         at.pointer);
-            }
-            for (const auto [key, member] : at.value.members()) {
-                longest_key_ = (std::max)(longest_key_, key.size());
-                if (key.size() <= most_key_bytes && key != "enum" && key != "const" && key != "examples" &&
-                    key != "default") {
-                    todo.push_back({member, at.pointer + pointer_step(key), base});
-                }
-            }
-            std::size_t index = 0;
-            for (const json_value element : at.value.elements()) {
-                todo.push_back({element, at.pointer + "/" + std::to_string(index++), base});
-            }
-        }
-    }
-
-    /// Follows a pointer from the root.
-    [[nodiscard]] std::optional<std::uint32_t> go_to(std::string_view pointer) {
-        std::uint32_t place = 0;
-        while (!pointer.empty()) {
-            pointer.remove_prefix(1);
-            const std::string_view step = pointer.substr(0, pointer.find('/'));
-            pointer.remove_prefix(step.size());
-            const auto next = follow(place, unescaped(step));
-            if (!next) {
-                return std::nullopt;
-            }
-            place = *next;
-        }
-        return place;
-    }
-    [[nodiscard]] std::optional<std::uint32_t> follow(std::uint32_t place, const std::string& key) {
-        const json_value value = places_[place].value;
-        if (!value.is_array()) {
-            return child(place, key);
-        }
-        std::size_t index = 0;
-        const auto read = std::from_chars(key.data(), key.data() + key.size(), index);
-        if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
-            return std::nullopt;
-        }
-        return children(place)[index];
-    }
-    [[nodiscard]] static std::string unescaped(std::string_view step) {
-        std::string made;
-        for (std::size_t i = 0; i < step.size(); ++i) {
-            const bool is_escape = step[i] == '~' && i + 1 < step.size();
-            made += !is_escape ? step[i] : step[i + 1] == '1' ? '/' : '~';
-            i += is_escape ? 1 : 0;
-        }
-        return made;
-    }
-
-    json_value root_;
-    std::size_t longest_key_ = 0;
-    std::vector<schema_place> places_;
-    std::map<std::string, std::uint32_t, std::less<>> numbers_;   // by pointer
-    std::map<std::string, std::string, std::less<>> identifiers_; // URI or URI#anchor to pointer
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
@@ -8300,6 +8963,555 @@ inline void matcher::move_frames() noexcept {
     links_used_ = links;
     frames_used_ = frames;
 }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/tool_set.hpp ----
+// tool_set: functions that a model may call: their schemas, the grammar of a call, and the call itself.
+#ifndef BITNET_CONSTRAIN_TOOL_SET_HPP
+#define BITNET_CONSTRAIN_TOOL_SET_HPP
+
+// ---- bitnet/constrain/type_schema.hpp ----
+// schema_of: the JSON Schema of a C++ type. Defines grammar::of.
+#ifndef BITNET_CONSTRAIN_TYPE_SCHEMA_HPP
+#define BITNET_CONSTRAIN_TYPE_SCHEMA_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// The alternative T of a variant: an object with its name under "type".
+template <class T> struct tagged {};
+
+/// Writes the JSON Schema of a type. The structs that it is inside of are a list of types, `Open`, the innermost first:
+/// where one of them comes again, a reference to its place is written.
+class type_schema_writer {
+public:
+    /// \param place of the schema in the document, such as #
+    explicit type_schema_writer(std::string place) : place_(std::move(place)) {}
+
+    template <class T, class... Open> void write(const value_limits& limits) {
+        static_assert(!character_type<T>, "a character is no JSON value: take std::string");
+        if constexpr (std::same_as<T, bool>) {
+            plain("boolean", limits);
+        } else if constexpr (json_integer<T> || std::floating_point<T>) {
+            const number_range range = range_of<T>(limits);
+            begin(json_integer<T> ? "integer" : "number", limits);
+            text_.append(",\"minimum\":").append(range.low).append(",\"maximum\":").append(range.high).append("}");
+        } else if constexpr (std::same_as<T, std::string>) {
+            begin("string", limits);
+            sizes("Length", limits.min_size, limits.max_size);
+            text_ += '}';
+        } else if constexpr (std::is_enum_v<T>) {
+            names<T>(limits);
+        } else if constexpr (is_optional<T>) {
+            choice_of<T>(limits, [&] {
+                inside("/anyOf/0", [&] { write<typename T::value_type, Open...>(limits); });
+                text_ += ",{\"type\":\"null\"}";
+            });
+        } else if constexpr (is_vector<T> || is_array<T>) {
+            elements<T, Open...>(limits);
+        } else if constexpr (is_variant<T>) {
+            choice_of<T>(limits, [&] { alternatives<Open...>(static_cast<const T*>(nullptr)); });
+        } else if constexpr ((std::same_as<T, Open> || ...)) {
+            reference(index_of<T, Open...>());
+        } else {
+            object<T, Open...>(limits);
+        }
+    }
+
+    [[nodiscard]] std::string take() && { return std::move(text_); }
+
+    /// From the place of an object's schema to that of one of its keys.
+    [[nodiscard]] static std::string property_step(std::string_view key) { return "/properties" + step_of(key); }
+
+private:
+    template <class T, class First, class... Rest> [[nodiscard]] static constexpr std::size_t index_of() noexcept {
+        if constexpr (std::same_as<T, First>) {
+            return 0;
+        } else {
+            return 1 + index_of<T, Rest...>();
+        }
+    }
+
+    void description_of(const value_limits& limits) {
+        if (!limits.description.empty()) {
+            text_ += "\"description\":";
+            append_json_string(text_, limits.description);
+            text_ += ',';
+        }
+    }
+    void begin(std::string_view type, const value_limits& limits) {
+        text_ += '{';
+        description_of(limits);
+        text_.append("\"type\":\"").append(type).append("\"");
+    }
+    void plain(std::string_view type, const value_limits& limits) {
+        begin(type, limits);
+        text_ += '}';
+    }
+    void sizes(std::string_view of, std::size_t least, std::size_t most) {
+        if (least != 0) {
+            text_.append(",\"min").append(of).append("\":").append(std::to_string(least));
+        }
+        if (most != (std::numeric_limits<std::size_t>::max)()) {
+            text_.append(",\"max").append(of).append("\":").append(std::to_string(most));
+        }
+    }
+    void reference(std::size_t outwards) {
+        text_ += "{\"$ref\":";
+        append_json_string(text_, open_[open_.size() - 1 - outwards]);
+        text_ += '}';
+    }
+
+    /// write() at a place below this one.
+    template <class Write> void inside(std::string_view step, Write&& write) {
+        const std::size_t before = place_.size();
+        place_ += step;
+        write();
+        place_.resize(before);
+    }
+    /// A key as a step of a JSON pointer in a URI.
+    [[nodiscard]] static std::string step_of(std::string_view key) {
+        constexpr std::string_view digits = "0123456789ABCDEF";
+        std::string made;
+        for (const char c : pointer_step(key)) {
+            const auto byte = static_cast<unsigned char>(c);
+            const bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                                  std::string_view("-._~/").find(c) != std::string_view::npos;
+            if (is_plain) {
+                made += c;
+            } else {
+                made += '%';
+                made += digits[byte >> 4];
+                made += digits[byte & 15];
+            }
+        }
+        return made;
+    }
+
+    template <class E> void names(const value_limits& limits) {
+        static_assert(has_names<E>, "specialise bitnet::names_of for this enum");
+        text_ += '{';
+        description_of(limits);
+        text_ += "\"enum\":[";
+        bool is_first = true;
+        for (const auto& each : names_of<E>::list) {
+            text_ += is_first ? "" : ",";
+            append_json_string(text_, each.name);
+            is_first = false;
+        }
+        text_ += "]}";
+    }
+
+    template <class T, class Write> void choice_of(const value_limits& limits, Write&& write) {
+        text_ += '{';
+        description_of(limits);
+        text_ += "\"anyOf\":[";
+        write();
+        text_ += "]}";
+    }
+
+    template <class T, class... Open> void elements(const value_limits& limits) {
+        begin("array", limits);
+        text_ += ",\"items\":";
+        inside("/items", [&] { write<typename T::value_type, Open...>({}); });
+        if constexpr (is_array<T>) {
+            sizes("Items", std::tuple_size_v<T>, std::tuple_size_v<T>);
+        } else {
+            sizes("Items", limits.min_size, limits.max_size);
+        }
+        text_ += '}';
+    }
+
+    template <class... Open, class... T> void alternatives(const std::variant<T...>*) {
+        std::size_t number = 0;
+        const auto write_one = [&]<class One>() {
+            text_ += number == 0 ? "" : ",";
+            inside("/anyOf/" + std::to_string(number), [&] { write<tagged<One>, Open...>({}); });
+            ++number;
+        };
+        (write_one.template operator()<T>(), ...);
+    }
+
+    template <class T> struct content_of { using type = T; };
+    template <class T> struct content_of<tagged<T>> { using type = T; };
+
+    /// \param T a struct, or tagged<one>
+    template <class T, class... Open> void object(const value_limits& limits) {
+        using content = typename content_of<T>::type;
+        constexpr bool has_tag = !std::same_as<T, content>;
+        static_assert(has_fields<content>, "specialise bitnet::fields_of for this type");
+        open_.push_back(place_);
+        begin("object", limits);
+        text_ += ",\"properties\":{";
+        std::string required;
+        if constexpr (has_tag) {
+            text_.append("\"").append(variant_key).append("\":{\"const\":");
+            append_json_string(text_, fields_of<content>::name);
+            text_ += '}';
+            append_json_string(required, variant_key);
+        }
+        bool is_first = !has_tag;
+        for_each_field<content>([&](const auto& each) {
+            using member = decltype(member_type(each));
+            text_ += is_first ? "" : ",";
+            is_first = false;
+            append_json_string(text_, each.name);
+            text_ += ':';
+            inside(property_step(each.name), [&] { write_member<member, T, Open...>(each.limits); });
+            if constexpr (!is_optional<member>) {
+                required += required.empty() ? "" : ",";
+                append_json_string(required, each.name);
+            }
+        });
+        text_.append("},\"required\":[").append(required).append("],\"additionalProperties\":false}");
+        open_.pop_back();
+    }
+    /// An optional member is one that may be missing.
+    template <class T, class... Open> void write_member(const value_limits& limits) {
+        if constexpr (is_optional<T>) {
+            write<typename T::value_type, Open...>(limits);
+        } else {
+            write<T, Open...>(limits);
+        }
+    }
+
+    std::string text_;
+    std::string place_;
+    std::vector<std::string> open_; ///< places of the structs that are open, the outermost first
+};
+
+} // namespace detail
+
+/// The JSON Schema of the texts that from_json<T>() reads: to be shown to a model, or for grammar::json_schema.
+template <class T> [[nodiscard]] result<std::string> schema_of(const value_limits& limits = {}) {
+    return detail::guarded([&]() -> result<std::string> {
+        detail::type_schema_writer writer("#");
+        writer.write<T>(limits);
+        return std::move(writer).take();
+    });
+}
+
+template <class T> result<grammar> grammar::of(const value_limits& limits) {
+    auto schema = schema_of<T>(limits);
+    return schema ? json_schema(*schema, schema_options{}, "type") : failed(schema);
+}
+template <class T> result<grammar> grammar::of() { return of<T>(value_limits{}); }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What a model knows a function by: its name, and a sentence about what it does. Borrows both.
+class tool_name {
+public:
+    constexpr tool_name(std::string_view name, std::string_view description = {}) noexcept
+        : name_(name), description_(description) {}
+    constexpr tool_name(const char* name) noexcept : name_(name) {}
+
+    [[nodiscard]] constexpr std::string_view name() const noexcept { return name_; }
+    [[nodiscard]] constexpr std::string_view description() const noexcept { return description_; }
+
+private:
+    std::string_view name_;
+    std::string_view description_;
+};
+
+namespace detail {
+
+/// What a parameter of type T is kept as: a view as a string, a reference as what it refers to.
+template <class T> struct argument_of { using type = std::remove_cvref_t<T>; };
+template <class T>
+requires std::same_as<std::remove_cvref_t<T>, std::string_view>
+struct argument_of<T> {
+    using type = std::string;
+};
+
+/// The signature of a function, a pointer to one, or an object that is called.
+template <class F> struct signature_of : signature_of<decltype(&F::operator())> {};
+template <class R, class... A> struct signature_of<R (*)(A...)> {
+    using result_type = R;
+    using arguments = std::tuple<typename argument_of<A>::type...>;
+    static constexpr std::size_t arity = sizeof...(A);
+};
+template <class R, class... A> struct signature_of<R (*)(A...) noexcept> : signature_of<R (*)(A...)> {};
+template <class C, class R, class... A> struct signature_of<R (C::*)(A...)> : signature_of<R (*)(A...)> {};
+template <class C, class R, class... A> struct signature_of<R (C::*)(A...) const> : signature_of<R (*)(A...)> {};
+template <class C, class R, class... A> struct signature_of<R (C::*)(A...) noexcept> : signature_of<R (*)(A...)> {};
+template <class C, class R, class... A>
+struct signature_of<R (C::*)(A...) const noexcept> : signature_of<R (*)(A...)> {};
+
+template <class T> inline constexpr bool is_result = false;
+template <class T> inline constexpr bool is_result<result<T>> = true;
+
+/// One function of a tool_set.
+class tool {
+public:
+    tool(std::string name, std::string description) : name_(std::move(name)), description_(std::move(description)) {}
+    tool(const tool&) = delete;
+    tool& operator=(const tool&) = delete;
+    virtual ~tool() = default;
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const std::string& description() const noexcept { return description_; }
+
+    /// The schema of its arguments, at that place of a document.
+    [[nodiscard]] virtual std::string schema(std::string place) const = 0;
+    [[nodiscard]] virtual result<std::string> call(json_value arguments) = 0;
+
+private:
+    std::string name_;
+    std::string description_;
+};
+
+template <class Function> class tool_of final : public tool {
+public:
+    using signature = signature_of<Function>;
+    using names = std::array<std::string, signature::arity>;
+
+    tool_of(const tool_name& called, Function function, names parameters)
+        : tool(std::string(called.name()), std::string(called.description())), function_(std::move(function)),
+          parameters_(std::move(parameters)) {}
+
+    [[nodiscard]] std::string schema(std::string place) const override {
+        std::string made = "{\"type\":\"object\",\"properties\":{";
+        std::string required;
+        each_parameter([&]<std::size_t Place>() {
+            using type = std::tuple_element_t<Place, typename signature::arguments>;
+            made += Place == 0 ? "" : ",";
+            append_json_string(made, parameters_[Place]);
+            made += ':';
+            made += member_schema<type>(place, parameters_[Place]);
+            if constexpr (!is_optional<type>) {
+                required += required.empty() ? "" : ",";
+                append_json_string(required, parameters_[Place]);
+            }
+        });
+        return made.append("},\"required\":[").append(required).append("],\"additionalProperties\":false}");
+    }
+
+    [[nodiscard]] result<std::string> call(json_value from) override {
+        json_reader reader(name());
+        typename signature::arguments arguments{};
+        std::size_t found = 0;
+        bool is_read = from.is_object() || reader.mismatch("an object of arguments", from);
+        each_parameter([&]<std::size_t Place>() {
+            is_read = is_read && reader.read_member(from, parameters_[Place], std::get<Place>(arguments), {}, found);
+        });
+        if (!is_read || !reader.refuse_others(from, found)) {
+            return std::move(reader).take_failure();
+        }
+        return outcome_of(arguments);
+    }
+
+private:
+    template <class Do> static void each_parameter(Do&& with) {
+        [&]<std::size_t... Places>(std::index_sequence<Places...>) { (with.template operator()<Places>(), ...); }
+        (std::make_index_sequence<signature::arity>{});
+    }
+
+    template <class T> [[nodiscard]] static std::string member_schema(const std::string& place, std::string_view key) {
+        type_schema_writer writer(place + type_schema_writer::property_step(key));
+        if constexpr (is_optional<T>) {
+            writer.template write<typename T::value_type>({});
+        } else {
+            writer.template write<T>({});
+        }
+        return std::move(writer).take();
+    }
+
+    [[nodiscard]] result<std::string> outcome_of(typename signature::arguments& arguments) {
+        using returned = typename signature::result_type;
+        if constexpr (std::is_void_v<returned>) {
+            std::apply(function_, arguments);
+            return std::string("null");
+        } else if constexpr (is_result<returned>) {
+            auto made = std::apply(function_, arguments);
+            if (!made) {
+                return failed(made);
+            }
+            if constexpr (std::is_void_v<typename returned::value_type>) {
+                return std::string("null");
+            } else {
+                return to_json(*made);
+            }
+        } else {
+            return to_json<std::remove_cvref_t<returned>>(std::apply(function_, arguments));
+        }
+    }
+
+    Function function_;
+    names parameters_;
+};
+
+} // namespace detail
+
+/// Functions of the program that a model may call. A call is the JSON text {"name":...,"arguments":{...}}. The types of
+/// parameters are those of fields_of's members, by value, by const reference or as std::string_view; an argument for a
+/// std::optional may be missing. A function may return nothing, such a value, or a result of either. Belongs to one
+/// thread at a time.
+class tool_set {
+public:
+    /// \param function a pointer to a function, or an object with one operator(), which is moved in. Names of
+    /// parameters are in their order. \return errc::invalid_argument for an empty name or one that is there already, of
+    /// a function or of a parameter; errc::out_of_memory.
+    template <class Function, std::size_t N>
+    [[nodiscard]] result<void> add(tool_name called, Function function, const std::string_view (&parameters)[N]) {
+        static_assert(detail::signature_of<Function>::arity == N, "a name for each parameter is needed, and no more");
+        return add_named(called, std::move(function), std::span<const std::string_view>(parameters));
+    }
+    /// The same for a function without parameters.
+    template <class Function> [[nodiscard]] result<void> add(tool_name called, Function function) {
+        static_assert(detail::signature_of<Function>::arity == 0, "name the parameters: {\"first\", \"second\"}");
+        return add_named(called, std::move(function), {});
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return tools_.size(); }
+
+    /// The JSON Schema of one call of any of the functions. \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> call_schema() const {
+        return detail::guarded([&]() -> result<std::string> {
+            std::string made = "{\"anyOf\":[";
+            for (std::size_t i = 0; i < tools_.size(); ++i) {
+                made += i == 0 ? "" : ",";
+                made += "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":";
+                detail::append_json_string(made, tools_[i]->name());
+                made += "},\"arguments\":";
+                made += tools_[i]->schema("#/anyOf/" + std::to_string(i) + "/properties/arguments");
+                made += "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}";
+            }
+            return made + "]}";
+        });
+    }
+
+    /// The grammar of one call. \return errc::bad_schema without any function, and what grammar::json_schema returns.
+    [[nodiscard]] result<grammar> call_grammar() const {
+        auto schema = call_schema();
+        return schema ? grammar::json_schema(*schema, schema_options{}, "tools") : failed(schema);
+    }
+
+    /// What the functions are, as chat templates show it to models: a JSON array of {"type":"function","function":
+    /// {"name":...,"description":...,"parameters":...}}. \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> declarations() const {
+        return detail::guarded([&]() -> result<std::string> {
+            std::string made = "[";
+            for (const auto& each : tools_) {
+                made += made.size() == 1 ? "" : ",";
+                made += "{\"type\":\"function\",\"function\":{\"name\":";
+                detail::append_json_string(made, each->name());
+                if (!each->description().empty()) {
+                    made += ",\"description\":";
+                    detail::append_json_string(made, each->description());
+                }
+                made.append(",\"parameters\":").append(each->schema("#")).append("}}");
+            }
+            return made + "]";
+        });
+    }
+
+    /// Reads a call and makes it. \return what the function returned, as a JSON text, null if nothing;
+    /// errc::bad_json; errc::bad_value where the text is no such call, naming the place; the function's own error.
+    [[nodiscard]] result<std::string> call(std::string_view text) {
+        return detail::guarded([&]() -> result<std::string> {
+            const auto json = json_document::parse(text, "call", detail::deep_json);
+            if (!json) {
+                return failed(json);
+            }
+            const auto name = json->root().find("name");
+            const auto arguments = json->root().find("arguments");
+            const auto called = name ? name->as_string() : std::nullopt;
+            if (!called || !arguments || json->root().size() != 2) {
+                return detail::error_saying(
+                    errc::bad_value, {"call: an object of a name and of arguments is expected, and nothing else"});
+            }
+            for (const auto& each : tools_) {
+                if (each->name() == *called) {
+                    return each->call(*arguments);
+                }
+            }
+            return detail::error_saying(errc::bad_value, {"call: there is no function ", detail::quoted{*called}});
+        });
+    }
+
+private:
+    template <class Function>
+    [[nodiscard]] result<void> add_named(const tool_name& called, Function function,
+                                         std::span<const std::string_view> parameters) {
+        using made_of = detail::tool_of<Function>;
+        return detail::guarded([&]() -> result<void> {
+            if (auto checked = check_names(called, parameters); !checked) {
+                return checked;
+            }
+            typename made_of::names names;
+            for (std::size_t i = 0; i < parameters.size(); ++i) {
+                names[i] = parameters[i];
+            }
+            tools_.push_back(std::make_unique<made_of>(called, std::move(function), std::move(names)));
+            return {};
+        });
+    }
+
+    [[nodiscard]] result<void> check_names(const tool_name& called,
+                                           std::span<const std::string_view> parameters) const {
+        for (const auto& each : tools_) {
+            if (each->name() == called.name()) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {"tool ", detail::quoted{called.name()}, ": there is one of that name"});
+            }
+        }
+        bool is_good = is_name(called.name());
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+            is_good = is_good && is_name(parameters[i]);
+            for (std::size_t j = 0; j < i; ++j) {
+                is_good = is_good && parameters[i] != parameters[j];
+            }
+        }
+        return is_good ? result<void>()
+                       : result<void>(detail::error_saying(
+                             errc::invalid_argument, {"tool ", detail::quoted{called.name()},
+                                                      ": names are UTF-8, not empty, and those of parameters differ"}));
+    }
+    [[nodiscard]] static bool is_name(std::string_view name) noexcept {
+        bool is_good = !name.empty();
+        while (is_good && !name.empty()) {
+            const detail::decoded_code_point first = detail::first_code_point(name);
+            is_good = first.value != detail::invalid_code_point;
+            name.remove_prefix(first.size);
+        }
+        return is_good;
+    }
+
+    std::vector<std::unique_ptr<detail::tool>> tools_;
+};
 
 } // namespace bitnet::inline BITNET_ABI
 

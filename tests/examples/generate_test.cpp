@@ -395,3 +395,83 @@ TEST_CASE("control tokens in an answer are left out, unless --show-special") {
     CHECK(text_of({}) == plain.substr(0, begin) + plain.substr(end));
     CHECK(text_of({"--show-special"}) == plain.substr(0, begin) + "<|reserved_special_token_2|>" + plain.substr(end));
 }
+
+TEST_CASE("generation ends before a stop text, wherever the tokens are cut, and prints nothing of it") {
+    const std::string all = output("generate", with({"-n", "40", "--temp", "0"}));
+    const std::size_t daughter = all.find("'s daugh");
+    REQUIRE(daughter != std::string::npos);
+    const auto ended = run("generate", with({"-n", "40", "--temp", "0", "--stop", "unseen", "--stop", "'s daugh"}));
+    CHECK(ended.status == 0);
+    CHECK(ended.out == all.substr(0, daughter));
+    CHECK(contains(ended.err, "stopped by stop text"));
+    CHECK(output("generate", with({"-n", "40", "--temp", "0", "--stop", "unseen"})) == all);
+    // What is held back at the end, because it begins a stop text, is printed.
+    CHECK(output("generate", with({"-n", "40", "--temp", "0", "--stop", all.substr(all.size() - 5) + "\x01"})) == all);
+
+    const auto stats =
+        stats_of(run("generate", with({"-n", "40", "--temp", "0", "--stop", "'s daugh", "--ids", "--stats", "json"})));
+    CHECK(string(stats, "stopped_by") == "stop text");
+    CHECK(number(stats, "generated_tokens") < 40);
+
+    const auto refused = run("generate", with({"--stop", ""}));
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "stop texts: text 0 has 0 bytes, 1 to 1024 are possible"));
+}
+
+TEST_CASE("--logprobs tells of every token its logprob and the largest, and changes no token") {
+    const std::string plain = output("generate", with({"-n", "12", "--ids", "--seed", "3", "--temp", "1.5"}));
+    const auto told = run(
+        "generate", with({"-n", "12", "--ids", "--seed", "3", "--temp", "1.5", "--logprobs", "4", "--stats", "none"}));
+    CHECK(told.status == 0);
+    CHECK(told.out == plain);
+    std::istringstream lines(told.err);
+    std::vector<std::string> each;
+    std::vector<int> ids;
+    for (std::string line; std::getline(lines, line);) {
+        each.push_back(line);
+        const auto json = bitnet::json_document::parse(line, "logprobs");
+        REQUIRE(json);
+        ids.push_back(static_cast<int>(number(*json, "id")));
+        CHECK(json->root().find("text")->as_string());
+        const double own = json->root().find("logprob")->as_double().value_or(1);
+        CHECK(own <= 0);
+        double before = 0;
+        CHECK(json->root().find("top")->size() == 4);
+        for (const bitnet::json_value top : json->root().find("top")->elements()) {
+            const double logprob = top.find("logprob")->as_double().value_or(1);
+            CHECK(logprob <= before);
+            CHECK((top.find("id")->as_integer<int>() != std::optional(ids.back()) || logprob == own));
+            before = logprob;
+        }
+    }
+    CHECK(ids == ids_of(plain));
+    const auto object = stats_of(
+        run("generate", with({"-n", "12", "--seed", "3", "--temp", "1.5", "--logprobs", "4", "--stats", "json"})));
+    const auto list = object.root().find("logprobs");
+    REQUIRE(list);
+    CHECK(list->size() == each.size());
+    const auto without = stats_of(run("generate", with({"-n", "2", "--stats", "json"})));
+    CHECK(!without.root().find("logprobs"));
+}
+
+TEST_CASE("biases, typical sampling and DRY reach the sampler") {
+    const auto greedy = ids_of(output("generate", with({"-n", "60", "--ids", "--temp", "0"})));
+    REQUIRE(greedy.size() == 60);
+    const std::string first = std::to_string(greedy[0]);
+    const auto others =
+        ids_of(output("generate", with({"-n", "60", "--ids", "--temp", "0", "--logit-bias", first + "=-inf"})));
+    CHECK(std::find(others.begin(), others.end(), greedy[0]) == others.end());
+    const auto always =
+        ids_of(output("generate", with({"-n", "5", "--ids", "--temp", "0", "--logit-bias", "300=1000"})));
+    CHECK(always == std::vector<int>(5, 300));
+    CHECK(ids_of(output("generate", with({"-n", "60", "--ids", "--temp", "0", "--dry", "5"}))) != greedy);
+    const auto loop = ids_of(
+        output("generate", with({"-n", "20", "--ids", "--temp", "0", "--logit-bias", "300=1000", "--dry", "1000"})));
+    CHECK(std::count(loop.begin(), loop.end(), 300) < 15);
+    CHECK(output("generate", with({"-n", "30", "--typical", "0.1", "--seed", "2"})) !=
+          output("generate", with({"-n", "30", "--seed", "2"})));
+
+    const auto refused = run("generate", with({"--logit-bias", "99999=1"}));
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "sampler: a bias is of token 99999, the vocabulary has"));
+}

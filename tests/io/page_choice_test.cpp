@@ -141,17 +141,17 @@ TEST_CASE("a copy is given up when it is slower than 2 GB/s after its first 50 m
     const temporary_folder folder;
     const std::string path = folder.write("weights", std::string(std::size_t{40} << 20, 'w'));
     std::vector<std::uint64_t> told;
-    const auto until_second = [](void* context, std::uint64_t done) noexcept {
+    const auto until_second = [](void* context, std::uint64_t done, std::uint64_t of) noexcept {
         auto& all = *static_cast<std::vector<std::uint64_t>*>(context);
         all.push_back(done);
-        return all.size() < 2;
+        return all.size() < 2 && of == std::uint64_t{40} << 20;
     };
     const auto given_up = byte_source::read(path, {until_second, &told});
     REQUIRE_FALSE(given_up);
     CHECK(given_up.error().code == bitnet::errc::cancelled);
     CHECK(given_up.error().message.ends_with("the copy was given up after 33554432 of 41943040 bytes"));
     CHECK(told == std::vector<std::uint64_t>{16u << 20, 32u << 20});
-    const auto on = [](void*, std::uint64_t) noexcept { return true; };
+    const auto on = [](void*, std::uint64_t, std::uint64_t) noexcept { return true; };
     const auto whole = byte_source::read(path, {on, nullptr});
     REQUIRE(whole);
     CHECK(bitnet_tests::as_text(whole->bytes()) == std::string(std::size_t{40} << 20, 'w'));
@@ -159,7 +159,7 @@ TEST_CASE("a copy is given up when it is slower than 2 GB/s after its first 50 m
     copy_pace slow;
     const auto progress = slow.progress();
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
-    CHECK_FALSE(progress.goes_on(progress.context, 1'000'000));
+    CHECK_FALSE(progress.goes_on(progress.context, 1'000'000, 2'000'000));
     CHECK(slow.note().starts_with("pages: mapped, because the copy of the model, at 1"));
 }
 

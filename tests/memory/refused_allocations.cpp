@@ -15,6 +15,8 @@ std::atomic<std::size_t> left{everything}; ///< requests that are granted before
 std::atomic<bool> refuses_all{false};
 std::atomic<bool> refused{false};
 std::atomic<std::size_t> live{0};
+std::atomic<std::size_t> large_from{everything}; ///< bytes
+std::atomic<std::size_t> large{0};
 
 bool is_refused() noexcept {
     if (left == everything) {
@@ -33,6 +35,7 @@ void* allocate(std::size_t size, std::size_t alignment) noexcept {
     if (is_refused()) {
         return nullptr;
     }
+    large += size >= large_from ? 1 : 0;
     void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     live += memory != nullptr ? 1 : 0;
     return memory;
@@ -78,5 +81,13 @@ void bitnet_tests::refuse_after(std::size_t granted, refusal kind) noexcept {
 bool bitnet_tests::stop_refusing() noexcept {
     left = everything;
     return refused;
+}
+void bitnet_tests::count_large(std::size_t least) noexcept {
+    large = 0;
+    large_from = least;
+}
+std::size_t bitnet_tests::stop_counting_large() noexcept {
+    large_from = everything;
+    return large;
 }
 std::size_t bitnet_tests::live_allocations() noexcept { return live; }

@@ -15,6 +15,10 @@ enum class refusal {
 void refuse_after(std::size_t granted, refusal kind) noexcept;
 /// Grants everything again. \return whether any request was refused.
 bool stop_refusing() noexcept;
+/// From now on requests of `least` bytes and more are counted.
+void count_large(std::size_t least) noexcept;
+/// Counts no more. \return how many there were.
+std::size_t stop_counting_large() noexcept;
 /// Allocations that were not given back yet.
 std::size_t live_allocations() noexcept;
 

@@ -13,11 +13,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
-#include <bitnet/kernel/float_groups.hpp>
-#include <bitnet/kernel/ptq1_0.hpp>
 #include <bitnet/kernel/q2_0.hpp>
-#include <bitnet/kernel/tq1_0.hpp>
-#include <bitnet/kernel/tq2_0.hpp>
 #include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
@@ -30,20 +26,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// Calls f.operator()<F>() for the row format of a type. \pre has_block_scales(type)
 template <class Function> auto with_block_format(tensor_type type, Function&& f) {
     switch (type) {
-    case tensor_type::tq1_0:
-        return f.template operator()<tq1_0>();
-    case tensor_type::tq2_0:
-        return f.template operator()<tq2_0>();
-    case tensor_type::ptq1_0:
-        return f.template operator()<ptq1_0>();
-    case tensor_type::f16_g128:
-        return f.template operator()<float_groups<half>>();
-    case tensor_type::bf16_g128:
-        return f.template operator()<float_groups<bfloat16>>();
+    case tensor_type::q2_0:
+    case tensor_type::pq2_0:
+        return f.template operator()<q2_0>();
     case tensor_type::q2_0_g64:
         return f.template operator()<q2_0_g64>();
     default:
-        return f.template operator()<q2_0>();
+        return with_scaled_format(type, f);
     }
 }
 

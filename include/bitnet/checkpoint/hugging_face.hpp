@@ -52,15 +52,15 @@ namespace bitnet::inline BITNET_ABI::detail {
 class hugging_face_reader {
 public:
     hugging_face_reader(std::string_view utf8_path, const checkpoint_options& options)
-        : path_(utf8_path), options_(options) {
+        : path_(utf8_path), options_(options), writer_({.memory = options.memory}) {
         while (path_.size() > 1 && (path_.back() == '/' || path_.back() == '\\')) {
             path_.pop_back();
         }
     }
 
     [[nodiscard]] result<opened_checkpoint> run() {
-        if (!read_config() || !open_shards() || !read_tensors() || !check_family() || !read_pooling() ||
-            !read_text_changes() || !read_tokenizer()) {
+        if (!read_config() || !open_shards() || !goes_on() || !read_tensors() || !check_family() || !read_pooling() ||
+            !read_text_changes() || !goes_on() || !read_tokenizer() || !goes_on()) {
             return std::move(failure_);
         }
         return finish();
@@ -82,12 +82,17 @@ private:
         return set_error(failure_, code, {shard.name(), ": tensor ", quoted{tensor.name}, ": "}, what);
     }
 
+    [[nodiscard]] bool goes_on() { return advance(options_.progress, 0) || fail(options_.progress->cancelled(path_)); }
+    [[nodiscard]] copy_progress copying() const noexcept {
+        return options_.progress != nullptr ? options_.progress->copying() : copy_progress();
+    }
+
     [[nodiscard]] result<json_document> read_json(std::string_view file) const {
         const auto text = byte_source::open(path_of(file));
         if (!text) {
             return failed(text);
         }
-        return json_document::parse(text_of(*text), text->name());
+        return json_document::parse(text_of(*text), text->name(), {.memory = options_.memory});
     }
     [[nodiscard]] static std::string_view text_of(const byte_source& source) noexcept {
         const auto bytes = source.bytes();
@@ -113,7 +118,7 @@ private:
     }
 
     [[nodiscard]] bool open_shards() {
-        auto single = byte_source::open(path_of(single_file), options_.pages);
+        auto single = byte_source::open(path_of(single_file), options_.pages, options_.memory, copying());
         if (single) {
             return add_shard(*std::move(single));
         }
@@ -138,7 +143,7 @@ private:
     }
 
     [[nodiscard]] bool add_shard(byte_source source) {
-        auto shard = safetensors_file::parse(source.bytes(), source.name());
+        auto shard = safetensors_file::parse(source.bytes(), source.name(), options_.memory);
         if (!shard) {
             return fail(failed(shard));
         }
@@ -161,7 +166,7 @@ private:
         std::sort(files.begin(), files.end());
         files.erase(std::unique(files.begin(), files.end()), files.end());
         for (const std::string_view file : files) {
-            auto source = byte_source::open(path_of(file), options_.pages);
+            auto source = byte_source::open(path_of(file), options_.pages, options_.memory, copying());
             if (!source) {
                 return set_error(failure_, source.error().code, {path_of(index_file), ": a file that it names: "},
                                  {source.error().message});
@@ -503,7 +508,8 @@ private:
                                          .special_tokens_map = text_of(others[1]),
                                          .model_config = text_of(others[2]),
                                          .chat_template = text_of(others[3]),
-                                         .pre_tokenizer = options_.pre_tokenizer};
+                                         .pre_tokenizer = options_.pre_tokenizer,
+                                         .memory = options_.memory};
         auto added = add_tokenizer_json(writer_, files, rows);
         if (!added) {
             return fail(failed(added));
@@ -575,7 +581,7 @@ private:
         if (!made) {
             return error{made.error().code, sentence({path_, ": ", made.error().message})};
         }
-        auto metadata = gguf_file::parse(made->span(), path_);
+        auto metadata = gguf_file::parse(made->span(), path_, options_.memory);
         if (!metadata) {
             return failed(metadata);
         }

@@ -14,6 +14,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/mapped_file.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -47,6 +48,10 @@ struct checkpoint_options {
     std::string_view pre_tokenizer = {};
     /// Whether the files that hold tensors are mapped or copied.
     page_mode pages = page_mode::mapped;
+    /// What copies of files, and all that is read from them, have their memory from; null: operator new.
+    const memory_source* memory = nullptr;
+    /// For the library: what is told of copies.
+    detail::progress_meter* progress = nullptr;
 };
 
 /// A model's file, or the files of its directory, opened and parsed. Owns all that gguf() points into. Immutable;
@@ -62,9 +67,9 @@ public:
 
     /// Reads the GGUF file in `source`, which the model_file takes over. \return what gguf_file::parse returns, and
     /// errc::invalid_argument for a shard of a split model: bytes do not tell where the others are.
-    [[nodiscard]] static result<model_file> open(byte_source source) {
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<model_file> {
-            auto parsed = gguf_file::parse(source.bytes(), source.name());
+            auto parsed = gguf_file::parse(source.bytes(), source.name(), memory);
             if (!parsed) {
                 return failed(parsed);
             }
@@ -80,6 +85,9 @@ public:
             return model_file(*std::move(parsed), std::move(source));
         });
     }
+
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { parts_.gguf.use(memory); }
 
     [[nodiscard]] const gguf_file& gguf() const noexcept { return parts_.gguf; }
     [[nodiscard]] const std::string& name() const noexcept { return parts_.gguf.name(); }
@@ -125,9 +133,12 @@ public:
 
 private:
     // Defined in open_model_file.hpp.
+    [[nodiscard]] static inline detail::copy_progress copying(const checkpoint_options& options) noexcept;
     [[nodiscard]] static inline result<model_file> open_gguf(std::string_view utf8_path, page_mode pages,
+                                                             const memory_source* memory,
                                                              detail::copy_progress progress = {});
-    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path);
+    [[nodiscard]] static inline result<model_file> choose(model_file mapped, std::string_view utf8_path,
+                                                          const checkpoint_options& options);
 
     explicit model_file(detail::opened_checkpoint parts) noexcept : parts_(std::move(parts)) {}
     model_file(gguf_file parsed, byte_source source) : parts_{std::move(parsed), {}, {}, {}, {}, false} {

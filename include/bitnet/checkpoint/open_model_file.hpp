@@ -19,6 +19,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 
 #include <string>
@@ -43,13 +44,13 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
                                detail::operating_system::is_directory(std::string(utf8_path));
         auto opened = [&]() -> result<model_file> {
             if (!is_folder) {
-                return open_gguf(utf8_path, options.pages);
+                return open_gguf(utf8_path, options.pages, options.memory, copying(options));
             }
             auto made = detail::open_hugging_face(utf8_path, options);
             return made ? result<model_file>(model_file(*std::move(made))) : failed(made);
         }();
         if (opened && options.pages == page_mode::automatic && opened->is_mapped()) {
-            opened = choose(*std::move(opened), utf8_path);
+            opened = choose(*std::move(opened), utf8_path, options);
         }
         if (opened) {
             opened->parts_.is_by_path = true;
@@ -62,14 +63,18 @@ inline result<model_file> model_file::open(std::string_view utf8_path, const che
     });
 }
 
+inline detail::copy_progress model_file::copying(const checkpoint_options& options) noexcept {
+    return options.progress != nullptr ? options.progress->copying() : detail::copy_progress();
+}
+
 /// Mapped unless `pages` says copied.
 inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page_mode pages,
-                                                detail::copy_progress progress) {
-    auto source = byte_source::open(utf8_path, pages, progress);
+                                                const memory_source* memory, detail::copy_progress progress) {
+    auto source = byte_source::open(utf8_path, pages, memory, progress);
     if (!source) {
         return failed(source);
     }
-    auto parsed = gguf_file::parse(source->bytes(), source->name());
+    auto parsed = gguf_file::parse(source->bytes(), source->name(), memory);
     if (!parsed) {
         return failed(parsed);
     }
@@ -86,14 +91,20 @@ inline result<model_file> model_file::open_gguf(std::string_view utf8_path, page
 
 /// page_mode::automatic: `mapped`, or a copy of it where the rule says so and memory and disk are fast enough. Folders
 /// stay mapped: their weights are repacked.
-inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path) {
+inline result<model_file> model_file::choose(model_file mapped, std::string_view utf8_path,
+                                             const checkpoint_options& options) {
     auto choice = detail::choose_pages(
         {mapped.size(), detail::is_read_in_place(mapped.gguf()), detail::has_huge_pages(), detail::available_memory()});
     if (choice.pages == page_mode::copied) {
-        detail::copy_pace pace;
-        auto copied = open_gguf(utf8_path, page_mode::copied, pace.progress());
+        detail::copy_pace pace(copying(options));
+        auto copied = open_gguf(utf8_path, page_mode::copied, options.memory, pace.progress());
+        if (!copied && options.progress != nullptr && !options.progress->is_cancelled()) {
+            options.progress->forget_copy();
+        }
         if (copied) {
             mapped = *std::move(copied);
+        } else if (options.progress != nullptr && options.progress->is_cancelled()) {
+            return options.progress->cancelled(utf8_path);
         } else if (copied.error().code == errc::out_of_memory) {
             choice.note = detail::sentence({"pages: mapped, because a copy failed: ", copied.error().message});
         } else if (copied.error().code == errc::cancelled) {

@@ -198,12 +198,13 @@ template <class IsGood>
 /// Writes a tensor in a row format with block scales as scaled_blocks of 128 columns to `out`.
 /// \pre has_block_scales(tensor.type), not is_scaled_blocks \return errc::bad_code, bad_scale or out_of_memory
 [[nodiscard]] inline result<void> pack_scaled_rows(pool_ref pool, const gguf_tensor& tensor, std::string_view file,
-                                                   std::uint8_t* out) {
+                                                   std::uint8_t* out, const memory_source* memory = nullptr) {
     const auto rows = to_size(tensor.dims[1]);
     const auto cols = to_size(tensor.dims[0]);
-    auto memory = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes");
-    if (!memory) {
-        return failed(memory);
+    auto all = buffer<std::uint8_t>::allocate_uninitialized(cols * pool.threads(), "rows of ternary codes",
+                                                            {memory, {memory_use::temporary, false}});
+    if (!all) {
+        return failed(all);
     }
     const auto* data = reinterpret_cast<const std::uint8_t*>(tensor.bytes.data());
     return with_scaled_format(tensor.type, [&]<class F>() -> result<void> {
@@ -212,7 +213,7 @@ template <class IsGood>
             return F::scale(data, row, cols, col / F::block_columns);
         };
         const auto pack = [&](std::size_t row, std::size_t slot) noexcept {
-            std::uint8_t* const codes = memory->data() + slot * cols;
+            std::uint8_t* const codes = all->data() + slot * cols;
             bool good = F::unpack_row(data, row, cols, codes);
             for (std::size_t col = 0; col < cols; col += 128) {
                 const half d = narrow<half>(scale_at(row, col));

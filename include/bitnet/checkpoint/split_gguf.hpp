@@ -5,7 +5,9 @@
 
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/shard.hpp>
+#include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -16,6 +18,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,7 +31,8 @@ class split_gguf_reader {
 public:
     split_gguf_reader(byte_source first, gguf_file parsed, const shard_facts& facts, page_mode pages,
                       copy_progress progress)
-        : path_(first.name()), first_(std::move(parsed)), facts_(facts), pages_(pages), progress_(progress) {
+        : path_(first.name()), first_(std::move(parsed)), memory_(first_.memory()), facts_(facts), pages_(pages),
+          progress_(progress) {
         sources_.push_back(std::move(first));
     }
 
@@ -47,7 +51,7 @@ public:
             return error{errc::inconsistent, sentence({path_, ": 'split.tensors.count' is ", *facts_.tensors, ", the ",
                                                        facts_.count, " shards have ", found, " tensors"})};
         }
-        auto whole = gguf_file::extend(std::move(first_), more_);
+        auto whole = gguf_file::extend(std::move(first_), more_.span());
         if (!whole) {
             return failed(whole);
         }
@@ -69,12 +73,12 @@ private:
     }
 
     [[nodiscard]] bool open_shard(std::uint64_t number, const std::string& path) {
-        auto source = byte_source::open(path, pages_, progress_);
+        auto source = byte_source::open(path, pages_, memory_, progress_);
         if (!source) {
             return set_error(failure_, source.error().code, {path_, ": shard ", number + 1, " of "},
                              {facts_.count, ": ", source.error().message});
         }
-        const auto parsed = gguf_file::parse(source->bytes(), source->name());
+        const auto parsed = gguf_file::parse(source->bytes(), source->name(), memory_);
         if (!parsed) {
             failure_ = failed(parsed);
             return false;
@@ -82,8 +86,23 @@ private:
         if (!check_facts(*parsed, number) || !check_metadata(*parsed)) {
             return false;
         }
-        more_.insert(more_.end(), parsed->tensors().begin(), parsed->tensors().end());
+        if (!keep_tensors(parsed->tensors())) {
+            return false;
+        }
         sources_.push_back(*std::move(source));
+        return true;
+    }
+
+    [[nodiscard]] bool keep_tensors(std::span<const gguf_tensor> tensors) {
+        buffer<gguf_tensor> all;
+        allocate(all, more_.size() + tensors.size(), sentence({path_, ": tensor list"}), failure_,
+                 {memory_, {memory_use::temporary, false}});
+        if (failure_.code != errc{}) {
+            return false;
+        }
+        std::copy_n(more_.data(), more_.size(), all.data());
+        std::copy_n(tensors.data(), tensors.size(), all.data() + more_.size());
+        more_ = std::move(all);
         return true;
     }
 
@@ -128,11 +147,12 @@ private:
 
     std::string path_;
     gguf_file first_;
+    const memory_source* memory_;
     shard_facts facts_;
     page_mode pages_;
     copy_progress progress_;
     std::vector<byte_source> sources_;
-    std::vector<gguf_tensor> more_; ///< of all shards but the first
+    buffer<gguf_tensor> more_; ///< of all shards but the first
     std::vector<std::string> notes_;
     error failure_;
 };

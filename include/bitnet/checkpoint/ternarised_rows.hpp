@@ -143,10 +143,11 @@ public:
     /// \param masters whether weights that are not ternary are ternarised
     /// \return errc::unsupported_type for those where they are not; bad_scale for a NaN or infinity; out_of_memory.
     [[nodiscard]] static result<ternarised_rows> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                      pool_ref pool) {
+                                                      pool_ref pool, const memory_source* memory = nullptr) {
         ternarised_rows made(tensor);
         const auto rows = to_size(tensor.dims[1]);
-        auto facts = buffer<ternarised_row_facts>::allocate(rows, "sums of rows");
+        auto facts =
+            buffer<ternarised_row_facts>::allocate(rows, "sums of rows", {memory, {memory_use::temporary, false}});
         if (!facts) {
             return std::move(facts).error();
         }

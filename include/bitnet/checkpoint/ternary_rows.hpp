@@ -118,14 +118,15 @@ public:
         : rows_(rows), count_(count), cols_(cols), together_(together), stride_(stride) {}
 
     /// Memory: together * stride bytes for each thread. \return errc::out_of_memory.
-    [[nodiscard]] result<void> allocate(std::size_t threads) {
+    [[nodiscard]] result<void> allocate(std::size_t threads, const memory_source* memory) {
         const auto one = checked_multiply(stride_, together_);
         const auto all = one ? checked_multiply(*one, threads) : one;
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes");
-        if (!memory) {
-            return failed(memory);
+        auto codes = buffer<std::uint8_t>::allocate_uninitialized(all.value_or(UINT64_MAX), "rows of ternary codes",
+                                                                  {memory, {memory_use::temporary, false}});
+        if (!codes) {
+            return failed(codes);
         }
-        codes_ = *std::move(memory);
+        codes_ = *std::move(codes);
         return {};
     }
 
@@ -179,10 +180,11 @@ private:
 /// \return errc::out_of_memory, or the fault of the first row that is not ternary.
 template <class Pack>
 [[nodiscard]] result<void> for_each_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
-                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack) {
+                                         std::string_view file, std::size_t together, std::size_t stride, Pack&& pack,
+                                         const memory_source* memory = nullptr) {
     const auto count = to_size(tensor.dims[1]);
     row_reading reading(rows, count, to_size(tensor.dims[0]), together, stride);
-    if (auto allocated = reading.allocate(pool.threads()); !allocated) {
+    if (auto allocated = reading.allocate(pool.threads(), memory); !allocated) {
         return allocated;
     }
     parallel_for(pool, pool.threads(), [&](std::size_t slot) noexcept {
@@ -200,7 +202,7 @@ template <class Pack>
 /// one \pre `to` admits the shape; `out` holds to.bytes of it. \return as for_each_rows
 [[nodiscard]] inline result<void> pack_rows(pool_ref pool, const any_ternary_rows& rows, const gguf_tensor& tensor,
                                             std::string_view file, const layout_table& to, std::uint8_t* out,
-                                            std::size_t stride_of_rows = 0) {
+                                            std::size_t stride_of_rows = 0, const memory_source* memory = nullptr) {
     const std::size_t across = to.blocks_across(to_size(tensor.dims[0]));
     const std::size_t down = to.blocks_down(to_size(tensor.dims[1]));
     const std::size_t together = to.block_rows > rows.group_rows() ? to.block_rows : rows.group_rows();
@@ -213,7 +215,7 @@ template <class Pack>
         }
     };
     return for_each_rows(pool, rows, tensor, file, together,
-                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack);
+                         stride_of_rows > stride_of_blocks ? stride_of_rows : stride_of_blocks, pack, memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -179,7 +179,7 @@ public:
             return failed(beside);
         }
         // Masters have no scale but their mean. With one beside them, weights are ternary as they are.
-        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool);
+        auto opened = open(tensor, file.name(), has_float_masters(file) && !*beside, reading, pool, file.memory());
         if (!opened) {
             return opened;
         }
@@ -195,7 +195,8 @@ public:
     /// A tensor alone. \param file what errors call the file \param masters whether weights in floating point are
     /// ternarised: see has_float_masters
     [[nodiscard]] static result<ternary_source> open(const gguf_tensor& tensor, std::string_view file, bool masters,
-                                                     const ternary_reading& reading, pool_ref pool) {
+                                                     const ternary_reading& reading, pool_ref pool,
+                                                     const memory_source* memory = nullptr) {
         if (tensor.rank != 2) {
             return error{errc::wrong_shape, sentence({file, ": tensor ", quoted_name(tensor.name), ": ",
                                                       dims_text(tensor), " in the file, a matrix expected"})};
@@ -203,7 +204,7 @@ public:
         if (const layout_table* layout = layout_of_type(tensor.type, reading.order)) {
             return open_layout(*layout, tensor, file);
         }
-        return open_rows(tensor, file, masters, reading, pool);
+        return open_rows(tensor, file, masters, reading, pool, memory);
     }
 
     /// The layout of this library that the tensor has; null for other formats, which are read by rows() alone.
@@ -256,7 +257,8 @@ private:
     }
 
     [[nodiscard]] static result<ternary_source> open_rows(const gguf_tensor& tensor, std::string_view file,
-                                                          bool masters, const ternary_reading& reading, pool_ref pool) {
+                                                          bool masters, const ternary_reading& reading, pool_ref pool,
+                                                          const memory_source* memory) {
         switch (tensor.type) {
         case tensor_type::tq1_0:
             return hold(format_rows<tq1_0>::open(tensor, file));
@@ -283,11 +285,11 @@ private:
         case tensor_type::tl2:
             return hold(microsoft_tl2_rows::open(tensor, file, reading.lookup_tiling));
         case tensor_type::f32:
-            return hold(ternarised_rows<float>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<float>::open(tensor, file, masters, pool, memory));
         case tensor_type::f16:
-            return hold(ternarised_rows<half>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<half>::open(tensor, file, masters, pool, memory));
         case tensor_type::bf16:
-            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool));
+            return hold(ternarised_rows<bfloat16>::open(tensor, file, masters, pool, memory));
         default:
             return error{errc::unsupported_type,
                          sentence({file, ": tensor ", quoted_name(tensor.name), ": type ", name_of(tensor.type),

@@ -51,6 +51,11 @@ public:
                                                      std::string_view name = "schema");
     [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
 
+    /// JSON texts that from_json<T>() reads, for types that fields_of describes, and vectors, variants ... of them.
+    /// \return as above, if the limits contradict each other. Included with bitnet/constrain/type_schema.hpp.
+    template <class T> [[nodiscard]] static result<grammar> of(const value_limits& limits);
+    template <class T> [[nodiscard]] static result<grammar> of();
+
     /// What was read in a particular way, or not enforced because the options say so: one sentence each.
     [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
 

@@ -6,7 +6,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/file_handle.hpp>
@@ -31,9 +31,10 @@ struct read_callback {
 
 namespace detail {
 
-/// Told during a copy, after each piece of up to 16 MiB, how many bytes of the file are there. False gives the copy up.
+/// Told during a copy, after each piece of up to 16 MiB, how many bytes of all of the file are there. False gives the
+/// copy up.
 struct copy_progress {
-    bool (*goes_on)(void* context, std::uint64_t done) noexcept = nullptr;
+    bool (*goes_on)(void* context, std::uint64_t done, std::uint64_t all) noexcept = nullptr;
     void* context = nullptr;
 };
 
@@ -66,15 +67,19 @@ public:
 
     /// Reads a file into memory of its own (64-byte aligned, in huge pages where the system has them): safe against
     /// files that change later. \return as open(); errc::truncated also when the file shrinks while it is read.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path) { return read(utf8_path, {}); }
+    /// \param memory null: operator new
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, const memory_source* memory = nullptr) {
+        return read(utf8_path, detail::copy_progress(), memory);
+    }
     /// For the library: the same, and errc::cancelled if `progress` gives it up.
-    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress) {
+    [[nodiscard]] static result<byte_source> read(std::string_view utf8_path, detail::copy_progress progress,
+                                                  const memory_source* memory = nullptr) {
         return detail::guarded([&]() -> result<byte_source> {
             auto file = detail::file_handle::open(utf8_path);
             if (!file) {
                 return failed(file);
             }
-            auto source = allocate(file->size(), std::string(utf8_path));
+            auto source = allocate(file->size(), std::string(utf8_path), memory);
             if (!source) {
                 return source;
             }
@@ -87,8 +92,9 @@ public:
 
     /// For the library: read() for page_mode::copied, otherwise open().
     [[nodiscard]] static result<byte_source> open(std::string_view utf8_path, page_mode pages,
-                                                  detail::copy_progress progress = {}) {
-        return pages == page_mode::copied ? read(utf8_path, progress) : open(utf8_path);
+                                                  const memory_source* memory, detail::copy_progress progress = {}) {
+        return pages == page_mode::copied || !detail::mapped_file::supported ? read(utf8_path, progress, memory)
+                                                                             : open(utf8_path);
     }
 
     /// The caller's own memory, which must outlive the source. Nothing is copied.
@@ -100,15 +106,15 @@ public:
     }
 
     /// Copies `size` bytes into memory of its own through `callback`, in ascending chunks of at most 16 MiB.
-    /// \pre callback.read != nullptr
+    /// \param memory null: operator new \pre callback.read != nullptr
     /// \return errc::truncated when `size` is 0, io_error when the callback returns false, out_of_memory.
-    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size,
-                                                           std::string name) {
+    [[nodiscard]] static result<byte_source> from_callback(read_callback callback, std::uint64_t size, std::string name,
+                                                           const memory_source* memory = nullptr) {
         assert(callback.read != nullptr);
         if (size == 0) {
             return detail::error_saying(errc::truncated, {name, ": there is nothing to read (0 bytes)"});
         }
-        auto source = allocate(size, std::move(name));
+        auto source = allocate(size, std::move(name), memory);
         if (!source) {
             return source;
         }
@@ -153,7 +159,7 @@ private:
                 return filled;
             }
             done += size;
-            if (!progress.goes_on(progress.context, done)) {
+            if (!progress.goes_on(progress.context, done, all.size())) {
                 return detail::error_saying(errc::cancelled, {file.path(), ": the copy was given up after ", done,
                                                               " of ", all.size(), " bytes"});
             }
@@ -162,14 +168,14 @@ private:
     }
 
     /// Bytes of any value: who asks for them writes all of them.
-    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name) {
-        auto memory = buffer<std::byte>::allocate_uninitialized(size, name);
-        if (!memory) {
-            return failed(memory);
+    [[nodiscard]] static result<byte_source> allocate(std::uint64_t size, std::string name,
+                                                      const memory_source* memory) {
+        auto bytes = buffer<std::byte>::allocate_uninitialized(size, name, {memory, {memory_use::weights, true}});
+        if (!bytes) {
+            return failed(bytes);
         }
-        detail::ask_for_huge_pages(memory->data(), memory->size());
         byte_source source;
-        source.copy_ = *std::move(memory);
+        source.copy_ = *std::move(bytes);
         source.name_ = std::move(name);
         return source;
     }

@@ -26,13 +26,16 @@ public:
         return seconds <= grace_seconds || static_cast<double>(bytes) >= seconds * least_bytes_per_second;
     }
 
-    copy_pace() noexcept = default;
+    /// \param also told of the copy, and may give it up, too
+    explicit copy_pace(copy_progress also = {}) noexcept : also_(also) {}
     copy_pace(const copy_pace&) = delete;
     copy_pace& operator=(const copy_pace&) = delete;
 
     /// Borrows this.
     [[nodiscard]] copy_progress progress() noexcept {
-        return {[](void* self, std::uint64_t done) noexcept { return static_cast<copy_pace*>(self)->take(done); },
+        return {[](void* self, std::uint64_t done, std::uint64_t all) noexcept {
+                    return static_cast<copy_pace*>(self)->take(done, all);
+                },
                 this};
     }
 
@@ -44,13 +47,15 @@ public:
     }
 
 private:
-    [[nodiscard]] bool take(std::uint64_t done) noexcept {
+    [[nodiscard]] bool take(std::uint64_t done, std::uint64_t all) noexcept {
         bytes_ += done > of_this_file_ ? done - of_this_file_ : done; // the first piece of the next file is fewer
         of_this_file_ = done;
         seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-        return is_enough(bytes_, seconds_);
+        const bool goes_on = also_.goes_on == nullptr || also_.goes_on(also_.context, done, all);
+        return goes_on && is_enough(bytes_, seconds_);
     }
 
+    copy_progress also_;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     std::uint64_t bytes_ = 0;
     std::uint64_t of_this_file_ = 0;

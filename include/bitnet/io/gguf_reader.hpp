@@ -66,9 +66,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
     /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
     /// and 96 per tensor, allocated after the counts are known to fit the file.
+    /// \param memory what it and the tokenizer and weights that are read from it have their memory from; null: operator
+    /// new
     /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
-    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                 const memory_source* memory = nullptr);
 
     /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
     /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
@@ -77,6 +80,10 @@ public:
     [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// What parse() was given.
+    [[nodiscard]] const memory_source* memory() const noexcept { return memory_; }
+    /// For the library: what is read from now on has its memory from there.
+    void use(const memory_source* memory) noexcept { memory_ = memory; }
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
@@ -188,6 +195,7 @@ private:
     }
 
     std::string name_;
+    const memory_source* memory_ = nullptr;
     std::uint32_t version_ = 0;
     std::uint32_t alignment_ = 32;
     std::uint64_t data_offset_ = 0;
@@ -202,15 +210,17 @@ namespace detail {
 /// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
 class gguf_parser {
 public:
-    gguf_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), reader_(bytes) {
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), reader_(bytes) {
         file_.name_ = name;
+        file_.memory_ = memory;
     }
     explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
 
     [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
         const auto own = file_.tensors_.span();
         buffer<gguf_tensor> all;
-        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_);
+        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return std::move(failure_);
         }
@@ -237,6 +247,8 @@ private:
         }
         return std::move(file_);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {file_.memory_, {memory_use::tables, false}}; }
 
     /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
     void explain_failure() {
@@ -270,7 +282,7 @@ private:
         return static_cast<std::size_t>(&entry - file_.values_.data());
     }
     template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
-        allocate(list, size, sentence({file_.name_, ": ", what}), failure_);
+        allocate(list, size, sentence({file_.name_, ": ", what}), failure_, tables());
         return failure_.code == errc{};
     }
 
@@ -442,7 +454,7 @@ private:
 
     [[nodiscard]] bool sort_keys() {
         const name_list keys = names_of<&gguf_value::key>(file_.values_);
-        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.keys_sorted_.duplicates(keys);
@@ -539,7 +551,7 @@ private:
 
     [[nodiscard]] bool sort_names() {
         const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
-        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_)) {
+        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
         const auto [first, second] = file_.names_sorted_.duplicates(names);
@@ -752,8 +764,9 @@ private:
 
 } // namespace detail
 
-inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::gguf_parser(bytes, name).run(); });
+inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                          const memory_source* memory) {
+    return detail::guarded([&] { return detail::gguf_parser(bytes, name, memory).run(); });
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {

@@ -37,11 +37,12 @@ namespace detail {
 /// Bytes that grow; reports the end of memory instead of throwing.
 class growing_bytes {
 public:
-    growing_bytes() noexcept = default;
+    explicit growing_bytes(const memory_source* memory) noexcept : source_(memory) {}
     growing_bytes(growing_bytes&& other) noexcept
-        : memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
+        : source_(other.source_), memory_(std::move(other.memory_)), used_(std::exchange(other.used_, std::size_t{0})),
           ran_out_(other.ran_out_) {}
     growing_bytes& operator=(growing_bytes&& other) noexcept {
+        std::swap(source_, other.source_);
         std::swap(memory_, other.memory_);
         std::swap(used_, other.used_);
         std::swap(ran_out_, other.ran_out_);
@@ -67,7 +68,8 @@ private:
     bool grow(std::size_t more) {
         const auto wanted = checked_add(used_, more);
         const auto doubled = checked_multiply(memory_.size(), 2);
-        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "");
+        auto larger = buffer<std::byte>::allocate((std::max)(wanted.value_or(UINT64_MAX), doubled.value_or(0)), "",
+                                                  {source_, {memory_use::temporary, false}});
         if (ran_out_ || !larger) {
             ran_out_ = true;
             return false;
@@ -76,6 +78,7 @@ private:
         memory_ = *std::move(larger);
         return true;
     }
+    const memory_source* source_;
     buffer<std::byte> memory_;
     std::size_t used_ = 0;
     bool ran_out_ = false;
@@ -85,7 +88,8 @@ private:
 
 struct gguf_writer_options {
     std::uint32_t version = 3;
-    std::uint32_t alignment = 32; ///< bytes; any other value than 32 is written as general.alignment
+    std::uint32_t alignment = 32;          ///< bytes; any other value than 32 is written as general.alignment
+    const memory_source* memory = nullptr; ///< for metadata and files in memory; null: operator new
 };
 
 /// Collects metadata and tensors and writes them in the order in which they were added.
@@ -94,7 +98,7 @@ struct gguf_writer_options {
 /// write_memory; what is added after it is ignored. Metadata is copied; tensor data is borrowed until it is written.
 class gguf_writer {
 public:
-    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options) {
+    explicit gguf_writer(gguf_writer_options options = {}) noexcept : options_(options), metadata_(options.memory) {
         if (options.version != 2 && options.version != 3) {
             fail(errc::invalid_argument, {"GGUF version ", options.version, ", only 2 and 3 can be written"});
         }
@@ -358,7 +362,8 @@ private:
         if (auto ready = check_writable("memory"); !ready) {
             return failed(ready);
         }
-        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory");
+        auto memory = buffer<std::byte>::allocate(file_size(), "a GGUF file in memory",
+                                                  {options_.memory, {memory_use::tables, false}});
         if (!memory) {
             return memory;
         }
@@ -403,7 +408,7 @@ private:
 
     /// Header, metadata and tensor list, padded up to the data.
     [[nodiscard]] detail::growing_bytes header() const {
-        detail::growing_bytes out;
+        detail::growing_bytes out(options_.memory);
         const auto put_into = [&](const auto& value) { out.append(std::as_bytes(std::span(&value, 1))); };
         const auto put_text = [&](std::string_view text) {
             out.append(std::as_bytes(std::span(text.data(), text.size())));

@@ -192,7 +192,8 @@ inline std::optional<json_value> json_value::find(std::string_view key) const no
 }
 
 struct json_options {
-    std::uint32_t depth = 64; ///< containers inside each other; at most 1024
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
 };
 
 /// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
@@ -225,7 +226,7 @@ namespace detail {
 class json_parser {
 public:
     json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth) {
+        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
         assert(options.depth <= 1024);
     }
 
@@ -255,9 +256,9 @@ private:
         }
         const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
         const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_);
-        allocate(document_.text_, text_.size(), what, failure_);
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
         return failure_.code == errc{};
     }
 
@@ -553,6 +554,7 @@ private:
     std::string_view name_;
     std::size_t at_ = 0;
     std::uint32_t depth_left_;
+    detail::memory_from from_;
     json_document document_;
     std::uint32_t nodes_used_ = 0;
     std::uint32_t text_used_ = 0;

@@ -51,8 +51,8 @@ public:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
     /// Sorts. Out of memory is reported in `failure`. \return whether it worked.
-    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure) {
-        allocate(sorted_, names.size, what, failure);
+    [[nodiscard]] bool build(name_list names, std::string_view what, error& failure, const memory_from& from = {}) {
+        allocate(sorted_, names.size, what, failure, from);
         if (failure.code != errc{}) {
             return false;
         }

@@ -126,10 +126,12 @@ public:
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file. As strict as
     /// the format: the tensors fill the data section without overlap and without a hole. Cost: O(n log n) in the length
     /// of the header, and the memory of json_document.
+    /// \param memory null: operator new
     /// \return errc::truncated, bad_count (header length), bad_json, bad_utf8, bad_tensor_name, wrong_type,
     /// unsupported_type, bad_shape, bad_offset or out_of_memory, naming the tensor and both numbers. Proven by
     /// tests/io/safetensors_malformed_test.cpp.
-    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name);
+    [[nodiscard]] static result<safetensors_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory = nullptr);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// In the order of their data.
@@ -156,7 +158,8 @@ namespace detail {
 /// One reading of a safetensors file. Use safetensors_file::parse.
 class safetensors_parser {
 public:
-    safetensors_parser(std::span<const std::byte> bytes, std::string_view name) : bytes_(bytes), name_(name) {}
+    safetensors_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), name_(name), memory_(memory) {}
 
     [[nodiscard]] result<safetensors_file> run() {
         auto header = read_header();
@@ -167,7 +170,7 @@ public:
         file.name_ = name_;
         if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
             !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
-                                      sentence({name_, ": an index of names"}), failure_)) {
+                                      sentence({name_, ": an index of names"}), failure_, tables())) {
             return std::move(failure_);
         }
         return file;
@@ -181,6 +184,8 @@ private:
     [[nodiscard]] bool fail(errc code, std::string_view tensor, sentence_parts what) {
         return set_error(failure_, code, {name_, ": tensor ", quoted{tensor}, ": "}, what);
     }
+
+    [[nodiscard]] memory_from tables() const noexcept { return {memory_, {memory_use::tables, false}}; }
 
     [[nodiscard]] error header_error(errc code, sentence_parts what) const {
         return error{code, sentence({name_, ": ", sentence(what)})};
@@ -204,7 +209,7 @@ private:
         data_offset_ = reader.offset();
         constexpr std::uint32_t depth = 3; // header, tensor, shape
         auto header = json_document::parse({reinterpret_cast<const char*>(text->data()), text->size()},
-                                           name_ + ": header", {depth});
+                                           name_ + ": header", {depth, memory_});
         if (header && !header->root().is_object()) {
             return header_error(errc::wrong_type, {"the header is of JSON type ", name_of(header->root().type()),
                                                    ", it must be an object"});
@@ -215,7 +220,7 @@ private:
     [[nodiscard]] bool read_tensors(safetensors_file& file) {
         const json_value header = file.header_.root();
         const std::size_t tensors = header.size() - (header.find(metadata_key) ? 1 : 0);
-        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_);
+        allocate(file.tensors_, tensors, sentence({name_, ": tensor list"}), failure_, tables());
         if (failure_.code != errc{}) {
             return false;
         }
@@ -359,14 +364,16 @@ private:
 
     std::span<const std::byte> bytes_;
     std::string name_;
+    const memory_source* memory_;
     std::size_t data_offset_ = 0;
     error failure_;
 };
 
 } // namespace detail
 
-inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name) {
-    return detail::guarded([&] { return detail::safetensors_parser(bytes, name).run(); });
+inline result<safetensors_file> safetensors_file::parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory) {
+    return detail::guarded([&] { return detail::safetensors_parser(bytes, name, memory).run(); });
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -6,7 +6,7 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/model/kv_page.hpp>
@@ -61,13 +61,14 @@ public:
     /// \param store null: the cache has memory of its own for the whole context. Must outlive the cache.
     /// \pre 1 <= context <= 2^20; the store is of the same shape \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<kv_cache> open(const hyper_parameters& model, const kv_table& element,
-                                               std::size_t context, kv_page_store* store) {
+                                               std::size_t context, kv_page_store* store,
+                                               const memory_source* memory = nullptr) {
         kv_cache made;
         made.shape_ = kv_shape::of(model, element);
         made.positions_ = padded(context);
         const std::size_t count = (context + attention_block - 1) / attention_block;
         error failure;
-        allocate(made.pages_, count, "KV cache", failure);
+        allocate(made.pages_, count, "KV cache", failure, {memory, {memory_use::pages, false}});
         if (failure.code != errc{}) {
             return failure;
         }
@@ -77,12 +78,12 @@ public:
         }
         // Cannot overflow: 2^10 layers, 2^10 heads, 2^20 positions, 2^10 columns of 2^2 bytes and 2 for keys and values
         // are 2^53.
-        auto memory = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache");
-        if (!memory) {
-            return failed(memory);
+        auto own = buffer<std::byte>::allocate_uninitialized(made.shape_.bytes(made.positions_), "KV cache",
+                                                             {memory, {memory_use::pages, true}});
+        if (!own) {
+            return failed(own);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
-        made.own_ = *std::move(memory);
+        made.own_ = *std::move(own);
         for (std::size_t i = 0; i < count; ++i) {
             made.pages_[i] = {made.own_.data() + made.shape_.bytes(i * attention_block), 0};
         }

@@ -7,7 +7,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/model/kv_pool.hpp>
@@ -55,22 +55,32 @@ struct kv_page {
 class kv_page_store final : public kv_pool_base {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages) {
+    [[nodiscard]] static result<std::unique_ptr<kv_page_store>> open(const kv_shape& shape, std::size_t pages,
+                                                                     const memory_source* memory = nullptr) {
         const auto bytes = checked_multiply(shape.bytes(attention_block), pages);
-        auto memory = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool");
-        if (!memory) {
-            return failed(memory);
+        auto all = buffer<std::byte>::allocate_uninitialized(bytes.value_or(UINT64_MAX), "KV pool",
+                                                             {memory, {memory_use::pages, true}});
+        if (!all) {
+            return failed(all);
         }
-        ask_for_huge_pages(memory->data(), memory->size_bytes());
+        const auto table = checked_multiply(pages, sizeof(owner_count));
+        auto owners = buffer<std::byte>::allocate_uninitialized(table.value_or(UINT64_MAX), "KV pool, a table of pages",
+                                                                {memory, {memory_use::pages, false}});
+        if (!owners) {
+            return failed(owners);
+        }
         std::unique_ptr<kv_page_store> made(new (std::nothrow) kv_page_store);
-        std::unique_ptr<std::atomic<std::uint32_t>[]> owners(new (std::nothrow) std::atomic<std::uint32_t>[pages]());
-        if (made == nullptr || owners == nullptr) {
+        if (made == nullptr) {
             return error{errc::out_of_memory,
-                         sentence({"KV pool: a table of ", pages, " pages could not be allocated"})};
+                         sentence({"KV pool: ", sizeof(kv_page_store), " bytes could not be allocated"})};
         }
         made->shape_ = shape;
-        made->memory_ = *std::move(memory);
-        made->owners_ = std::move(owners);
+        made->memory_ = *std::move(all);
+        made->table_ = *std::move(owners);
+        for (std::size_t i = 0; i < pages; ++i) {
+            ::new (static_cast<void*>(made->table_.data() + i * sizeof(owner_count))) owner_count(0);
+        }
+        made->owners_ = std::launder(reinterpret_cast<owner_count*>(made->table_.data()));
         made->pages_ = pages;
         return made;
     }
@@ -118,11 +128,14 @@ public:
     }
 
 private:
+    using owner_count = std::atomic<std::uint32_t>;
+
     kv_page_store() noexcept = default;
 
     kv_shape shape_;
     buffer<std::byte> memory_;
-    std::unique_ptr<std::atomic<std::uint32_t>[]> owners_; ///< [pages]: how many caches have it
+    buffer<std::byte> table_;
+    owner_count* owners_ = nullptr; ///< [pages], in table_: how many caches have it
     std::size_t pages_ = 0;
     std::atomic<std::size_t> taken_{0};
     std::atomic<std::size_t> next_{0}; ///< where a search for a free page starts

@@ -8,10 +8,11 @@
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_matrix.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/simd/loop_table.hpp>
 #include <bitnet/simd/screen.hpp>
@@ -43,24 +44,32 @@ public:
     lm_head_screen() noexcept = default;
 
     /// Reads the head once, in parallel. \pre admits_screen(lm_head.element)
-    /// \return errc::out_of_memory with the bytes asked for.
+    /// \return errc::out_of_memory with the bytes asked for; errc::cancelled if `progress`, which may be null, says so.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
-                                                     const float_matrix& lm_head) {
-        auto made = allocate(lm_head);
-        if (made) {
-            const std::atomic<bool> never{false};
-            static_cast<void>(made->fill(pool, loops, lm_head, never));
+                                                     const float_matrix& lm_head, const memory_source* memory = nullptr,
+                                                     progress_meter* progress = nullptr) {
+        auto made = allocate(lm_head, memory);
+        if (!made) {
+            return made;
+        }
+        const auto write = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept { made->write(loops, lm_head, r); });
+        };
+        if (!in_steps(lm_head, progress, write)) {
+            return progress->cancelled("screened head");
         }
         return made;
     }
 
     /// Memory for the screen of a head, which fill() writes. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head) {
+    [[nodiscard]] static result<lm_head_screen> allocate(const float_matrix& lm_head,
+                                                         const memory_source* memory = nullptr) {
         const auto size = bytes_for(lm_head);
         if (!size) {
             return error{errc::out_of_memory, "screened head: the number of bytes overflows 64 bits"};
         }
-        auto bytes = buffer<std::byte>::allocate_uninitialized(*size, "screened head");
+        auto bytes =
+            buffer<std::byte>::allocate_uninitialized(*size, "screened head", {memory, {memory_use::weights, true}});
         if (!bytes) {
             return failed(bytes);
         }
@@ -68,7 +77,6 @@ public:
         made.own_ = *std::move(bytes);
         made.bytes_ = made.own_.span();
         made.row_bytes_ = screen_layout::row_bytes(lm_head.cols);
-        ask_for_huge_pages(made.own_.data(), made.own_.size());
         return made;
     }
     /// Bytes of the screen of a head; nullopt if they overflow.
@@ -81,12 +89,12 @@ public:
     [[nodiscard]] bool fill(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                             const std::atomic<bool>& stop) noexcept {
         std::atomic<bool> is_whole{true};
-        for_rows(pool, lm_head.rows, [&](std::size_t r) noexcept {
+        for_rows(pool, 0, lm_head.rows, [&](std::size_t r) noexcept {
             if (stop.load(std::memory_order_relaxed)) {
                 is_whole.store(false, std::memory_order_relaxed);
                 return;
             }
-            write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+            write(loops, lm_head, r);
         });
         return is_whole.load(std::memory_order_relaxed);
     }
@@ -97,7 +105,8 @@ public:
     /// \return errc::unsupported_type, wrong_shape, inconsistent or out_of_memory, naming the file and the tensor.
     [[nodiscard]] static result<lm_head_screen> open(pool_ref pool, const loop_table& loops,
                                                      const float_matrix& lm_head, const gguf_tensor& stored,
-                                                     std::string_view file, bool verify) {
+                                                     std::string_view file, bool verify,
+                                                     progress_meter* progress = nullptr) {
         const auto fail = [&](errc code, std::string_view what) {
             return error{code, sentence({file, ": tensor ", quoted_name(stored.name), ": ", what})};
         };
@@ -113,11 +122,16 @@ public:
                                                      lm_head.rows, "] expected from the head"}));
         }
         std::atomic<std::size_t> other{lm_head.rows};
-        for_rows(pool, verify ? lm_head.rows : 0, [&](std::size_t r) noexcept {
-            if (!is_row(loops, lm_head, r, made.row(r))) {
-                keep_lowest(other, r);
-            }
-        });
+        const auto compare = [&](std::size_t first, std::size_t end) noexcept {
+            for_rows(pool, first, end, [&](std::size_t r) noexcept {
+                if (!is_row(loops, lm_head, r, made.row(r))) {
+                    keep_lowest(other, r);
+                }
+            });
+        };
+        if (verify && !in_steps(lm_head, progress, compare)) {
+            return progress->cancelled(file);
+        }
         if (const std::size_t row = other.load(std::memory_order_relaxed); row != lm_head.rows) {
             return fail(errc::inconsistent,
                         sentence({"row ", row, " of its ", lm_head.rows, " rows is not the screen of the head's row"}));
@@ -156,14 +170,32 @@ private:
         });
         return same;
     }
-    template <class F> static void for_rows(pool_ref pool, std::size_t rows, F&& f) noexcept {
+    void write(const loop_table& loops, const float_matrix& lm_head, std::size_t r) noexcept {
+        write_row(loops, lm_head, r, own_.data() + r * row_bytes_);
+    }
+    template <class F> static void for_rows(pool_ref pool, std::size_t first, std::size_t end, F&& f) noexcept {
         constexpr std::size_t chunk = 64;
-        parallel_for(pool, (rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            const std::size_t end = (std::min)(rows, (task + 1) * chunk);
-            for (std::size_t r = task * chunk; r < end; ++r) {
+        parallel_for(pool, (end - first + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            const std::size_t last = (std::min)(end, first + (task + 1) * chunk);
+            for (std::size_t r = first + task * chunk; r < last; ++r) {
                 f(r);
             }
         });
+    }
+    /// f(first, end) for all rows of the head, some 16 MiB at a time with a meter. \return false if that gives it up
+    template <class F>
+    [[nodiscard]] static bool in_steps(const float_matrix& lm_head, progress_meter* progress, F&& f) noexcept {
+        constexpr std::size_t step_bytes = std::size_t{16} << 20;
+        const std::size_t rows = lm_head.rows;
+        const std::size_t step = progress != nullptr ? 64 + step_bytes / lm_head.row_bytes() / 64 * 64 : rows;
+        for (std::size_t first = 0; first < rows; first += step) {
+            const std::size_t end = (std::min)(rows, first + step);
+            f(first, end);
+            if (!advance(progress, std::uint64_t{end - first} * lm_head.row_bytes())) {
+                return false;
+            }
+        }
+        return true;
     }
 
     std::span<const std::byte> bytes_; ///< [rows, row_bytes_]

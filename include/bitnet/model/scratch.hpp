@@ -53,20 +53,21 @@ struct quantized_rows {
     [[nodiscard]] const float* float_row(std::size_t r) const noexcept { return floats.data() + r * stride; }
 
     [[nodiscard]] std::int8_t* row(std::size_t r) noexcept { return values.data() + r * stride; }
-    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure) {
+    void allocate_rows(const ternary_table& kernel, std::size_t cols, std::size_t max_rows, error& failure,
+                       const memory_from& from) {
         if (rounding == activation_rounding::none) {
-            return allocate(floats, max_rows * stride, "scratch", failure);
+            return allocate(floats, max_rows * stride, "scratch", failure, from);
         }
-        allocate(values, max_rows * stride, "scratch", failure);
+        allocate(values, max_rows * stride, "scratch", failure, from);
         if (are_blocks) {
-            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure);
-            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure);
+            allocate(steps, max_rows * (stride / columns_per_step), "scratch", failure, from);
+            return allocate(step_sums, max_rows * (stride / columns_per_step), "scratch", failure, from);
         }
         group_rows = kernel.arranged_tokens;
         arranged_stride = kernel.arranged_stride(cols);
-        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure);
-        allocate(scales, max_rows, "scratch", failure);
-        allocate(sums, max_rows, "scratch", failure);
+        allocate(arranged, (max_rows + group_rows - 1) / group_rows * arranged_stride, "scratch", failure, from);
+        allocate(scales, max_rows, "scratch", failure, from);
+        allocate(sums, max_rows, "scratch", failure, from);
     }
 
     /// The arranged group of rows g * group_rows and following.
@@ -126,14 +127,16 @@ struct scratch {
 
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
-                                              const ternary_table& kernel, std::size_t max_rows) {
+                                              const ternary_table& kernel, std::size_t max_rows,
+                                              const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         scratch made;
         made.max_rows = max_rows;
         const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
-            allocate(into.values, max_rows * cols, "scratch", failure);
+            allocate(into.values, max_rows * cols, "scratch", failure, from);
         };
         floats(made.residual, model.hidden);
         floats(made.normed, widest);
@@ -147,11 +150,11 @@ struct scratch {
         made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
-        made.quantized.allocate_rows(kernel, widest, max_rows, failure);
+        made.quantized.allocate_rows(kernel, widest, max_rows, failure, from);
         made.parts.cols = model.query_columns();
         made.parts.heads = model.heads;
-        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure);
-        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure);
+        allocate(made.parts.vectors, attention_parts::most * model.query_columns(), "scratch", failure, from);
+        allocate(made.parts.all_states, attention_parts::most * model.heads, "scratch", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

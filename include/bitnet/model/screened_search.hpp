@@ -54,7 +54,9 @@ public:
     /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
     /// \return errc::out_of_memory.
     [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen, float logit_scale) {
+                                                      const lm_head_screen& screen, float logit_scale,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
         screened_search made;
         made.loops_ = &loops;
         made.lm_head_ = &lm_head;
@@ -64,13 +66,13 @@ public:
         const std::size_t groups = groups_of(lm_head.rows);
         const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
         error failure;
-        allocate(made.high_, cols, "screened head, working memory", failure);
-        allocate(made.low_, cols, "screened head, working memory", failure);
-        allocate(made.offset_, cols / 8, "screened head, working memory", failure);
-        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure);
-        allocate(made.peaks_, groups, "screened head, working memory", failure);
-        allocate(made.order_, groups, "screened head, working memory", failure);
-        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure);
+        allocate(made.high_, cols, "screened head, working memory", failure, from);
+        allocate(made.low_, cols, "screened head, working memory", failure, from);
+        allocate(made.offset_, cols / 8, "screened head, working memory", failure, from);
+        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure, from);
+        allocate(made.peaks_, groups, "screened head, working memory", failure, from);
+        allocate(made.order_, groups, "screened head, working memory", failure, from);
+        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

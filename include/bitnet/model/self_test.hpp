@@ -34,16 +34,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 class self_test {
 public:
     /// Cost: a fifth of a millisecond. \return errc::broken_kernel with the first number that differs; out_of_memory.
-    [[nodiscard]] static result<void> run(const engine& tested) {
+    [[nodiscard]] static result<void> run(const engine& tested, const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::temporary, false}};
         const ternary_table& kernel = *tested.ternary;
         const std::size_t groups = (tokens - 1) / kernel.arranged_tokens + 1;
         error failure;
         buffer<self_test> numbers;
         buffer<std::uint8_t> codes;
         buffer<std::byte> arranged;
-        allocate(numbers, 1, "self-test", failure);
-        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure);
-        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure);
+        allocate(numbers, 1, "self-test", failure, from);
+        allocate(codes, *kernel.layout->bytes(rows, cols), "self-test", failure, from);
+        allocate(arranged, groups * kernel.arranged_stride(cols), "self-test", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

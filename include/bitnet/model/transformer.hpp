@@ -48,12 +48,13 @@ class transformer {
 public:
     /// Borrows its arguments but the numbers. \return errc::out_of_memory.
     [[nodiscard]] static result<transformer> open(const engine& tables, const hyper_parameters& model,
-                                                  const weights& weights, std::size_t max_rows) {
-        auto memory = scratch::open(model, weights, *tables.ternary, max_rows);
-        if (!memory) {
-            return failed(memory);
+                                                  const weights& weights, std::size_t max_rows,
+                                                  const memory_source* memory = nullptr) {
+        auto space = scratch::open(model, weights, *tables.ternary, max_rows, memory);
+        if (!space) {
+            return failed(space);
         }
-        return transformer(tables, model, weights, *std::move(memory));
+        return transformer(tables, model, weights, *std::move(space));
     }
 
     [[nodiscard]] std::size_t max_rows() const noexcept { return scratch_.max_rows; }

@@ -14,10 +14,11 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/checked.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/huge_pages.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>
 #include <bitnet/model/weights.hpp>
@@ -52,6 +53,7 @@ public:
             read_layer("blk." + std::to_string(i) + ".", made_.layers_[i]);
         }
         refuse_unused();
+        finish_tensor();
         if (!ok()) {
             return std::move(failure_);
         }
@@ -118,25 +120,29 @@ private:
         }
     }
 
+    [[nodiscard]] memory_from temporary() const noexcept { return {file_.memory(), {memory_use::temporary, false}}; }
+
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
         const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
                                         2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights",
+                                                           {file_.memory(), {memory_use::weights, false}});
         if (!norms) {
             return failed(norms);
         }
         made_.norms_ = *std::move(norms); // what a model has no norms for is never touched and takes no pages
-        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table");
+        auto used = buffer<bool>::allocate(file_.tensors().size(), "tensor table", temporary());
         if (!used) {
             return failed(used);
         }
         used_tensors_ = *std::move(used);
-        made_.layers_.reset(new (std::nothrow) layer_weights[model_.layers]);
-        if (made_.layers_ == nullptr) {
-            return error{errc::out_of_memory, sentence({"layer table: ", model_.layers * sizeof(layer_weights),
-                                                        " bytes could not be allocated"})};
+        auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
+                                                      {file_.memory(), {memory_use::weights, false}});
+        if (!layers) {
+            return failed(layers);
         }
+        made_.layers_ = *std::move(layers);
         return {};
     }
 
@@ -159,12 +165,12 @@ private:
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
-        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights");
+        auto memory = buffer<std::uint8_t>::allocate_uninitialized(*bytes, "repacked weights",
+                                                                   {file_.memory(), {memory_use::weights, true}});
         if (!memory) {
             return failed(memory);
         }
         made_.repacked_ = *std::move(memory);
-        ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
     /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
@@ -173,7 +179,18 @@ private:
         return bytes ? checked_align(*bytes, 64) : bytes;
     }
 
+    /// The tensor that was found last is read.
+    void finish_tensor() {
+        if (ok() && !advance(options_.progress, std::exchange(bytes_in_work_, 0))) {
+            fail(options_.progress->cancelled(file_.name()));
+        }
+    }
+
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+        finish_tensor();
+        if (!ok()) {
+            return nullptr;
+        }
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
             fail(errc::missing_tensor, name, "not in the file");
@@ -188,6 +205,7 @@ private:
             return nullptr;
         }
         used_tensors_[static_cast<std::size_t>(tensor - file_.tensors().data())] = true;
+        bytes_in_work_ = tensor->bytes.size();
         return tensor;
     }
 
@@ -356,7 +374,7 @@ private:
         }
         std::uint8_t* const out = repacked_space();
         if (out != nullptr) {
-            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out));
+            keep_failure(pack_scaled_rows(pool_, tensor, file_.name(), out, file_.memory()));
             use_repacked(tensor);
         }
         return {{}, scale, {out, rows, cols, 128}};
@@ -387,7 +405,8 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        auto packed = pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols));
+        auto packed =
+            pack_rows(pool_, source.rows(), tensor, file_.name(), layout_, out, source.stride(cols), file_.memory());
         if (!packed && packed.error().code == errc::bad_code && source.layout() != nullptr) {
             packed = check_codes(*source.layout(), tensor, file_.name()); // names the byte
         }
@@ -409,6 +428,7 @@ private:
     pool_ref pool_;
     weights made_;
     buffer<bool> used_tensors_; ///< in the order of the file
+    std::uint64_t bytes_in_work_ = 0;
     std::size_t used_norms_ = 0;
     std::size_t used_repacked_ = 0;
     error failure_;

@@ -27,6 +27,8 @@ class model_file;
 
 namespace detail {
 
+class progress_meter;
+
 /// A ternary matrix [rows, cols]: weight = (code - 1) * scale, and times the scale of its block where it has blocks.
 struct ternary_matrix {
     ternary_view codes;   ///< of a matrix with one scale that meets rows of int8 with one scale
@@ -87,6 +89,8 @@ struct weight_options {
     activation_rounding activations = activation_rounding::by_model;
     /// What the file's bytes are from: pages of tensors that were repacked are given back to it. May be null.
     const model_file* source = nullptr;
+    /// Told of each tensor; may be null.
+    progress_meter* progress = nullptr;
 };
 
 /// All weights of a model. Borrows the file's bytes, which must outlive it; owns the norms (widened to float) and the
@@ -133,7 +137,7 @@ private:
     ternary_matrix ternary_embedding_;
     ternary_matrix ternary_head_;
     const float* output_norm_ = nullptr;
-    std::unique_ptr<layer_weights[]> layers_;
+    buffer<layer_weights> layers_;
     buffer<float> norms_;
     buffer<std::uint8_t> repacked_;
     std::size_t repacked_tensors_ = 0;

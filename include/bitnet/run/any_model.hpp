@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/checkpoint/sampling_advice.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/model/kv_pool.hpp>
 #include <bitnet/run/open_options.hpp>
@@ -52,7 +53,8 @@ public:
     [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
                                                                                  const pool_ref* pool) const = 0;
 
-    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
+                                                                             const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
     [[nodiscard]] virtual screen_state head_screen() const noexcept = 0;
 
@@ -136,9 +138,9 @@ public:
     [[nodiscard]] result<chat_template> chat(std::string_view format = {}) const { return base_->open_chat(format); }
 
     /// Memory for the keys and values of several sessions of this model: as many pages of 256 positions as `bytes`
-    /// hold. \return errc::invalid_argument if that is none, errc::out_of_memory.
-    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes) const {
-        auto made = base_->open_kv_pool(bytes);
+    /// hold. \param memory null: as the model's \return errc::invalid_argument if that is none, errc::out_of_memory.
+    [[nodiscard]] result<kv_pool> open_kv_pool(std::uint64_t bytes, const memory_source* memory = nullptr) const {
+        auto made = base_->open_kv_pool(bytes, memory);
         return made ? result<kv_pool>(kv_pool(*std::move(made))) : failed(made);
     }
 

@@ -8,6 +8,7 @@
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screen_statistics.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
@@ -40,6 +41,7 @@ public:
     [[nodiscard]] virtual std::optional<token> next(any_chooser choose) = 0;
     [[nodiscard]] virtual result<std::span<const float>> logits() = 0;
     [[nodiscard]] virtual result<std::span<const scored_token>> largest_logits(std::size_t k) = 0;
+    [[nodiscard]] virtual result<token_logprob> logprobs(std::span<token_logprob> largest) = 0;
     [[nodiscard]] virtual result<std::span<const float>> embedding() = 0;
     [[nodiscard]] virtual const screen_statistics& screening() const noexcept = 0;
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
@@ -82,8 +84,8 @@ public:
     [[nodiscard]] static result<any_session> open(const any_model& opened, const session_options& options = {}) {
         return made(opened.base().open_session(options, nullptr));
     }
-    /// The same on the caller's pool, which must outlive the session; options.threads is not used. Sessions that share
-    /// a pool take turns: a pool runs one loop at a time.
+    /// The same on the caller's pool or job system, any loop_runner, which must outlive the session; options.threads is
+    /// not used. Sessions that share a pool take turns: a pool runs one loop at a time.
     [[nodiscard]] static result<any_session> open(const any_model& opened, pool_ref pool,
                                                   const session_options& options = {}) {
         return made(opened.base().open_session(options, &pool));
@@ -160,6 +162,18 @@ public:
     /// \return errc::nothing_fed, errc::no_lm_head, errc::invalid_argument unless 1 <= k <= 256.
     [[nodiscard]] result<std::span<const scored_token>> largest_logits(std::size_t k) {
         return base_->largest_logits(k);
+    }
+
+    /// The logprob of the token that next() gave last (a stop token, too), relative to all tokens: of what the model
+    /// says, before biases, penalties and temperature. Writes the largest.size() largest logprobs at that place to
+    /// `largest`, the largest first, the lower id on ties. To be asked before the token runs, which happens with the
+    /// next call of next(), feed() or logits(). The same bits on every instruction set, with any number of threads; the
+    /// error is below 4e-6 and a float's rounding. Cost: the whole output matrix is read, unless logits() was called
+    /// before next() or next() read it because its chooser needed all; and one exponential for each token of the
+    /// vocabulary. \return errc::invalid_argument if next() has given no token that is still to run, or if more than
+    /// 256 or than the vocabulary has are asked for; errc::no_lm_head.
+    [[nodiscard]] result<token_logprob> logprobs(std::span<token_logprob> largest = {}) {
+        return base_->logprobs(largest);
     }
 
     /// The embedding [hidden] of the sequence, for which text embedding models are trained: the mean of the hidden

@@ -10,6 +10,7 @@
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <utility>
 
@@ -22,12 +23,11 @@ public:
     [[nodiscard]] static result<batch> open(const model<P>& opened, const batch_options& options = {}) {
         return made(any_batch::open(opened, options));
     }
-    [[nodiscard]] static result<batch> open(const model<P>& opened, typename P::pool& pool,
-                                            const batch_options& options = {}) {
-        return made(any_batch::open(opened, pool_ref(pool), options));
+    [[nodiscard]] static result<batch> open(const model<P>& opened, pool_ref pool, const batch_options& options = {}) {
+        return made(any_batch::open(opened, pool, options));
     }
-    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;                    // would dangle
-    static result<batch> open(model<P>&&, typename P::pool&, const batch_options& = {}) = delete; // would dangle
+    static result<batch> open(model<P>&&, const batch_options& = {}) = delete;           // would dangle
+    static result<batch> open(model<P>&&, pool_ref, const batch_options& = {}) = delete; // would dangle
 
 private:
     explicit batch(any_batch opened) noexcept : any_batch(std::move(opened)) {}

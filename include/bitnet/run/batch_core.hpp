@@ -45,7 +45,9 @@ public:
             return error{errc::out_of_memory,
                          sentence({"batch: ", sizeof(batch_core), " bytes could not be allocated"})};
         }
-        if (auto allocated = made->allocate_all(model, options.sessions); !allocated) {
+        if (auto allocated =
+                made->allocate_all(model, options.sessions, {options.memory, {memory_use::scratch, false}});
+            !allocated) {
             return failed(allocated);
         }
         return std::unique_ptr<batch_base>(std::move(made));
@@ -91,22 +93,22 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions) {
-        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions);
+    [[nodiscard]] result<void> allocate_all(const model_parts& model, std::size_t sessions, const memory_from& from) {
+        auto forward = transformer::open(model.tables, parameters_, model.tensors, sessions, from.source);
         if (!forward) {
             return failed(forward);
         }
         transformer_.emplace(*std::move(forward));
-        auto logits = logits_rows::open(sessions, parameters_.vocabulary);
+        auto logits = logits_rows::open(sessions, parameters_.vocabulary, from);
         if (!logits) {
             return failed(logits);
         }
         rows_of_logits_ = *std::move(logits);
         error failure;
-        allocate(entries_, sessions, "batch rows", failure);
-        allocate(rows_, sessions, "batch rows", failure);
-        allocate(row_indices_, sessions, "batch rows", failure);
-        allocate(logits_, sessions, "batch rows", failure);
+        allocate(entries_, sessions, "batch rows", failure, from);
+        allocate(rows_, sessions, "batch rows", failure, from);
+        allocate(row_indices_, sessions, "batch rows", failure, from);
+        allocate(logits_, sessions, "batch rows", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 

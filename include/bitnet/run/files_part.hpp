@@ -21,8 +21,8 @@ result<model_file> files_part<Program>::open(std::string_view utf8_path, const c
     return model_file::open(utf8_path, options);
 }
 
-template <class Program> result<model_file> files_part<Program>::open(byte_source source) {
-    return model_file::open(std::move(source));
+template <class Program> result<model_file> files_part<Program>::open(byte_source source, const memory_source* memory) {
+    return model_file::open(std::move(source), memory);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

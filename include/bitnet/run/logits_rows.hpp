@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 
 #include <cstddef>
@@ -66,14 +67,14 @@ public:
     }
 
     /// Memory is used when it is written. \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary) {
+    [[nodiscard]] static result<logits_rows> open(std::size_t rows, std::size_t vocabulary, const memory_from& from) {
         logits_rows made;
-        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits");
+        auto values = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary, "logits", from);
         if (!values) {
             return failed(values);
         }
         error failure;
-        allocate(made.rows_, rows, "logits", failure);
+        allocate(made.rows_, rows, "logits", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }

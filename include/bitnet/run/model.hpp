@@ -7,6 +7,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/policy.hpp>
@@ -27,17 +28,17 @@ public:
 
     /// As any_model::open. \return errc::unsupported_cpu if P::isa is not available here.
     [[nodiscard]] static result<model> open(std::string_view utf8_path, const open_options& options = {}) {
-        auto source =
-            detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
-        return source ? open(*std::move(source), options) : failed(source);
+        detail::progress_meter progress(options.progress);
+        auto source = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+        return source ? open(*std::move(source), options, progress) : failed(source);
     }
     [[nodiscard]] static result<model> open(byte_source source, const open_options& options = {}) {
-        auto file = detail::files_part<>::open(std::move(source));
+        auto file = detail::files_part<>::open(std::move(source), options.memory);
         return file ? open(*std::move(file), options) : failed(file);
     }
     [[nodiscard]] static result<model> open(model_file source, const open_options& options = {}) {
-        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options);
-        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+        detail::progress_meter progress(options.progress);
+        return open(std::move(source), options, progress);
     }
 
     [[nodiscard]] const detail::weights& tensors() const noexcept { return parts().tensors; }
@@ -45,6 +46,12 @@ public:
     [[nodiscard]] const detail::lm_head_screen& screen() const noexcept { return parts().screen.get(); }
 
 private:
+    [[nodiscard]] static result<model> open(model_file source, const open_options& options,
+                                            detail::progress_meter& progress) {
+        auto opened = detail::model_core::open(engine_of<P>::tables, std::move(source), options, progress);
+        return opened ? result<model>(model(*std::move(opened))) : failed(opened);
+    }
+
     explicit model(std::unique_ptr<const detail::model_base> base) noexcept : any_model(std::move(base)) {}
 
     [[nodiscard]] detail::model_parts parts() const noexcept {

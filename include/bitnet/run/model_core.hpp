@@ -11,6 +11,7 @@
 #include <bitnet/engine.hpp>
 #include <bitnet/io/available_memory.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/weights.hpp>
@@ -35,27 +36,38 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
+[[nodiscard]] inline checkpoint_options checkpoint_options_of(const open_options& options,
+                                                              progress_meter& progress) noexcept {
+    return {options.load_tokenizer, options.pre_tokenizer, options.pages, options.memory, &progress};
+}
+
 class model_core final : public model_base {
 public:
     /// \return errc::unsupported_cpu if the engine cannot run here; otherwise see any_model::open.
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
+        return guarded([&] { return open_in(tables, std::move(source), options, progress); });
+    }
+
     [[nodiscard]] static result<std::unique_ptr<const model_base>> open(const engine& tables, model_file source,
                                                                         const open_options& options) {
-        return guarded([&] { return open_in(tables, std::move(source), options); });
+        progress_meter progress(options.progress);
+        return open(tables, std::move(source), options, progress);
     }
 
     result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                        const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
     result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
                                                            const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), options, pool); });
+        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
 
-    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes) const override {
+    result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes, const memory_source* from) const override {
         return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
             const kv_shape shape = kv_shape::of(facts_->parameters, *tables_.kv);
             const std::uint64_t pages = bytes / shape.bytes(attention_block);
@@ -63,7 +75,7 @@ public:
                 return error{errc::invalid_argument, sentence({"KV pool: ", bytes, " bytes were asked for, a page has ",
                                                                shape.bytes(attention_block)})};
             }
-            auto made = kv_page_store::open(shape, to_size(pages));
+            auto made = kv_page_store::open(shape, to_size(pages), from != nullptr ? from : memory());
             return made ? result<std::unique_ptr<kv_pool_base>>(*std::move(made)) : failed(made);
         });
     }
@@ -79,16 +91,23 @@ public:
     }
 
 private:
-    [[nodiscard]] static result<std::unique_ptr<const model_base>> open_in(const engine& tables, model_file source,
-                                                                           const open_options& options) {
+    [[nodiscard]] static result<std::unique_ptr<const model_base>>
+    open_in(const engine& tables, model_file source, const open_options& options, progress_meter& progress) {
         if (!tables.enable()) {
             return error{errc::unsupported_cpu,
                          sentence({source.name(), ": this CPU or operating system does not support ", tables.isa})};
         }
-        if (auto tested = tensors_part<>::test(tables); !tested) {
+        if (auto tested = tensors_part<>::test(tables, source.gguf().memory()); !tested) {
             return error{tested.error().code, sentence({source.name(), ": ", tested.error().message})};
         }
+        if (options.memory != nullptr) {
+            source.use(options.memory);
+        }
         source.advise(access_hint::huge_pages); // if the system maps files so; ignored elsewhere
+        expect_tensors(source.gguf(), options.lm_head, progress);
+        if (!progress.advance(0)) {
+            return progress.cancelled(source.name());
+        }
         auto facts = model_facts::read(std::move(source), options);
         if (!facts) {
             return failed(facts);
@@ -98,39 +117,63 @@ private:
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
         }
-        if (auto read = made->read_tensors(options); !read) {
+        if (auto read = made->read_tensors(options, progress); !read) {
             return failed(read);
+        }
+        if (!progress.finish()) {
+            return progress.cancelled(made->facts_->source.name());
         }
         made->describe();
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
+    static void expect_tensors(const gguf_file& file, lm_head_mode head_mode, progress_meter& progress) noexcept {
+        std::uint64_t bytes = 0;
+        for (const gguf_tensor& tensor : file.tensors()) {
+            bytes += tensor.bytes.size();
+        }
+        const gguf_tensor* const own = file.find_tensor("output.weight");
+        const gguf_tensor* const head = own != nullptr ? own : file.find_tensor("token_embd.weight");
+        const bool is_read_again = head_mode == lm_head_mode::screened && head != nullptr;
+        progress.expect(is_read_again ? bytes + head->bytes.size() : bytes);
+    }
+
     model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
         : tables_(tables), facts_(std::move(facts)) {}
 
-    [[nodiscard]] result<void> read_tensors(const open_options& options) {
-        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
-        if (!pool) {
-            return failed(pool);
+    [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
+    /// The options of a session or a batch.
+    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
+        options.memory = options.memory != nullptr ? options.memory : memory();
+        return options;
+    }
+
+    [[nodiscard]] result<void> read_tensors(const open_options& options, progress_meter& progress) {
+        if (options.pool) {
+            return read_tensors(options, *options.pool, progress);
         }
+        const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
+        return pool ? read_tensors(options, pool->ref(), progress) : failed(pool);
+    }
+    [[nodiscard]] result<void> read_tensors(const open_options& options, pool_ref pool, progress_meter& progress) {
         const weight_options how{{options.file_order, options.lookup_tiling},
                                  options.verify_codes.value_or(!facts_->source.is_by_path()),
                                  options.verify_codes.value_or(true),
                                  options.activations,
-                                 &facts_->source};
-        auto tensors =
-            tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool->ref());
+                                 &facts_->source,
+                                 &progress};
+        auto tensors = tensors_part<>::open(facts_->file(), facts_->parameters, *tables_.ternary->layout, how, pool);
         if (!tensors) {
             return failed(tensors);
         }
         tensors_ = *std::move(tensors);
         return options.lm_head == lm_head_mode::as_stored || facts_->parameters.is_embedder
                    ? result<void>{}
-                   : open_screen(options.lm_head, pool->ref(), how.verify_codes);
+                   : open_screen(options.lm_head, pool, how.verify_codes, progress);
     }
 
     /// \param mode screened or automatic
-    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify) {
+    [[nodiscard]] result<void> open_screen(lm_head_mode mode, pool_ref pool, bool verify, progress_meter& progress) {
         const std::string_view name = facts_->parameters.lm_head_name();
         const bool is_admitted = !tensors_.ternary_head().has_blocks() && admits_screen(tensors_.lm_head().element);
         const auto* stored = is_admitted ? facts_->file().find_tensor(screen_name(name)) : nullptr;
@@ -146,7 +189,7 @@ private:
             return {};
         }
         auto made = tensors_part<>::open_screen(pool, *tables_.loops, tensors_.lm_head(), stored, facts_->file().name(),
-                                                verify);
+                                                verify, memory(), &progress);
         if (!made) {
             return failed(made);
         }
@@ -162,7 +205,7 @@ private:
             choose_screen({lm_head.rows * lm_head.row_bytes(), lm_head_screen::bytes_for(lm_head).value_or(UINT64_MAX),
                            is_admitted, tables_.has_threads, available_memory()});
         if (choice.is_made) {
-            auto allocated = lm_head_screen::allocate(lm_head);
+            auto allocated = lm_head_screen::allocate(lm_head, memory());
             if (!allocated) {
                 choice.note = sentence({"head: as stored, because ", allocated.error().message});
             } else if (!screen_.make_in_background(*std::move(allocated), *tables_.loops, lm_head)) {

@@ -10,6 +10,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
+#include <bitnet/io/progress_meter.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/files_part.hpp>
@@ -54,13 +55,19 @@ namespace detail {
 
 /// any_model::open over engines, the fastest first.
 [[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
-                                                  std::span<const engine* const> engines) {
+                                                  std::span<const engine* const> engines, progress_meter& progress) {
     const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
     if (chosen == nullptr) {
         return guarded([&]() -> result<any_model> { return no_engine(engines, isa); });
     }
-    auto opened = model_core::open(*chosen, std::move(source), options);
+    auto opened = model_core::open(*chosen, std::move(source), options, progress);
     return opened ? result<any_model>(any_model(*std::move(opened))) : failed(opened);
+}
+
+[[nodiscard]] inline result<any_model> open_model(model_file source, const open_options& options, std::string_view isa,
+                                                  std::span<const engine* const> engines) {
+    progress_meter progress(options.progress);
+    return open_model(std::move(source), options, isa, engines, progress);
 }
 
 } // namespace detail
@@ -72,15 +79,16 @@ result<any_model> compiled_for<Ladder>::open(model_file source, const open_optio
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(byte_source source, const open_options& options, std::string_view isa) {
-    auto file = detail::files_part<>::open(std::move(source));
+    auto file = detail::files_part<>::open(std::move(source), options.memory);
     return file ? open(*std::move(file), options, isa) : failed(file);
 }
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const open_options& options,
                                              std::string_view isa) {
-    auto file = detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, options.pages});
-    return file ? open(*std::move(file), options, isa) : failed(file);
+    detail::progress_meter progress(options.progress);
+    auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
+    return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
 }
 
 } // namespace bitnet::inline BITNET_ABI

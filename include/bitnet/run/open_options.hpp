@@ -5,8 +5,11 @@
 
 #include <bitnet/checkpoint/activation_rounding.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
+#include <bitnet/io/open_progress.hpp>
 #include <bitnet/io/page_mode.hpp>
 #include <bitnet/kernel/i2s_order.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -59,6 +62,13 @@ struct open_options {
     /// Threads that repack ternary tensors and make the screen while the model is opened; nullopt: usable_cores(). They
     /// are gone when open() returns.
     std::optional<std::size_t> threads = {};
+    /// What runs those loops instead, such as the host's own job system; `threads` is not used then.
+    std::optional<pool_ref> pool = {};
+    /// Where the memory of the model and of all that is opened on it comes from, unless that says otherwise; null:
+    /// operator new, or what a model_file was opened with. Must outlive them.
+    const memory_source* memory = nullptr;
+    /// Told how far the opening is, and may give it up. A model may be opened by one thread and used by another.
+    open_progress progress = {};
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -31,6 +31,7 @@ namespace detail {
 
 class batch_base;
 class lm_head_screen;
+class progress_meter;
 class scheduler_base;
 class session_base;
 class weights;
@@ -44,7 +45,7 @@ struct weight_options;
 /// Reading what a path or memory holds.
 template <class Program = void> struct files_part {
     [[nodiscard]] static result<model_file> open(std::string_view utf8_path, const checkpoint_options& options);
-    [[nodiscard]] static result<model_file> open(byte_source source);
+    [[nodiscard]] static result<model_file> open(byte_source source, const memory_source* memory);
 };
 
 /// Hyper-parameters, tokenizer and chat format.
@@ -57,13 +58,14 @@ template <class Program = void> struct text_part {
 
 /// Weights and their screen.
 template <class Program = void> struct tensors_part {
-    [[nodiscard]] static result<void> test(const engine& tables);
+    [[nodiscard]] static result<void> test(const engine& tables, const memory_source* memory);
     [[nodiscard]] static result<weights> open(const gguf_file& file, const hyper_parameters& model,
                                               const layout_table& layout, const weight_options& options, pool_ref pool);
     /// \param stored null: the screen is made
     [[nodiscard]] static result<lm_head_screen> open_screen(pool_ref pool, const loop_table& loops,
                                                             const float_matrix& lm_head, const gguf_tensor* stored,
-                                                            std::string_view file, bool verify);
+                                                            std::string_view file, bool verify,
+                                                            const memory_source* memory, progress_meter* progress);
     /// lm_head_screen::fill.
     [[nodiscard]] static bool fill_screen(pool_ref pool, const loop_table& loops, const float_matrix& lm_head,
                                           lm_head_screen& out, const std::atomic<bool>& stop) noexcept;

@@ -7,6 +7,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/float_environment.hpp>
 #include <bitnet/core/guarded.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/model/screened_search.hpp>
@@ -165,19 +166,21 @@ private:
     }
 
     [[nodiscard]] result<void> allocate_all() {
-        auto forward = transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows());
+        const memory_from from{options_.memory, {memory_use::scratch, false}};
+        auto forward =
+            transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows(), options_.memory);
         if (!forward) {
             return failed(forward);
         }
         forward_.emplace(*std::move(forward));
-        if (auto opened = head_.open(model_, options_.answers); !opened) {
+        if (auto opened = head_.open(model_, options_.answers, from); !opened) {
             return opened;
         }
         error failure;
-        allocate(all_, options_.speakers, "scheduler", failure);
-        allocate(order_, options_.speakers, "scheduler", failure);
-        allocate(rows_, most_rows(), "scheduler", failure);
-        allocate(answers_, options_.answers, "scheduler", failure);
+        allocate(all_, options_.speakers, "scheduler", failure, from);
+        allocate(order_, options_.speakers, "scheduler", failure, from);
+        allocate(rows_, most_rows(), "scheduler", failure, from);
+        allocate(answers_, options_.answers, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 

@@ -9,6 +9,7 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/model.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <utility>
 
@@ -21,12 +22,12 @@ public:
     [[nodiscard]] static result<session> open(const model<P>& opened, const session_options& options = {}) {
         return made(any_session::open(opened, options));
     }
-    [[nodiscard]] static result<session> open(const model<P>& opened, typename P::pool& pool,
+    [[nodiscard]] static result<session> open(const model<P>& opened, pool_ref pool,
                                               const session_options& options = {}) {
-        return made(any_session::open(opened, pool_ref(pool), options));
+        return made(any_session::open(opened, pool, options));
     }
-    static result<session> open(model<P>&&, const session_options& = {}) = delete;                    // would dangle
-    static result<session> open(model<P>&&, typename P::pool&, const session_options& = {}) = delete; // would dangle
+    static result<session> open(model<P>&&, const session_options& = {}) = delete;           // would dangle
+    static result<session> open(model<P>&&, pool_ref, const session_options& = {}) = delete; // would dangle
 
 private:
     explicit session(any_session opened) noexcept : any_session(std::move(opened)) {}

@@ -22,6 +22,7 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/logits_rows.hpp>
+#include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -102,6 +103,9 @@ public:
     }
     result<std::span<const scored_token>> largest_logits(std::size_t k) override {
         return guarded([&] { return largest_of_last(k); });
+    }
+    result<token_logprob> logprobs(std::span<token_logprob> largest) override {
+        return guarded([&] { return logprobs_of_pending(largest); });
     }
     result<std::span<const float>> embedding() override {
         return guarded([&] { return unit_state(); });
@@ -400,6 +404,50 @@ private:
         return few ? *few : largest_of(all_logits(), k);
     }
 
+    [[nodiscard]] result<token_logprob> logprobs_of_pending(std::span<token_logprob> largest) {
+        if (auto headed = check_head(); !headed) {
+            return failed(headed);
+        }
+        if (!pending_ || state_after_ != cached_) {
+            return error{errc::invalid_argument, "session: logprobs are those of the token that next() gave last, and "
+                                                 "there is none, or it has run already"};
+        }
+        const std::size_t most = (std::min)(screened_search::most, parameters_.vocabulary);
+        if (largest.size() > most) {
+            return error{errc::invalid_argument,
+                         sentence({"session: the ", largest.size(), " largest logprobs were asked for, up to ", most,
+                                   " are possible"})};
+        }
+        drop_pass();
+        take_workspace();
+        if (auto computed = run_head(0); !computed) {
+            return failed(computed);
+        }
+        const std::span<const float> logits = all_logits();
+        const log_normalizer normalizer = normalizer_of(logits);
+        if (!largest.empty()) {
+            const auto found = largest_of(logits, largest.size());
+            for (std::size_t i = 0; i < found.size(); ++i) {
+                largest[i] = {found[i].id, normalizer.logprob(found[i].logit)};
+            }
+        }
+        return token_logprob{*pending_, normalizer.logprob(logits[static_cast<std::size_t>(*pending_)])};
+    }
+
+    /// Blocks of 256 logits, each in the order of its 16 lanes, are added in double from the first to the last, all
+    /// relative to the largest logit.
+    [[nodiscard]] log_normalizer normalizer_of(std::span<const float> logits) const noexcept {
+        std::array<float, attention_block> block;
+        exponential_sum sum(*std::max_element(logits.begin(), logits.end()));
+        for (std::size_t begin = 0; begin < logits.size(); begin += block.size()) {
+            const std::size_t count = (std::min)(block.size(), logits.size() - begin);
+            std::copy_n(logits.data() + begin, count, block.data());
+            const softmax_state part = model_.tables.loops->exponentials(block.data(), count);
+            sum.add(part.max, part.sum);
+        }
+        return log_normalizer(sum);
+    }
+
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
@@ -432,18 +480,19 @@ private:
         if (!store) {
             return failed(store);
         }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store);
+        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
         if (!cache) {
             return failed(cache);
         }
         cache_ = *std::move(cache);
+        const memory_from from = session_scratch(options_);
         error failure;
-        allocate(state_, parameters_.hidden, "hidden state", failure);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure);
+        allocate(state_, parameters_.hidden, "hidden state", failure, from);
+        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
-        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens");
+        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens", from);
         if (!tokens) {
             return failed(tokens);
         }

@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/model/kv_pool.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 
@@ -30,6 +31,8 @@ struct session_options {
     /// Where keys and values are kept; null: memory of the session's own for the whole context. The pool is one of the
     /// same model and must outlive the session.
     kv_pool* kv = nullptr;
+    /// Where its memory comes from, keys and values without a kv_pool too; null: as the model's.
+    const memory_source* memory = nullptr;
     /// Whether next() ends at the tokenizer's stop tokens. A model without tokenizer has none.
     bool stop_at_stop_tokens = true;
     /// How embedding() makes one vector of all states, mean or last; nullopt: as the file says, and in a model with
@@ -46,6 +49,8 @@ struct batch_options {
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
 
     static constexpr std::size_t most_sessions = 1024;
 };
@@ -63,6 +68,8 @@ struct scheduler_options {
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
+    /// Null: as the model's.
+    const memory_source* memory = nullptr;
 
     static constexpr std::size_t most_speakers = 65536;
     static constexpr std::size_t most_answers = 1024;

@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -34,30 +35,31 @@ namespace bitnet::inline BITNET_ABI::detail {
 class shared_head {
 public:
     /// Borrows the model. \return errc::out_of_memory.
-    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows) {
+    [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows, const memory_from& from) {
         screen_ = &model.screen;
         vocabulary_ = model.parameters.vocabulary;
         // No row's memory is used before it is written.
-        auto logits = buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits");
+        auto logits =
+            buffer<float>::allocate_uninitialized(std::uint64_t{rows} * vocabulary_, "scheduler, logits", from);
         if (!logits) {
             return failed(logits);
         }
         logits_ = *std::move(logits);
-        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits");
+        auto found = buffer<scored_token>::allocate_uninitialized(rows * most, "scheduler, largest logits", from);
         if (!found) {
             return failed(found);
         }
         few_ = *std::move(found);
         error failure;
-        allocate(asked_, rows, "scheduler", failure);
-        allocate(full_rows_, rows, "scheduler", failure);
-        allocate(full_out_, rows, "scheduler", failure);
-        allocate(full_, rows, "scheduler", failure);
+        allocate(asked_, rows, "scheduler", failure, from);
+        allocate(full_rows_, rows, "scheduler", failure, from);
+        allocate(full_out_, rows, "scheduler", failure, from);
+        allocate(full_, rows, "scheduler", failure, from);
         if (failure.code != errc{}) {
             return failure;
         }
         if (model.screen.is_expected()) {
-            return open_searches(model, rows);
+            return open_searches(model, rows, from);
         }
         return {};
     }
@@ -126,7 +128,7 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows) {
+    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
         searches_.reset(new (std::nothrow) screened_search[rows]);
         if (searches_ == nullptr) {
             return error{errc::out_of_memory,
@@ -134,7 +136,7 @@ private:
         }
         for (std::size_t i = 0; i < rows; ++i) {
             auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                              model.parameters.logit_scale);
+                                              model.parameters.logit_scale, from.source);
             if (!made) {
                 return failed(made);
             }

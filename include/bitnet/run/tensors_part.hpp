@@ -21,8 +21,8 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-template <class Program> result<void> tensors_part<Program>::test(const engine& tables) {
-    return self_test::run(tables);
+template <class Program> result<void> tensors_part<Program>::test(const engine& tables, const memory_source* memory) {
+    return self_test::run(tables, memory);
 }
 
 template <class Program>
@@ -34,9 +34,10 @@ result<weights> tensors_part<Program>::open(const gguf_file& file, const hyper_p
 template <class Program>
 result<lm_head_screen> tensors_part<Program>::open_screen(pool_ref pool, const loop_table& loops,
                                                           const float_matrix& lm_head, const gguf_tensor* stored,
-                                                          std::string_view file, bool verify) {
-    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify)
-                             : lm_head_screen::open(pool, loops, lm_head);
+                                                          std::string_view file, bool verify,
+                                                          const memory_source* memory, progress_meter* progress) {
+    return stored != nullptr ? lm_head_screen::open(pool, loops, lm_head, *stored, file, verify, progress)
+                             : lm_head_screen::open(pool, loops, lm_head, memory, progress);
 }
 
 template <class Program>

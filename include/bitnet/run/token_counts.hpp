@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/text/token.hpp>
 
@@ -19,13 +20,13 @@ namespace bitnet::inline BITNET_ABI::detail {
 class token_counts {
 public:
     /// \param most tokens that are counted at the same time. \return errc::out_of_memory.
-    [[nodiscard]] static result<token_counts> open(std::size_t most) {
+    [[nodiscard]] static result<token_counts> open(std::size_t most, const memory_from& from = {}) {
         token_counts made;
         std::size_t size = most != 0 ? 2 : 0;
         while (size < 2 * most) {
             size *= 2;
         }
-        auto places = buffer<place>::allocate(size, "sampler counts");
+        auto places = buffer<place>::allocate(size, "sampler counts", from);
         if (!places) {
             return failed(places);
         }

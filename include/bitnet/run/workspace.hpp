@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
@@ -59,6 +60,10 @@ private:
     std::optional<owned_pool> owned_;
 };
 
+[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
+    return {options.memory, {memory_use::scratch, false}};
+}
+
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
     static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
@@ -104,17 +109,19 @@ public:
                          sentence({"session: ", sizeof(workspace), " bytes could not be allocated"})};
         }
         workspace& all = *made.shared_;
-        auto forward = transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk);
+        auto forward =
+            transformer::open(model.tables, model.parameters, model.tensors, options.prompt_chunk, options.memory);
         if (!forward) {
             return failed(forward);
         }
         all.forward.emplace(*std::move(forward));
         error failure;
-        allocate(all.rows, options.prompt_chunk, "prompt rows", failure);
+        allocate(all.rows, options.prompt_chunk, "prompt rows", failure, session_scratch(options));
         if (failure.code != errc{}) {
             return failure;
         }
-        auto logits = logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary);
+        auto logits =
+            logits_rows::open(workspace::rows_of_logits, model.parameters.vocabulary, session_scratch(options));
         if (!logits) {
             return failed(logits);
         }
@@ -123,7 +130,7 @@ public:
             return made;
         }
         auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale);
+                                            model.parameters.logit_scale, options.memory);
         if (!search) {
             return failed(search);
         }

@@ -44,7 +44,7 @@ public:
                 file_, key,
                 sentence({"has ", (*list)->count, " elements, fewer than ", merge::never, " are possible"}));
         }
-        auto table = merge_table::allocate((*list)->count);
+        auto table = merge_table::allocate((*list)->count, file_.memory());
         if (!table) {
             return table;
         }

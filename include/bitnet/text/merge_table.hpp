@@ -30,8 +30,9 @@ struct merge {
 class merge_table {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+    [[nodiscard]] static result<merge_table> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table",
+                                            {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -39,6 +40,8 @@ public:
         made.slots_ = *std::move(table);
         return made;
     }
+
+    [[nodiscard]] const memory_source* source() const noexcept { return slots_.source(); }
 
     /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {

@@ -44,7 +44,7 @@ public:
         for (token id = 0; tokens_.contains(id); ++id) {
             for_each_cut(id, [&count](token, token) { return ++count != 0; });
         }
-        auto table = merge_table::allocate(count);
+        auto table = merge_table::allocate(count, file_.memory());
         if (!table) {
             return table;
         }

@@ -25,13 +25,15 @@ class token_store {
 public:
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
+    [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::tables, false}};
         token_store made;
-        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets");
+        auto ends = buffer<std::uint32_t>::allocate(count + 1, "token offsets", from);
         if (!ends) {
             return failed(ends);
         }
-        auto text = buffer<char>::allocate(bytes, "token bytes");
+        auto text = buffer<char>::allocate(bytes, "token bytes", from);
         if (!text) {
             return failed(text);
         }
@@ -102,8 +104,9 @@ inline constexpr std::size_t longest_probe = 1024;
 class token_index {
 public:
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+    [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
+        auto table =
+            buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }

@@ -42,7 +42,8 @@ inline constexpr std::string_view token_kinds_key = "tokenizer.ggml.token_type";
     if (!numbers) {
         return failed(numbers);
     }
-    auto kinds = buffer<token_kind>::allocate(spellings.count, "token kinds");
+    auto kinds =
+        buffer<token_kind>::allocate(spellings.count, "token kinds", {file.memory(), {memory_use::tables, false}});
     if (!kinds) {
         return kinds;
     }

@@ -33,8 +33,9 @@ public:
 
     /// \pre the tokens of `ids` are in strictly ascending order of their bytes, and none of these is empty
     /// \return errc::out_of_memory with the bytes asked for.
-    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids) {
-        auto sorted = buffer<token>::allocate(ids.size(), "special tokens");
+    [[nodiscard]] static result<token_matcher> make(const token_store& store, std::span<const token> ids,
+                                                    const memory_source* memory = nullptr) {
+        auto sorted = buffer<token>::allocate(ids.size(), "special tokens", {memory, {memory_use::tables, false}});
         if (!sorted) {
             return failed(sorted);
         }

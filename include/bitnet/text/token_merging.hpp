@@ -128,12 +128,14 @@ private:
 
     /// \return how many are left
     [[nodiscard]] result<std::size_t> merge_long(std::span<token> symbols) const {
-        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text");
+        const memory_from from{merges_.source(), {memory_use::temporary, false}};
+        auto allocated = buffer<node>::allocate(symbols.size(), "merging a long piece of text", from);
         if (!allocated) {
             return failed(allocated);
         }
         // One entry per pair at first, fewer than n. A merge takes one out and puts two in; there are fewer than n.
-        auto room = buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text");
+        auto room =
+            buffer<std::uint64_t>::allocate(2 * std::uint64_t{symbols.size()}, "merging a long piece of text", from);
         if (!room) {
             return failed(room);
         }

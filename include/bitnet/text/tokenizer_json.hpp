@@ -38,6 +38,7 @@ struct tokenizer_json_files {
     std::string_view model_config;       ///< config.json: their ids, if neither of the two has them
     std::string_view chat_template;      ///< chat_template.jinja, preferred to the one in the config
     std::string_view pre_tokenizer; ///< the caller's choice: one of pre_tokenizer_names, not looked for in the file
+    const memory_source* memory = nullptr; ///< for the JSON values; null: operator new
 };
 
 namespace detail {
@@ -50,7 +51,7 @@ public:
 
     /// \return what was passed over, one sentence each
     [[nodiscard]] result<std::vector<std::string>> run(gguf_writer& out) {
-        auto parsed = json_document::parse(files_.tokenizer, files_.name);
+        auto parsed = json_document::parse(files_.tokenizer, files_.name, {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }
@@ -441,7 +442,7 @@ private:
     }
 
     [[nodiscard]] result<void> read_roles(std::string_view text, const char* file) {
-        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}));
+        auto parsed = json_document::parse(text, sentence({files_.name, ", ", file}), {.memory = files_.memory});
         if (!parsed) {
             return failed(parsed);
         }

@@ -200,7 +200,8 @@ private:
 
     [[nodiscard]] result<void> read_tokens(const gguf_file& file, const gguf_value& spellings) {
         // The array has a length of eight bytes before every string, and no token is longer than its spelling.
-        auto store = token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count);
+        auto store =
+            token_store::allocate(spellings.count, spellings.bytes.size() - 8 * spellings.count, file.memory());
         if (!store) {
             return failed(store);
         }
@@ -306,7 +307,7 @@ private:
     }
 
     [[nodiscard]] result<void> index_normal_tokens(const gguf_file& file, const gguf_value& spellings) {
-        auto index = token_index::allocate(spellings.count);
+        auto index = token_index::allocate(spellings.count, file.memory());
         if (!index) {
             return failed(index);
         }
@@ -383,7 +384,7 @@ private:
     }
 
     [[nodiscard]] result<void> adopt_merged(const gguf_file& file, gguf_strings merges) {
-        auto words = token_index::allocate(size());
+        auto words = token_index::allocate(size(), file.memory());
         if (!words) {
             return failed(words);
         }
@@ -449,7 +450,7 @@ private:
     }
 
     [[nodiscard]] result<void> make_matchers(const gguf_file& file, const gguf_value&) {
-        auto room = buffer<token>::allocate(size(), "special tokens");
+        auto room = buffer<token>::allocate(size(), "special tokens", {file.memory(), {memory_use::temporary, false}});
         if (!room) {
             return failed(room);
         }
@@ -490,7 +491,7 @@ private:
             const auto end =
                 std::remove_if(spelled.begin(), spelled.end(), [&](token id) { return !wanted(kind_of(id)); });
             spelled = {spelled.begin(), end};
-            return token_matcher::make(store_, spelled);
+            return token_matcher::make(store_, spelled, kinds_.source());
         };
         auto specials = keep([](token_kind kind) { return kind != token_kind::unused; });
         if (!specials) {

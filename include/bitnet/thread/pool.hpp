@@ -27,22 +27,30 @@ struct loop_body {
     void operator()(std::size_t index) const noexcept { function(context, index); }
 };
 
-/// A pool runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done.
-/// open(threads, spin) makes one; a pool that does not spin ignores the second.
-template <class P>
-concept thread_pool_type = requires(P& pool, const P& constant, std::size_t count, loop_body body) {
-    { pool.run(count, body) }
+/// Runs `body(0) ... body(count - 1)`, each once, in any order on any threads, and returns when all are done; one loop
+/// at a time. threads() says for how many threads it is worth cutting a loop up, 1 and more, always the same number.
+/// What a host's own job system has to have; the calling thread may take part or not.
+template <class R>
+concept loop_runner = requires(R& runner, const R& constant, std::size_t count, loop_body body) {
+    { runner.run(count, body) }
     noexcept->std::same_as<void>;
     { constant.threads() }
     noexcept->std::convertible_to<std::size_t>;
+};
+
+/// A loop_runner that the library can make: open(threads, spin), of which a pool that does not spin ignores the second.
+template <class P>
+concept thread_pool_type = loop_runner<P> && requires {
     { P::open(std::size_t{}, std::chrono::microseconds{}) } -> std::same_as<result<std::unique_ptr<P>>>;
 };
 
-/// Any pool, borrowed: what runs parallel loops is compiled once for all of them.
+/// Any loop_runner, borrowed: what runs parallel loops is compiled once for all of them.
 class pool_ref {
 public:
-    template <thread_pool_type Pool>
-    pool_ref(Pool& pool) noexcept
+    /// A copy of a pool_ref borrows what that borrows.
+    template <loop_runner Pool>
+    requires(!std::same_as<std::remove_const_t<Pool>, pool_ref>) pool_ref(Pool& pool)
+    noexcept
         : pool_(std::addressof(pool)), run_([](void* self, std::size_t count, loop_body body) noexcept {
               static_cast<Pool*>(self)->run(count, body);
           }),

@@ -32880,6 +32880,29 @@ public:
         }
     }
     [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+
+    // For several searches that read the screen once: after begin() of each, bound() of each for every task below
+    // bound_tasks(), and then finish() of each; different tasks and searches on any threads.
+
+    [[nodiscard]] std::size_t bound_tasks() const noexcept {
+        return (peaks_.size() + groups_per_task() - 1) / groups_per_task();
+    }
+    void bound(std::size_t task) noexcept {
+        if (!is_over()) {
+            bound_groups(task * groups_per_task(), (std::min)(peaks_.size(), (task + 1) * groups_per_task()));
+        }
+    }
+    /// All that follows, on the calling thread.
+    void finish(const float* x) noexcept {
+        inline_pool here;
+        while (!is_over()) {
+            end_stage();
+            if (!is_over()) {
+                run_stage(here, x);
+            }
+        }
+    }
+
     /// 0, 1 or 2. \pre not over
     [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
     void run_stage(pool_ref pool, const float* x) noexcept {
@@ -32988,15 +33011,16 @@ private:
 
     /// upper_ and peaks_.
     void bound_rows(pool_ref pool) noexcept {
-        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
-            const std::size_t first = begin * group_;
-            const std::size_t count = end_of(end - 1) - first;
-            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
-            divide(upper_.data() + first, count);
-            for (std::size_t g = begin; g < end; ++g) {
-                peaks_[g] = peak_of(g);
-            }
-        });
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end); });
+    }
+    void bound_groups(std::size_t begin, std::size_t end) noexcept {
+        const std::size_t first = begin * group_;
+        const std::size_t count = end_of(end - 1) - first;
+        loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+        divide(upper_.data() + first, count);
+        for (std::size_t g = begin; g < end; ++g) {
+            peaks_[g] = peak_of(g);
+        }
     }
 
     /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
@@ -33632,13 +33656,16 @@ public:
     }
 
     /// The hidden state [hidden] of one row after the last norm: what the output matrix multiplies. Valid until the
-    /// next call.
-    [[nodiscard]] const float* final_state(std::size_t row_index) noexcept {
-        float* x = row_of(scratch_.normed, 0);
+    /// next call but one of this with another `place`, which is below max_rows().
+    [[nodiscard]] const float* final_state(std::size_t row_index, std::size_t place = 0) noexcept {
+        float* x = row_of(scratch_.normed, place);
         loops_->rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
                          model_->hidden, x);
         return x;
     }
+
+    /// What final_state() gave for that place.
+    [[nodiscard]] const float* place_of_state(std::size_t place) noexcept { return row_of(scratch_.normed, place); }
 
     /// The hidden state [hidden] of one row as the layers left it.
     [[nodiscard]] const float* state(std::size_t row_index) const noexcept {
@@ -40027,22 +40054,23 @@ private:
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them: the screen is searched
-/// for one row after the other, or the output matrix is read once for all. The rule: the screen, if all rows can do
-/// with few logits and reading it once for each reads fewer bytes than the matrix has. Where a search gives up, the
-/// matrix is read for the rows that gave up. Allocates in open() only.
+/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them, each in one reading for
+/// all rows: the screen, and the output matrix as it is stored. The rule: the screen, which has half the bytes and half
+/// the work, if there is one and all rows can do with few logits. Where a search gives up, the matrix is read for the
+/// rows that gave up. Allocates in open() only.
 class shared_head {
 public:
     /// Borrows the model. \return errc::out_of_memory.
     [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows, const memory_from& from) {
         screen_ = &model.screen;
-        tensors_ = &model.tensors;
         vocabulary_ = model.parameters.vocabulary;
         // No row's memory is used before it is written.
         auto logits =
@@ -40065,12 +40093,7 @@ public:
             return failure;
         }
         if (model.screen.is_expected()) {
-            auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                                model.parameters.logit_scale, from.source);
-            if (!search) {
-                return failed(search);
-            }
-            search_ = *std::move(search);
+            return open_searches(model, rows, from);
         }
         return {};
     }
@@ -40083,33 +40106,20 @@ public:
     }
     /// After the last add().
     void choose_way() noexcept {
-        searched_ = size_;
         fulls_ = 0;
         has_logits_ = false;
+        search_stage_ = can_search() ? search_stage::none : search_stage::over;
+        progress_ = {};
         ranks_ = {};
-        if (is_screen_shorter()) {
-            searched_ = 0;
-        } else {
-            for (std::size_t i = 0; i < size_; ++i) {
-                read_all_of(i);
-            }
+        for (std::size_t i = 0; i < size_ && search_stage_ == search_stage::over; ++i) {
+            read_all_of(i);
         }
     }
 
     /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
     [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
-        for (; searched_ < size_; ++searched_) {
-            asked& each = asked_[searched_];
-            if (!pass.run_search(steps, search_, forward.final_state(each.row), each.needs)) {
-                return false;
-            }
-            if (const auto found = search_.found()) {
-                std::copy(found->begin(), found->end(), few_.data() + searched_ * most);
-                each.found = found->size();
-            } else {
-                read_all_of(searched_);
-            }
-            pass.drop_head();
+        if (!search(steps, forward)) {
+            return false;
         }
         if (fulls_ == 0) {
             return true;
@@ -40152,17 +40162,75 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] bool is_screen_shorter() const noexcept {
-        if (!screen_->is_ready()) {
-            return false;
+    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
+        searches_.reset(new (std::nothrow) screened_search[rows]);
+        if (searches_ == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", rows, " searches of the head could not be allocated"})};
         }
+        for (std::size_t i = 0; i < rows; ++i) {
+            auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                              model.parameters.logit_scale, from.source);
+            if (!made) {
+                return failed(made);
+            }
+            searches_[i] = *std::move(made);
+        }
+        return {};
+    }
+
+    [[nodiscard]] bool can_search() const noexcept {
         for (std::size_t i = 0; i < size_; ++i) {
             if (asked_[i].needs == 0) {
                 return false;
             }
         }
-        const float_matrix& head = tensors_->lm_head();
-        return size_ * screen_->get().bytes() < std::uint64_t{head.rows} * head.row_bytes();
+        return searches_ != nullptr && screen_->is_ready();
+    }
+
+    /// Searches for the few of all rows, reading the screen once. \return whether that is over
+    [[nodiscard]] bool search(stepped_pool& steps, transformer& forward) noexcept {
+        if (search_stage_ == search_stage::none) {
+            for (std::size_t i = 0; i < size_; ++i) {
+                searches_[i].begin(forward.final_state(asked_[i].row, i), asked_[i].needs);
+            }
+            search_stage_ = search_stage::bounds;
+        }
+        if (search_stage_ == search_stage::bounds) {
+            const loop_kind kind{forward_pass::search_stage, size_};
+            const std::size_t tasks = size_ != 0 ? searches_[0].bound_tasks() : 0;
+            parallel_for(steps.resume(progress_, kind), tasks, [&](std::size_t task) noexcept {
+                for (std::size_t i = 0; i < size_; ++i) {
+                    searches_[i].bound(task); // the rows of a task stay in a second level cache
+                }
+            });
+            if (steps.is_stopped()) {
+                return false;
+            }
+            search_stage_ = search_stage::rest;
+            progress_ = {};
+        }
+        if (search_stage_ == search_stage::rest) {
+            parallel_for(steps.resume(progress_, {rank_stage, 2}), size_,
+                         [&](std::size_t i) noexcept { finish_search(i, forward.place_of_state(i)); });
+            if (steps.is_stopped()) {
+                return false;
+            }
+            search_stage_ = search_stage::over;
+            for (std::size_t i = 0; i < size_; ++i) {
+                if (asked_[i].found == 0) {
+                    read_all_of(i);
+                }
+            }
+        }
+        return true;
+    }
+    void finish_search(std::size_t i, const float* x) noexcept {
+        searches_[i].finish(x);
+        if (const auto found = searches_[i].found()) {
+            std::copy(found->begin(), found->end(), few_.data() + i * most);
+            asked_[i].found = found->size();
+        }
     }
 
     void read_all_of(std::size_t i) noexcept {
@@ -40181,18 +40249,20 @@ private:
         }
     }
 
+    enum class search_stage { none, bounds, rest, over };
+
     const model_screen* screen_ = nullptr;
-    const weights* tensors_ = nullptr;
     std::size_t vocabulary_ = 0;
-    screened_search search_;
-    buffer<float> logits_;          ///< [rows, vocabulary]
-    buffer<scored_token> few_;      ///< [rows, most]
-    buffer<asked> asked_;           ///< [rows]
+    std::unique_ptr<screened_search[]> searches_; ///< [rows], null without a screen
+    buffer<float> logits_;                        ///< [rows, vocabulary]
+    buffer<scored_token> few_;                    ///< [rows, most]
+    buffer<asked> asked_;                         ///< [rows]
     buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
     buffer<float*> full_out_;       ///< where the logits go,
     buffer<std::size_t> full_;      ///< and which they are
     std::size_t size_ = 0;
-    std::size_t searched_ = 0;
+    search_stage search_stage_ = search_stage::over;
+    loop_progress progress_; ///< of that stage
     std::size_t fulls_ = 0;
     bool has_logits_ = false;
     loop_progress ranks_;

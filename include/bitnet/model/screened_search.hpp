@@ -114,6 +114,29 @@ public:
         }
     }
     [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+
+    // For several searches that read the screen once: after begin() of each, bound() of each for every task below
+    // bound_tasks(), and then finish() of each; different tasks and searches on any threads.
+
+    [[nodiscard]] std::size_t bound_tasks() const noexcept {
+        return (peaks_.size() + groups_per_task() - 1) / groups_per_task();
+    }
+    void bound(std::size_t task) noexcept {
+        if (!is_over()) {
+            bound_groups(task * groups_per_task(), (std::min)(peaks_.size(), (task + 1) * groups_per_task()));
+        }
+    }
+    /// All that follows, on the calling thread.
+    void finish(const float* x) noexcept {
+        inline_pool here;
+        while (!is_over()) {
+            end_stage();
+            if (!is_over()) {
+                run_stage(here, x);
+            }
+        }
+    }
+
     /// 0, 1 or 2. \pre not over
     [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
     void run_stage(pool_ref pool, const float* x) noexcept {
@@ -222,15 +245,16 @@ private:
 
     /// upper_ and peaks_.
     void bound_rows(pool_ref pool) noexcept {
-        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
-            const std::size_t first = begin * group_;
-            const std::size_t count = end_of(end - 1) - first;
-            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
-            divide(upper_.data() + first, count);
-            for (std::size_t g = begin; g < end; ++g) {
-                peaks_[g] = peak_of(g);
-            }
-        });
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end); });
+    }
+    void bound_groups(std::size_t begin, std::size_t end) noexcept {
+        const std::size_t first = begin * group_;
+        const std::size_t count = end_of(end - 1) - first;
+        loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+        divide(upper_.data() + first, count);
+        for (std::size_t g = begin; g < end; ++g) {
+            peaks_[g] = peak_of(g);
+        }
     }
 
     /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.

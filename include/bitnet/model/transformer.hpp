@@ -133,13 +133,16 @@ public:
     }
 
     /// The hidden state [hidden] of one row after the last norm: what the output matrix multiplies. Valid until the
-    /// next call.
-    [[nodiscard]] const float* final_state(std::size_t row_index) noexcept {
-        float* x = row_of(scratch_.normed, 0);
+    /// next call but one of this with another `place`, which is below max_rows().
+    [[nodiscard]] const float* final_state(std::size_t row_index, std::size_t place = 0) noexcept {
+        float* x = row_of(scratch_.normed, place);
         loops_->rms_norm(row_of(scratch_.residual, row_index), weights_->output_norm(), model_->rms_epsilon,
                          model_->hidden, x);
         return x;
     }
+
+    /// What final_state() gave for that place.
+    [[nodiscard]] const float* place_of_state(std::size_t place) noexcept { return row_of(scratch_.normed, place); }
 
     /// The hidden state [hidden] of one row as the layers left it.
     [[nodiscard]] const float* state(std::size_t row_index) const noexcept {

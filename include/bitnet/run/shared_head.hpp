@@ -5,36 +5,38 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/float_matrix.hpp>
 #include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/model_screen.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/stepped_pool.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them: the screen is searched
-/// for one row after the other, or the output matrix is read once for all. The rule: the screen, if all rows can do
-/// with few logits and reading it once for each reads fewer bytes than the matrix has. Where a search gives up, the
-/// matrix is read for the rows that gave up. Allocates in open() only.
+/// Rows of a pass, each with how many of its largest logits are needed. Two ways lead to them, each in one reading for
+/// all rows: the screen, and the output matrix as it is stored. The rule: the screen, which has half the bytes and half
+/// the work, if there is one and all rows can do with few logits. Where a search gives up, the matrix is read for the
+/// rows that gave up. Allocates in open() only.
 class shared_head {
 public:
     /// Borrows the model. \return errc::out_of_memory.
     [[nodiscard]] result<void> open(const model_parts& model, std::size_t rows, const memory_from& from) {
         screen_ = &model.screen;
-        tensors_ = &model.tensors;
         vocabulary_ = model.parameters.vocabulary;
         // No row's memory is used before it is written.
         auto logits =
@@ -57,12 +59,7 @@ public:
             return failure;
         }
         if (model.screen.is_expected()) {
-            auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                                model.parameters.logit_scale, from.source);
-            if (!search) {
-                return failed(search);
-            }
-            search_ = *std::move(search);
+            return open_searches(model, rows, from);
         }
         return {};
     }
@@ -75,33 +72,20 @@ public:
     }
     /// After the last add().
     void choose_way() noexcept {
-        searched_ = size_;
         fulls_ = 0;
         has_logits_ = false;
+        search_stage_ = can_search() ? search_stage::none : search_stage::over;
+        progress_ = {};
         ranks_ = {};
-        if (is_screen_shorter()) {
-            searched_ = 0;
-        } else {
-            for (std::size_t i = 0; i < size_; ++i) {
-                read_all_of(i);
-            }
+        for (std::size_t i = 0; i < size_ && search_stage_ == search_stage::over; ++i) {
+            read_all_of(i);
         }
     }
 
     /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
     [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
-        for (; searched_ < size_; ++searched_) {
-            asked& each = asked_[searched_];
-            if (!pass.run_search(steps, search_, forward.final_state(each.row), each.needs)) {
-                return false;
-            }
-            if (const auto found = search_.found()) {
-                std::copy(found->begin(), found->end(), few_.data() + searched_ * most);
-                each.found = found->size();
-            } else {
-                read_all_of(searched_);
-            }
-            pass.drop_head();
+        if (!search(steps, forward)) {
+            return false;
         }
         if (fulls_ == 0) {
             return true;
@@ -144,17 +128,75 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] bool is_screen_shorter() const noexcept {
-        if (!screen_->is_ready()) {
-            return false;
+    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
+        searches_.reset(new (std::nothrow) screened_search[rows]);
+        if (searches_ == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", rows, " searches of the head could not be allocated"})};
         }
+        for (std::size_t i = 0; i < rows; ++i) {
+            auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                              model.parameters.logit_scale, from.source);
+            if (!made) {
+                return failed(made);
+            }
+            searches_[i] = *std::move(made);
+        }
+        return {};
+    }
+
+    [[nodiscard]] bool can_search() const noexcept {
         for (std::size_t i = 0; i < size_; ++i) {
             if (asked_[i].needs == 0) {
                 return false;
             }
         }
-        const float_matrix& head = tensors_->lm_head();
-        return size_ * screen_->get().bytes() < std::uint64_t{head.rows} * head.row_bytes();
+        return searches_ != nullptr && screen_->is_ready();
+    }
+
+    /// Searches for the few of all rows, reading the screen once. \return whether that is over
+    [[nodiscard]] bool search(stepped_pool& steps, transformer& forward) noexcept {
+        if (search_stage_ == search_stage::none) {
+            for (std::size_t i = 0; i < size_; ++i) {
+                searches_[i].begin(forward.final_state(asked_[i].row, i), asked_[i].needs);
+            }
+            search_stage_ = search_stage::bounds;
+        }
+        if (search_stage_ == search_stage::bounds) {
+            const loop_kind kind{forward_pass::search_stage, size_};
+            const std::size_t tasks = size_ != 0 ? searches_[0].bound_tasks() : 0;
+            parallel_for(steps.resume(progress_, kind), tasks, [&](std::size_t task) noexcept {
+                for (std::size_t i = 0; i < size_; ++i) {
+                    searches_[i].bound(task); // the rows of a task stay in a second level cache
+                }
+            });
+            if (steps.is_stopped()) {
+                return false;
+            }
+            search_stage_ = search_stage::rest;
+            progress_ = {};
+        }
+        if (search_stage_ == search_stage::rest) {
+            parallel_for(steps.resume(progress_, {rank_stage, 2}), size_,
+                         [&](std::size_t i) noexcept { finish_search(i, forward.place_of_state(i)); });
+            if (steps.is_stopped()) {
+                return false;
+            }
+            search_stage_ = search_stage::over;
+            for (std::size_t i = 0; i < size_; ++i) {
+                if (asked_[i].found == 0) {
+                    read_all_of(i);
+                }
+            }
+        }
+        return true;
+    }
+    void finish_search(std::size_t i, const float* x) noexcept {
+        searches_[i].finish(x);
+        if (const auto found = searches_[i].found()) {
+            std::copy(found->begin(), found->end(), few_.data() + i * most);
+            asked_[i].found = found->size();
+        }
     }
 
     void read_all_of(std::size_t i) noexcept {
@@ -173,18 +215,20 @@ private:
         }
     }
 
+    enum class search_stage { none, bounds, rest, over };
+
     const model_screen* screen_ = nullptr;
-    const weights* tensors_ = nullptr;
     std::size_t vocabulary_ = 0;
-    screened_search search_;
-    buffer<float> logits_;          ///< [rows, vocabulary]
-    buffer<scored_token> few_;      ///< [rows, most]
-    buffer<asked> asked_;           ///< [rows]
+    std::unique_ptr<screened_search[]> searches_; ///< [rows], null without a screen
+    buffer<float> logits_;                        ///< [rows, vocabulary]
+    buffer<scored_token> few_;                    ///< [rows, most]
+    buffer<asked> asked_;                         ///< [rows]
     buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
     buffer<float*> full_out_;       ///< where the logits go,
     buffer<std::size_t> full_;      ///< and which they are
     std::size_t size_ = 0;
-    std::size_t searched_ = 0;
+    search_stage search_stage_ = search_stage::over;
+    loop_progress progress_; ///< of that stage
     std::size_t fulls_ = 0;
     bool has_logits_ = false;
     loop_progress ranks_;

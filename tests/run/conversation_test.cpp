@@ -228,6 +228,22 @@ TEST_CASE("a conversation says what a session that is fed the dialog by hand say
         CHECK(driven.take_text() == expected[i]);
     }
     CHECK(driven.position() == blocking.position());
+    auto all = scheduler::open(model, {.threads = 2});
+    REQUIRE(all);
+    std::vector<conversation> served;
+    served.reserve(3);
+    for (std::size_t i = 0; i < 3; ++i) {
+        served.push_back(open(1, 16));
+        require_done(all->add(served[i], static_cast<int>(i)));
+        require_done(served[i].say(questions[0]));
+    }
+    while (all->step(std::chrono::microseconds(500)) == step_state::working) {
+    }
+    for (conversation& one : served) {
+        CHECK(one.take_text() == expected[0]);
+        CHECK(one.ended_by() != answer_end::none);
+        check_against_plain_session(one, model);
+    }
     require_done(driven.reset());
     CHECK(driven.history().size() == 1);
     CHECK(told(driven, questions[0]) == expected[0]);
@@ -465,8 +481,11 @@ TEST_CASE("forks have one past and go their own ways, each as if it were alone")
     for (bool more = true; more;) { // by turns
         more = false;
         for (std::size_t i = 0; i < all.size(); ++i) {
-            more = *all[i].step({}) != conversation_state::idle || more;
-            texts[i] += all[i].take_text();
+            if (auto choose = all[i].chooser()) {
+                all[i].take(all[i].session().next(*choose));
+                texts[i] += all[i].take_text();
+                more = true;
+            }
         }
     }
     for (unsigned i = 0; i < all.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/fwd.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
@@ -13,8 +14,10 @@
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/embedding.hpp>
+#include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
 #include <bitnet/run/scheduler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>

@@ -266,8 +266,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -297,6 +298,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
@@ -637,9 +639,13 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
 class byte_source;
+class file_writer;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -746,10 +752,12 @@ enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 class scheduler;
 struct scheduler_options;
 struct scored_token;
@@ -775,6 +783,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -823,6 +832,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -833,6 +843,400 @@ struct ternary_encoding;
 //     find_ternary_encoding      convert/ternary_encoding.hpp
 //     ternary_encoding_names     convert/ternary_encoding.hpp
 //     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/byte_sink.hpp ----
+// byte_sink: where bytes are written to: a vector, a fixed piece of memory, a callback, a file.
+#ifndef BITNET_IO_BYTE_SINK_HPP
+#define BITNET_IO_BYTE_SINK_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes to wherever the host keeps its data: takes all of `bytes`, which follow those of the calls before, or returns
+/// false.
+struct write_callback {
+    bool (*write)(void* context, std::span<const std::byte> bytes) = nullptr;
+    void* context = nullptr;
+};
+
+/// Memory of the caller's that is filled from its beginning. Allocates nothing.
+struct byte_room {
+    std::span<std::byte> room;
+    std::size_t size = 0; ///< bytes that are filled
+
+    /// \return errc::invalid_argument with both numbers if `bytes` do not fit; none of them are taken then.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) noexcept {
+        if (bytes.size() > room.size() - size) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"writing to memory: ", bytes.size(), " bytes do not fit, of ", room.size(),
+                                         " bytes ", size, " are filled"});
+        }
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + size, bytes.data(), bytes.size());
+            size += bytes.size();
+        }
+        return {};
+    }
+};
+
+/// What a byte_sink can refer to: byte_room, file_writer, and classes of the program's own.
+template <class T>
+concept byte_taker = requires(T& taker, std::span<const std::byte> bytes) {
+    { taker.write(bytes) } -> std::same_as<result<void>>;
+};
+
+/// A reference to what takes bytes, one piece after another; it must outlive the sink. Copied like a pointer.
+class byte_sink {
+public:
+    /// Appends to `out`; who reserves beforehand has no allocation. \return errc::out_of_memory from write().
+    byte_sink(std::vector<std::byte>& out) noexcept : context_(std::addressof(out)), take_(&append) {}
+    /// \pre callback.write != nullptr
+    byte_sink(write_callback callback) noexcept
+        : context_(callback.context), callback_(callback.write), take_(&call_back) {}
+    template <byte_taker Taker>
+    byte_sink(Taker& taker) noexcept : context_(std::addressof(taker)), take_(&take<Taker>) {}
+
+    /// \return what the taker returns: see the constructors; errc::io_error for a callback that returns false.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) const { return take_(*this, bytes); }
+
+private:
+    [[nodiscard]] static result<void> append(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return detail::guarded([&]() -> result<void> {
+            auto& out = *static_cast<std::vector<std::byte>*>(sink.context_);
+            out.insert(out.end(), bytes.begin(), bytes.end());
+            return {};
+        });
+    }
+    [[nodiscard]] static result<void> call_back(const byte_sink& sink, std::span<const std::byte> bytes) {
+        if (!sink.callback_(sink.context_, bytes)) {
+            return detail::error_saying(errc::io_error, {"the write callback could not take ", bytes.size(), " bytes"});
+        }
+        return {};
+    }
+    template <class Taker>
+    [[nodiscard]] static result<void> take(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return static_cast<Taker*>(sink.context_)->write(bytes);
+    }
+
+    void* context_;
+    bool (*callback_)(void* context, std::span<const std::byte> bytes) = nullptr;
+    result<void> (*take_)(const byte_sink& sink, std::span<const std::byte> bytes);
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1227,311 +1631,6 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
-// the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
-#include <cfenv>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
-/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
-/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store_default(); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
-    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
-#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
-    static void store(state value) noexcept { _mm_setcsr(value); }
-#endif
-#elif BITNET_ARM64 && defined(__GNUC__)
-    struct state {
-        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
-        std::uint64_t flags;   ///< FPSR
-    };
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
-        return now;
-    }
-    static void store_default() noexcept { store({0, 0}); }
-    static void store(state value) noexcept {
-        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
-    }
-#else
-    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        std::fegetenv(&now);
-        return now;
-    }
-    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
-    static void store(const state& value) noexcept { std::fesetenv(&value); }
-#endif
-    state saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <new>
-#include <stdexcept>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
-/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
-/// are those of the host's own callbacks.
-template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
-#if BITNET_EXCEPTIONS
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        return false;
-    } catch (const std::length_error&) {
-        return false;
-    }
-#else
-    work();
-#endif
-    return true;
-}
-
-/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
-[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
-    std::string text;
-    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
-}
-[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
-
-/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
-/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
-template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
-    const default_float_environment environment;
-#if BITNET_EXCEPTIONS
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return out_of_memory();
-    } catch (const std::length_error&) {
-        return out_of_memory();
-    }
-#else
-    return work();
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
-/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
-    out += '\'';
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-            out.append(escaped, sizeof escaped);
-        }
-    }
-    out.append(name.size() > longest ? "...'" : "'");
-}
-
-/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
-struct quoted {
-    std::string_view name;
-};
-
-/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
-class sentence_part {
-public:
-    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
-    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
-    template <std::integral Number>
-    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
-    noexcept
-        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
-                            : static_cast<std::uint64_t>(number)),
-          kind_(number < 0 ? kind::negative : kind::positive) {}
-
-    /// Appends it to `out`.
-    BITNET_COLD void append_to(std::string& out) const {
-        switch (kind_) {
-        case kind::text:
-            out.append(text_, to_size(value_));
-            break;
-        case kind::quoted:
-            append_quoted(out, {text_, to_size(value_)}, 80);
-            break;
-        case kind::positive:
-        case kind::negative:
-            append_number(out);
-            break;
-        }
-    }
-
-private:
-    enum class kind : unsigned char { text, quoted, positive, negative };
-
-    void append_number(std::string& out) const {
-        char digits[21];
-        char* const end = digits + sizeof digits;
-        char* begin = end;
-        std::uint64_t rest = value_;
-        do {
-            *--begin = static_cast<char>('0' + rest % 10);
-            rest /= 10;
-        } while (rest != 0);
-        if (kind_ == kind::negative) {
-            *--begin = '-';
-        }
-        out.append(begin, end);
-    }
-
-    const char* text_ = nullptr;
-    std::uint64_t value_; ///< the size of a text, the magnitude of a number
-    kind kind_ = kind::text;
-};
-
-using sentence_parts = std::initializer_list<sentence_part>;
-
-/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
-/// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
-    std::string made;
-    for (const sentence_part& part : parts) {
-        part.append_to(made);
-    }
-    return made;
-}
-
-/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
-/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-/// An error whose sentence finds no memory still has its code.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
-    failure.code = code;
-    const bool is_told = has_memory_for([&] {
-        failure.message.clear();
-        for (const sentence_parts parts : {place, what}) {
-            for (const sentence_part& part : parts) {
-                part.append_to(failure.message);
-            }
-        }
-    });
-    if (!is_told) {
-        failure.message = no_memory_text();
-    }
-    return false;
-}
-
-/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
-[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
-    error made;
-    set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -3192,6 +3291,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -3253,6 +3353,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
@@ -3545,6 +3651,108 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 
 #endif
 
+// ---- bitnet/core/checksum.hpp ----
+// checksum: 64 bits that show whether bytes are those that were written.
+#ifndef BITNET_CORE_CHECKSUM_HPP
+#define BITNET_CORE_CHECKSUM_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash of bytes that are given piece by piece, at several gigabytes a second: the value does not depend on where the
+/// pieces end. Bytes are cut into blocks of eight little-endian words, the last filled up with zeros; word i goes to
+/// lane i, lane = rotate(lane ^ word, 29) * an odd constant. value() folds the lanes and the number of bytes in the
+/// same way, and mixes. Every step is one to one in each operand, so that a change within one word always shows; others
+/// pass with a probability of 2^-64 unless they were made to pass: this is no signature.
+class checksum {
+public:
+    explicit checksum(std::uint64_t seed = 0) noexcept {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            lanes_[i] = step(seed, i);
+        }
+    }
+
+    void add(std::span<const std::byte> bytes) noexcept {
+        size_ += bytes.size();
+        if (held_ != 0) {
+            const std::size_t room = block_bytes - held_;
+            const auto taken = bytes.first(bytes.size() < room ? bytes.size() : room);
+            hold(taken);
+            bytes = bytes.subspan(taken.size());
+            if (held_ < block_bytes) {
+                return;
+            }
+            add_blocks(rest_.data(), 1);
+            held_ = 0;
+        }
+        const std::size_t whole = bytes.size() / block_bytes;
+        add_blocks(bytes.data(), whole);
+        hold(bytes.subspan(whole * block_bytes));
+    }
+
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        checksum last = *this;
+        if (held_ != 0) {
+            std::memset(last.rest_.data() + held_, 0, block_bytes - held_);
+            last.add_blocks(last.rest_.data(), 1);
+        }
+        std::uint64_t folded = size_;
+        for (const std::uint64_t lane : last.lanes_) {
+            folded = step(folded, lane);
+        }
+        folded = (folded ^ (folded >> 32)) * multiplier;
+        return folded ^ (folded >> 29);
+    }
+
+    [[nodiscard]] static std::uint64_t of(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept {
+        checksum made(seed);
+        made.add(bytes);
+        return made.value();
+    }
+
+private:
+    static constexpr std::size_t lanes = 8;
+    static constexpr std::size_t block_bytes = lanes * sizeof(std::uint64_t);
+    static constexpr std::uint64_t multiplier = 0x9fb21c651e98df25u; // odd, half of its bits set
+
+    [[nodiscard]] static constexpr std::uint64_t step(std::uint64_t lane, std::uint64_t word) noexcept {
+        return std::rotl(lane ^ word, 29) * multiplier;
+    }
+
+    void add_blocks(const std::byte* at, std::size_t count) noexcept {
+        std::array<std::uint64_t, lanes> now = lanes_; // in registers
+        for (std::size_t block = 0; block < count; ++block, at += block_bytes) {
+            std::array<std::uint64_t, lanes> words;
+            std::memcpy(words.data(), at, block_bytes);
+            for (std::size_t i = 0; i < lanes; ++i) {
+                now[i] = step(now[i], words[i]);
+            }
+        }
+        lanes_ = now;
+    }
+    void hold(std::span<const std::byte> bytes) noexcept {
+        if (!bytes.empty()) {
+            std::memcpy(rest_.data() + held_, bytes.data(), bytes.size());
+            held_ += bytes.size();
+        }
+    }
+
+    std::array<std::uint64_t, lanes> lanes_;
+    std::array<std::byte, block_bytes> rest_{};
+    std::size_t held_ = 0; ///< bytes in rest_
+    std::uint64_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
 #ifndef BITNET_CORE_EXPONENTIAL_HPP
@@ -3763,6 +3971,140 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/saved_sampler.hpp ----
+// saved_sampler: the bytes of a saved sampler, written and read.
+//
+// All numbers are little-endian.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSA"
+//          8      4  version, 1
+//         12      4  n, the recent tokens
+//         16  6 * 4  temperature, top_p, min_p, repeat, presence and frequency penalty, f32
+//         40  4 * 8  top_k, penalty window, seed, vocabulary
+//         72      8  random state
+//         80    4 n  recent tokens, the oldest first
+//                 8  checksum of the bytes before
+#ifndef BITNET_RUN_SAVED_SAMPLER_HPP
+#define BITNET_RUN_SAVED_SAMPLER_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first bytes of a saved sampler.
+struct saved_sampler {
+    static constexpr std::size_t bytes = 80;
+    static constexpr std::string_view known_magic = "BITNETSA";
+    static constexpr std::uint32_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = known_version;
+    std::uint32_t recent = 0;
+    std::array<std::uint32_t, 6> fractions{}; ///< the bits of f32 options
+    std::array<std::uint64_t, 4> numbers{};   ///< options that are numbers, and the vocabulary
+    std::uint64_t random = 0;
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_with(std::uint64_t recent_tokens) noexcept {
+        return bytes + recent_tokens * sizeof(token) + sizeof(std::uint64_t);
+    }
+
+    [[nodiscard]] static std::array<char, 8> spelled_magic() noexcept {
+        std::array<char, 8> made{};
+        std::memcpy(made.data(), known_magic.data(), made.size());
+        return made;
+    }
+
+    /// Checks `saved` against the sampler that takes it, whose options and vocabulary `here` has. Allocates nothing.
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent, wrong_model or invalid_token
+    [[nodiscard]] static inline result<saved_sampler> read(std::span<const std::byte> saved, std::string_view name,
+                                                           const saved_sampler& here);
+
+    /// \pre i < recent, of the bytes that read() has checked
+    [[nodiscard]] static token recent_token(std::span<const std::byte> saved, std::size_t i) noexcept {
+        token id = 0;
+        std::memcpy(&id, saved.data() + bytes + i * sizeof id, sizeof id);
+        return id;
+    }
+
+private:
+    [[nodiscard]] inline result<void> check_options(std::string_view name, const saved_sampler& here) const;
+};
+static_assert(sizeof(saved_sampler) == saved_sampler::bytes, "no padding, which would have any value");
+
+inline result<void> saved_sampler::check_options(std::string_view name, const saved_sampler& here) const {
+    constexpr std::string_view fraction_names[] = {
+        "temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"};
+    constexpr std::string_view number_names[] = {"top_k", "penalty_window", "seed", "vocabulary"};
+    for (std::size_t i = 0; i < fractions.size(); ++i) {
+        if (fractions[i] != here.fractions[i]) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the sampler that was saved has another ", fraction_names[i],
+                                 " than this one, by its bits ", fractions[i], " and ", here.fractions[i]});
+        }
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (i != 2 && numbers[i] != here.numbers[i]) { // random numbers go on from their state, whatever the seed was
+            return error_saying(errc::wrong_model, {name, ": the sampler that was saved has ", number_names[i], " ",
+                                                    numbers[i], ", this one ", here.numbers[i]});
+        }
+    }
+    return {};
+}
+
+inline result<saved_sampler> saved_sampler::read(std::span<const std::byte> saved, std::string_view name,
+                                                 const saved_sampler& here) {
+    saved_sampler made;
+    if (saved.size() < bytes_with(0)) {
+        return error_saying(errc::truncated, {name, ": a saved sampler has at least ", bytes_with(0),
+                                              " bytes, these are ", saved.size()});
+    }
+    std::memcpy(&made, saved.data(), bytes);
+    const std::string_view magic(made.magic.data(), made.magic.size());
+    if (magic != known_magic) {
+        return error_saying(errc::bad_magic, {name, ": is no saved sampler: it begins with ", quoted{magic},
+                                              ", not with ", quoted{known_magic}});
+    }
+    if (made.version != known_version) {
+        return error_saying(errc::bad_version, {name, ": is of version ", made.version,
+                                                " of saved samplers, only version ", known_version, " is read"});
+    }
+    const std::uint64_t expected = bytes_with(made.recent);
+    if (saved.size() != expected) {
+        return error_saying(saved.size() < expected ? errc::truncated : errc::inconsistent,
+                            {name, ": a saved sampler with ", made.recent, " recent tokens has ", expected,
+                             " bytes, these are ", saved.size()});
+    }
+    std::uint64_t stored = 0;
+    const auto checked = saved.first(saved.size() - sizeof stored);
+    std::memcpy(&stored, saved.data() + checked.size(), sizeof stored);
+    if (const std::uint64_t found = checksum::of(checked); found != stored) {
+        return error_saying(errc::bad_checksum, {name, ": the bytes of the sampler have the checksum ", found, ", and ",
+                                                 stored, " was saved with them"});
+    }
+    if (auto same = made.check_options(name, here); !same) {
+        return failed(same);
+    }
+    for (std::size_t i = 0; i < made.recent; ++i) {
+        const token id = recent_token(saved, i);
+        if (made.recent > here.numbers[1] || id < 0 || static_cast<std::uint64_t>(id) >= here.numbers[3]) {
+            return error_saying(errc::invalid_token,
+                                {name, ": recent token ", i, " of ", made.recent, " is ", id, ", the window has ",
+                                 here.numbers[1], " tokens and the vocabulary ", here.numbers[3]});
+        }
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3929,6 +4271,7 @@ private:
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -4055,6 +4398,45 @@ public:
         random_ = options_.seed;
     }
 
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept {
+        return detail::saved_sampler::bytes_with(saved().recent);
+    }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(detail::saved_sampler::recent_token(bytes, i));
+        }
+        random_ = read->random;
+        options_.seed = read->numbers[2];
+        return {};
+    }
+
     /// Another sampler in the same state. \return errc::out_of_memory.
     [[nodiscard]] result<sampler> copy() const {
         auto made = open(options_, vocabulary_);
@@ -4085,6 +4467,22 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {o.temperature,      o.top_p, o.min_p, o.repeat_penalty, o.presence_penalty,
+                                   o.frequency_penalty};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.numbers = {o.top_k, o.penalty_window, o.seed, vocabulary_};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
@@ -4266,12 +4664,31 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/run/save_options.hpp ----
+// save_options: what of a session is saved.
+#ifndef BITNET_RUN_SAVE_OPTIONS_HPP
+#define BITNET_RUN_SAVE_OPTIONS_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+struct save_options {
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
+    bool keys_and_values = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -4302,6 +4719,9 @@ public:
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
@@ -4460,6 +4880,32 @@ public:
     /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
     /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
+
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
+    /// out.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
+        return base_->save(sink, options);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes(const save_options& options = {}) const noexcept {
+        return base_->saved_bytes(options);
+    }
+
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
+        return base_->restore(saved, name);
+    }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }
@@ -5086,6 +5532,8 @@ public:
         out_.clear();
         return taken_;
     }
+    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
+    void set_untaken(std::string_view text) { out_ = text; }
     [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
 
     /// The same in the same place of the answer. \param stops the same texts, anew
@@ -5268,6 +5716,321 @@ struct conversation_turn {
 
 #endif
 
+// ---- bitnet/run/saved_conversation.hpp ----
+// saved_conversation: the bytes of a saved conversation, written and read.
+//
+// All numbers are little-endian and have eight bytes; a text or a list is its size and then its elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETCO"
+//          8      8  version, 1
+//         16  3 * 8  bytes of the dialog, the sampler and the session, which follow the header in this order
+//         40      8  checksum of the bytes before and of the dialog
+//
+// The dialog: why the answer ended (answer_end), the code and the sentence of the last error, how many turns were
+// dropped, the text that was not taken, how many tokens all turns are and a checksum of them, the turns. A turn: role,
+// text, calls (name and arguments), 1 if the model wrote it, tokens as i32, how many tokens and how many bytes the host
+// began it with, the stop token or 2^64 - 1. Sampler and session are as they save themselves.
+#ifndef BITNET_RUN_SAVED_CONVERSATION_HPP
+#define BITNET_RUN_SAVED_CONVERSATION_HPP
+
+// ---- bitnet/core/byte_reader.hpp ----
+// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
+class byte_reader {
+public:
+    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
+        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
+
+    /// The next sizeof(T) bytes as a T. Needs no alignment.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] std::optional<T> read() noexcept {
+        if (remaining() < sizeof(T)) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
+        offset_ += sizeof(T);
+        return value;
+    }
+
+    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
+    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
+        if (count > remaining()) {
+            return std::nullopt;
+        }
+        const auto taken = bytes_.subspan(offset_, to_size(count));
+        offset_ += taken.size();
+        return taken;
+    }
+
+    /// A GGUF string: u64 length, then that many bytes, in place.
+    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
+        const std::size_t start = offset_;
+        if (const auto length = read<std::uint64_t>()) {
+            if (const auto text = read_bytes(*length)) {
+                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
+            }
+        }
+        offset_ = start;
+        return std::nullopt;
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t offset_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What of a conversation is neither session nor sampler. Borrows all of it.
+struct saved_dialog {
+    answer_end ended = answer_end::none;
+    errc error_code{};
+    std::string_view error_text;
+    std::uint64_t dropped = 0;
+    std::string_view untaken;
+    std::uint64_t token_count = 0;
+    std::uint64_t token_sum = 0;
+};
+
+[[nodiscard]] inline std::uint64_t sum_of(std::span<const token> tokens) noexcept {
+    return checksum::of(std::as_bytes(tokens));
+}
+
+/// Counts bytes, adds them to a checksum and, if there is a sink, writes them.
+class dialog_writer {
+public:
+    dialog_writer(const byte_sink* sink, checksum sum) noexcept : sink_(sink), sum_(sum) {}
+
+    void put(const saved_dialog& dialog, std::span<const conversation_turn> turns) {
+        number(static_cast<std::uint64_t>(dialog.ended));
+        number(static_cast<std::uint64_t>(dialog.error_code));
+        text(dialog.error_text);
+        number(dialog.dropped);
+        text(dialog.untaken);
+        number(dialog.token_count);
+        number(dialog.token_sum);
+        number(turns.size());
+        for (const conversation_turn& turn : turns) {
+            put(turn);
+        }
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t sum() const noexcept { return sum_.value(); }
+    [[nodiscard]] result<void> done() && { return std::move(written_); }
+
+private:
+    void put(const conversation_turn& turn) {
+        text(turn.role);
+        text(turn.text);
+        number(turn.calls.size());
+        for (const conversation_turn::call& call : turn.calls) {
+            text(call.name);
+            text(call.arguments);
+        }
+        number(turn.is_answer ? 1 : 0);
+        number(turn.tokens.size());
+        bytes(std::as_bytes(std::span(turn.tokens)));
+        number(turn.begun_tokens);
+        number(turn.begun_bytes);
+        number(static_cast<std::uint64_t>(std::int64_t{turn.stop}));
+    }
+    void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
+    void text(std::string_view value) {
+        number(value.size());
+        bytes(std::as_bytes(std::span(value)));
+    }
+    void bytes(std::span<const std::byte> some) {
+        size_ += some.size();
+        sum_.add(some);
+        if (sink_ != nullptr && written_ && !some.empty()) {
+            written_ = sink_->write(some);
+        }
+    }
+
+    const byte_sink* sink_;
+    checksum sum_;
+    std::uint64_t size_ = 0;
+    result<void> written_;
+};
+
+/// Reads what dialog_writer wrote. Allocates only what is there to fill it.
+class dialog_reader {
+public:
+    explicit dialog_reader(std::span<const std::byte> bytes) noexcept : reader_(bytes) {}
+
+    /// \return whether the bytes are a dialog, all of them
+    [[nodiscard]] bool read(saved_dialog& dialog, std::vector<conversation_turn>& turns) {
+        const std::uint64_t ended = number();
+        dialog.ended = static_cast<answer_end>(ended);
+        dialog.error_code = static_cast<errc>(number() & 0xffff);
+        dialog.error_text = text();
+        dialog.dropped = number();
+        dialog.untaken = text();
+        dialog.token_count = number();
+        dialog.token_sum = number();
+        const std::uint64_t count = number();
+        for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
+            turns.push_back(turn());
+        }
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::error);
+    }
+
+private:
+    [[nodiscard]] conversation_turn turn() {
+        conversation_turn made;
+        made.role = text();
+        made.text = text();
+        const std::uint64_t calls = number();
+        for (std::uint64_t i = 0; is_good_ && i < calls; ++i) {
+            const std::string_view name = text();
+            made.calls.push_back({std::string(name), std::string(text())});
+        }
+        made.is_answer = number() == 1;
+        const std::uint64_t count = number();
+        const auto tokens = bytes(count <= UINT32_MAX ? count * sizeof(token) : UINT64_MAX);
+        if (!tokens.empty()) {
+            made.tokens.resize(to_size(count));
+            std::memcpy(made.tokens.data(), tokens.data(), tokens.size());
+        }
+        made.begun_tokens = to_size(number());
+        made.begun_bytes = to_size(number());
+        made.stop = static_cast<token>(static_cast<std::int64_t>(number()));
+        is_good_ = is_good_ && made.begun_tokens <= made.tokens.size() && made.begun_bytes <= made.text.size() &&
+                   (made.is_answer || made.tokens.empty());
+        return made;
+    }
+
+    [[nodiscard]] std::uint64_t number() {
+        const auto value = reader_.read<std::uint64_t>();
+        is_good_ = is_good_ && value;
+        return value.value_or(0);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t size) {
+        const auto some = is_good_ ? reader_.read_bytes(size) : std::nullopt;
+        is_good_ = some.has_value();
+        return some.value_or(std::span<const std::byte>());
+    }
+    [[nodiscard]] std::string_view text() {
+        const auto some = bytes(number());
+        return {reinterpret_cast<const char*>(some.data()), some.size()};
+    }
+
+    byte_reader reader_;
+    bool is_good_ = true;
+};
+
+/// The first bytes of a saved conversation.
+struct conversation_header {
+    static constexpr std::string_view known_magic = "BITNETCO";
+    static constexpr std::uint64_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint64_t version = known_version;
+    std::uint64_t dialog = 0;
+    std::uint64_t sampler = 0;
+    std::uint64_t session = 0;
+    std::uint64_t sum = 0;
+
+    [[nodiscard]] static conversation_header with(std::uint64_t dialog, std::uint64_t sampler,
+                                                  std::uint64_t session) noexcept {
+        conversation_header made{{}, known_version, dialog, sampler, session, 0};
+        std::memcpy(made.magic.data(), known_magic.data(), made.magic.size());
+        return made;
+    }
+    /// The checksum of all but `sum`, to which the dialog's bytes are to be added.
+    [[nodiscard]] checksum begun_sum() const noexcept {
+        checksum made;
+        made.add(std::as_bytes(std::span(this, 1)).first(sizeof(*this) - sizeof sum));
+        return made;
+    }
+};
+static_assert(sizeof(conversation_header) == 48, "no padding, which would have any value");
+
+/// The three parts of a saved conversation.
+struct conversation_parts {
+    std::span<const std::byte> dialog; ///< whose checksum is right
+    std::span<const std::byte> sampler;
+    std::span<const std::byte> session;
+
+    /// \return errc::truncated, bad_magic, bad_version, inconsistent or bad_checksum
+    [[nodiscard]] static result<conversation_parts> read(std::span<const std::byte> saved, std::string_view name) {
+        conversation_header header;
+        if (saved.size() < sizeof header) {
+            return error_saying(errc::truncated, {name, ": a saved conversation has at least ", sizeof header,
+                                                  " bytes, these are ", saved.size()});
+        }
+        std::memcpy(&header, saved.data(), sizeof header);
+        const std::string_view magic(header.magic.data(), header.magic.size());
+        if (magic != conversation_header::known_magic) {
+            return error_saying(errc::bad_magic, {name, ": is no saved conversation: it begins with ", quoted{magic},
+                                                  ", not with ", quoted{conversation_header::known_magic}});
+        }
+        if (header.version != conversation_header::known_version) {
+            return error_saying(errc::bad_version,
+                                {name, ": is of version ", header.version, " of saved conversations, only version ",
+                                 conversation_header::known_version, " is read"});
+        }
+        const auto some = checked_add(header.dialog, header.sampler);
+        const auto parts = some ? checked_add(*some, header.session) : some;
+        const auto all = parts ? checked_add(*parts, sizeof header) : parts;
+        if (!all || *all != saved.size()) {
+            const std::uint64_t expected = all.value_or(UINT64_MAX);
+            return error_saying(expected > saved.size() ? errc::truncated : errc::inconsistent,
+                                {name, ": was saved with ", expected, " bytes, these are ", saved.size()});
+        }
+        conversation_parts made;
+        made.dialog = saved.subspan(sizeof header, to_size(header.dialog));
+        made.sampler = saved.subspan(sizeof header + made.dialog.size(), to_size(header.sampler));
+        made.session = saved.last(to_size(header.session));
+        checksum sum = header.begun_sum();
+        sum.add(made.dialog);
+        if (sum.value() != header.sum) {
+            return error_saying(errc::bad_checksum, {name, ": the bytes of the dialog have the checksum ", sum.value(),
+                                                     ", and ", header.sum, " was saved with them"});
+        }
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -5305,6 +6068,7 @@ protected:
 #ifndef BITNET_RUN_TRANSCRIPT_HPP
 #define BITNET_RUN_TRANSCRIPT_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -5332,6 +6096,15 @@ public:
     /// How many tokens of the open answer the model wrote.
     [[nodiscard]] std::size_t written() const noexcept {
         return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Whether all tokens of a turn are in the vocabulary.
+    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
+        const auto is_one = [this](token id) {
+            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
+        };
+        return (turn.stop == no_token || is_one(turn.stop)) &&
+               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
     }
 
     /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
@@ -5693,6 +6466,20 @@ public:
         return detail::guarded([&] { return make_fork(seed); });
     }
 
+    /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
+    /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
+        return detail::guarded([&] { return write_to(sink, options); });
+    }
+    /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
+    /// texts and the system's text for reset(), stay those that this one was opened with.
+    /// \param saved all bytes of one save, which do not change meanwhile \param name what error messages call them
+    /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
+    /// tokens here. The conversation goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
+        return detail::guarded([&] { return take_saved(saved, name); });
+    }
+
     /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
     /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
     void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
@@ -5874,6 +6661,101 @@ private:
             made->dropped_ = dropped_;
             made->reserve();
         }
+        return made;
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        const detail::saved_dialog dialog{ended_,
+                                          error_.code,
+                                          error_.message,
+                                          dropped_,
+                                          text_.untaken(),
+                                          now_.tokens().size(),
+                                          detail::sum_of(now_.tokens())};
+        detail::dialog_writer counted(nullptr, detail::checksum());
+        counted.put(dialog, now_.turns());
+        auto header =
+            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        detail::dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            detail::dialog_writer writer(&sink, detail::checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = detail::conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        detail::saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
+            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
+                                                             " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                                  " tokens has some that are not in the vocabulary"});
+            }
+        }
+        detail::transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
+            return detail::error_saying(errc::wrong_model,
+                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                         next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto shown = made_text(next, dialog.untaken);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_->store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = detail::to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
+                                                        std::string_view untaken) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
         return made;
     }
 
@@ -6153,6 +7035,62 @@ namespace bitnet::inline BITNET_ABI {
         }
         return made;
     });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/memory_estimate.hpp ----
+// memory_estimate: what a model and its sessions will take, before either is opened.
+#ifndef BITNET_RUN_MEMORY_ESTIMATE_HPP
+#define BITNET_RUN_MEMORY_ESTIMATE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes. What model() and session() add up to is within 1 % of what opening allocates, but for the stacks of threads;
+/// of memory that is allocated and not written the system uses none.
+struct memory_estimate {
+    // of a model
+    std::uint64_t mapped = 0;    ///< the file's, where it is mapped or borrowed: the system's to keep or drop
+    std::uint64_t copied = 0;    ///< the file's, where it is copied into memory
+    std::uint64_t repacked = 0;  ///< ternary weights in another layout than the file's
+    std::uint64_t screen = 0;    ///< of the head; made in the background if lm_head_mode::automatic says so
+    std::uint64_t norms = 0;     ///< and biases, as F32
+    std::uint64_t tokenizer = 0; ///< vocabulary and merges
+    std::uint64_t tables = 0;    ///< of layers, metadata and tensors
+    // of each session
+    std::uint64_t keys_and_values = 0; ///< of the whole context; with a kv_pool, in whole pages of it
+    std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
+    std::uint64_t logits = 0;
+    std::uint64_t tokens = 0; ///< and the state of the last one
+
+    /// What a model takes beside the pages of a mapped file.
+    [[nodiscard]] std::uint64_t model() const noexcept {
+        return copied + repacked + screen + norms + tokenizer + tables;
+    }
+    [[nodiscard]] std::uint64_t session() const noexcept { return keys_and_values + scratch + logits + tokens; }
+};
+
+/// What any_model::open and any_session::open would allocate with the same arguments, from the file's header: weights
+/// are not read, but for scales of blocks. What depends on free memory (page_mode::automatic, lm_head_mode::automatic)
+/// is decided as it would be now. \return what any_model::open returns for a header that it refuses, and
+/// errc::invalid_argument for a context or prompt chunk that any_session::open refuses.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(std::string_view utf8_path, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(utf8_path, options, of_session, isa);
+}
+/// The same of a file that is open, whose pages are what they are.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(const model_file& file, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(file, options, of_session, isa);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -271,8 +271,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -302,6 +303,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
@@ -642,9 +644,13 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
 class byte_source;
+class file_writer;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -751,10 +757,12 @@ enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 class scheduler;
 struct scheduler_options;
 struct scored_token;
@@ -780,6 +788,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -828,6 +837,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
@@ -838,6 +848,400 @@ struct ternary_encoding;
 //     find_ternary_encoding      convert/ternary_encoding.hpp
 //     ternary_encoding_names     convert/ternary_encoding.hpp
 //     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/io/byte_sink.hpp ----
+// byte_sink: where bytes are written to: a vector, a fixed piece of memory, a callback, a file.
+#ifndef BITNET_IO_BYTE_SINK_HPP
+#define BITNET_IO_BYTE_SINK_HPP
+
+// ---- bitnet/core/guarded.hpp ----
+// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
+// computes in the default floating-point environment.
+#ifndef BITNET_CORE_GUARDED_HPP
+#define BITNET_CORE_GUARDED_HPP
+
+// ---- bitnet/core/float_environment.hpp ----
+// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
+// the host has set.
+#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
+
+#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
+#include <xmmintrin.h>
+#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
+#include <cfenv>
+#endif
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
+/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
+/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
+class default_float_environment {
+public:
+    default_float_environment() noexcept : saved_(load()) { store_default(); }
+    ~default_float_environment() { store(saved_); }
+    default_float_environment(const default_float_environment&) = delete;
+    default_float_environment& operator=(const default_float_environment&) = delete;
+
+private:
+#if BITNET_X86_64
+    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
+    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
+#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
+    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
+    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
+#else
+    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
+    static void store(state value) noexcept { _mm_setcsr(value); }
+#endif
+#elif BITNET_ARM64 && defined(__GNUC__)
+    struct state {
+        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
+        std::uint64_t flags;   ///< FPSR
+    };
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
+        return now;
+    }
+    static void store_default() noexcept { store({0, 0}); }
+    static void store(state value) noexcept {
+        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
+    }
+#else
+    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
+    [[nodiscard]] static state load() noexcept {
+        state now;
+        std::fegetenv(&now);
+        return now;
+    }
+    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
+    static void store(const state& value) noexcept { std::fesetenv(&value); }
+#endif
+    state saved_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
+/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
+/// are those of the host's own callbacks.
+template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
+#if BITNET_EXCEPTIONS
+    try {
+        work();
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::length_error&) {
+        return false;
+    }
+#else
+    work();
+#endif
+    return true;
+}
+
+/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
+[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
+    std::string text;
+    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
+}
+[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
+
+/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
+/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
+template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
+    const default_float_environment environment;
+#if BITNET_EXCEPTIONS
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    } catch (const std::length_error&) {
+        return out_of_memory();
+    }
+#else
+    return work();
+#endif
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/core/sentence.hpp ----
+// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
+#ifndef BITNET_CORE_SENTENCE_HPP
+#define BITNET_CORE_SENTENCE_HPP
+
+// ---- bitnet/core/checked.hpp ----
+// Size arithmetic that notices overflow: for every size that a file or a caller controls.
+#ifndef BITNET_CORE_CHECKED_HPP
+#define BITNET_CORE_CHECKED_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// a + b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
+        return std::nullopt;
+    }
+    return a + b;
+}
+
+/// a * b, or nullopt if it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
+    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
+        return std::nullopt;
+    }
+    return a * b;
+}
+
+/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
+template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
+    if constexpr (sizeof(T) > sizeof(std::size_t)) {
+        return static_cast<std::size_t>(size);
+    } else {
+        return size;
+    }
+}
+
+/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
+    const auto padded = checked_add(value, alignment - 1);
+    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
+/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
+BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
+    out += '\'';
+    for (const char c : name.substr(0, longest)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            out += c;
+        } else {
+            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+            out.append(escaped, sizeof escaped);
+        }
+    }
+    out.append(name.size() > longest ? "...'" : "'");
+}
+
+/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
+struct quoted {
+    std::string_view name;
+};
+
+/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
+class sentence_part {
+public:
+    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
+    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
+    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
+    template <std::integral Number>
+    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
+    noexcept
+        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
+                            : static_cast<std::uint64_t>(number)),
+          kind_(number < 0 ? kind::negative : kind::positive) {}
+
+    /// Appends it to `out`.
+    BITNET_COLD void append_to(std::string& out) const {
+        switch (kind_) {
+        case kind::text:
+            out.append(text_, to_size(value_));
+            break;
+        case kind::quoted:
+            append_quoted(out, {text_, to_size(value_)}, 80);
+            break;
+        case kind::positive:
+        case kind::negative:
+            append_number(out);
+            break;
+        }
+    }
+
+private:
+    enum class kind : unsigned char { text, quoted, positive, negative };
+
+    void append_number(std::string& out) const {
+        char digits[21];
+        char* const end = digits + sizeof digits;
+        char* begin = end;
+        std::uint64_t rest = value_;
+        do {
+            *--begin = static_cast<char>('0' + rest % 10);
+            rest /= 10;
+        } while (rest != 0);
+        if (kind_ == kind::negative) {
+            *--begin = '-';
+        }
+        out.append(begin, end);
+    }
+
+    const char* text_ = nullptr;
+    std::uint64_t value_; ///< the size of a text, the magnitude of a number
+    kind kind_ = kind::text;
+};
+
+using sentence_parts = std::initializer_list<sentence_part>;
+
+/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
+/// `+` and std::to_string, which are inlined wherever they are used.
+[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
+    std::string made;
+    for (const sentence_part& part : parts) {
+        part.append_to(made);
+    }
+    return made;
+}
+
+/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
+/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
+/// An error whose sentence finds no memory still has its code.
+BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
+    failure.code = code;
+    const bool is_told = has_memory_for([&] {
+        failure.message.clear();
+        for (const sentence_parts parts : {place, what}) {
+            for (const sentence_part& part : parts) {
+                part.append_to(failure.message);
+            }
+        }
+    });
+    if (!is_told) {
+        failure.message = no_memory_text();
+    }
+    return false;
+}
+
+/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
+[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
+    error made;
+    set_error(made, code, what, {});
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes to wherever the host keeps its data: takes all of `bytes`, which follow those of the calls before, or returns
+/// false.
+struct write_callback {
+    bool (*write)(void* context, std::span<const std::byte> bytes) = nullptr;
+    void* context = nullptr;
+};
+
+/// Memory of the caller's that is filled from its beginning. Allocates nothing.
+struct byte_room {
+    std::span<std::byte> room;
+    std::size_t size = 0; ///< bytes that are filled
+
+    /// \return errc::invalid_argument with both numbers if `bytes` do not fit; none of them are taken then.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) noexcept {
+        if (bytes.size() > room.size() - size) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"writing to memory: ", bytes.size(), " bytes do not fit, of ", room.size(),
+                                         " bytes ", size, " are filled"});
+        }
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + size, bytes.data(), bytes.size());
+            size += bytes.size();
+        }
+        return {};
+    }
+};
+
+/// What a byte_sink can refer to: byte_room, file_writer, and classes of the program's own.
+template <class T>
+concept byte_taker = requires(T& taker, std::span<const std::byte> bytes) {
+    { taker.write(bytes) } -> std::same_as<result<void>>;
+};
+
+/// A reference to what takes bytes, one piece after another; it must outlive the sink. Copied like a pointer.
+class byte_sink {
+public:
+    /// Appends to `out`; who reserves beforehand has no allocation. \return errc::out_of_memory from write().
+    byte_sink(std::vector<std::byte>& out) noexcept : context_(std::addressof(out)), take_(&append) {}
+    /// \pre callback.write != nullptr
+    byte_sink(write_callback callback) noexcept
+        : context_(callback.context), callback_(callback.write), take_(&call_back) {}
+    template <byte_taker Taker>
+    byte_sink(Taker& taker) noexcept : context_(std::addressof(taker)), take_(&take<Taker>) {}
+
+    /// \return what the taker returns: see the constructors; errc::io_error for a callback that returns false.
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) const { return take_(*this, bytes); }
+
+private:
+    [[nodiscard]] static result<void> append(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return detail::guarded([&]() -> result<void> {
+            auto& out = *static_cast<std::vector<std::byte>*>(sink.context_);
+            out.insert(out.end(), bytes.begin(), bytes.end());
+            return {};
+        });
+    }
+    [[nodiscard]] static result<void> call_back(const byte_sink& sink, std::span<const std::byte> bytes) {
+        if (!sink.callback_(sink.context_, bytes)) {
+            return detail::error_saying(errc::io_error, {"the write callback could not take ", bytes.size(), " bytes"});
+        }
+        return {};
+    }
+    template <class Taker>
+    [[nodiscard]] static result<void> take(const byte_sink& sink, std::span<const std::byte> bytes) {
+        return static_cast<Taker*>(sink.context_)->write(bytes);
+    }
+
+    void* context_;
+    bool (*callback_)(void* context, std::span<const std::byte> bytes) = nullptr;
+    result<void> (*take_)(const byte_sink& sink, std::span<const std::byte> bytes);
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -1232,311 +1636,6 @@ template <class Visit> [[nodiscard]] logits_visitor visitor_of(Visit& visit) noe
 // chat_template: which chat format a model takes, why, and whole dialogs in it.
 #ifndef BITNET_TEXT_CHAT_TEMPLATE_HPP
 #define BITNET_TEXT_CHAT_TEMPLATE_HPP
-
-// ---- bitnet/core/guarded.hpp ----
-// guarded: what a public function does, kept apart from the host: no exception for want of memory leaves it, and it
-// computes in the default floating-point environment.
-#ifndef BITNET_CORE_GUARDED_HPP
-#define BITNET_CORE_GUARDED_HPP
-
-// ---- bitnet/core/float_environment.hpp ----
-// default_float_environment: round to nearest, keep denormals and trap nothing while the library computes, whatever
-// the host has set.
-#ifndef BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-#define BITNET_CORE_FLOAT_ENVIRONMENT_HPP
-
-#if BITNET_X86_64 && !defined(__GNUC__) && !defined(__clang__)
-#include <xmmintrin.h>
-#elif !BITNET_X86_64 && !(BITNET_ARM64 && defined(__GNUC__))
-#include <cfenv>
-#endif
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets the IEEE default for this thread, and gives the caller's setting and exception flags back when it goes out of
-/// scope. Needed because hosts change rounding and trap exceptions, and -ffast-math links start-up code that flushes
-/// denormals. Cost: some ten nanoseconds. Proven by tests/core/float_environment_test.cpp.
-class default_float_environment {
-public:
-    default_float_environment() noexcept : saved_(load()) { store_default(); }
-    ~default_float_environment() { store(saved_); }
-    default_float_environment(const default_float_environment&) = delete;
-    default_float_environment& operator=(const default_float_environment&) = delete;
-
-private:
-#if BITNET_X86_64
-    using state = std::uint32_t; // MXCSR: compilers use no other unit for float and double here
-    static void store_default() noexcept { store(0x1f80); } // its value after reset: all exceptions masked, nearest
-#if defined(__GNUC__) || defined(__clang__)                 // the intrinsics' own builtins: their header is large
-    [[nodiscard]] static state load() noexcept { return __builtin_ia32_stmxcsr(); }
-    static void store(state value) noexcept { __builtin_ia32_ldmxcsr(value); }
-#else
-    [[nodiscard]] static state load() noexcept { return _mm_getcsr(); }
-    static void store(state value) noexcept { _mm_setcsr(value); }
-#endif
-#elif BITNET_ARM64 && defined(__GNUC__)
-    struct state {
-        std::uint64_t control; ///< FPCR. 0: nearest, no flush to zero, no traps, IEEE half precision
-        std::uint64_t flags;   ///< FPSR
-    };
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(now.control), "=r"(now.flags) : : "memory");
-        return now;
-    }
-    static void store_default() noexcept { store({0, 0}); }
-    static void store(state value) noexcept {
-        __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(value.control), "r"(value.flags) : "memory");
-    }
-#else
-    using state = std::fenv_t; // all units that there are: on 32-bit x86 the x87, too, which returns results
-    [[nodiscard]] static state load() noexcept {
-        state now;
-        std::fegetenv(&now);
-        return now;
-    }
-    static void store_default() noexcept { std::fesetenv(FE_DFL_ENV); }
-    static void store(const state& value) noexcept { std::fesetenv(&value); }
-#endif
-    state saved_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <new>
-#include <stdexcept>
-#include <string>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Calls work(). \return whether memory sufficed: false where a standard container threw because it did not. Without
-/// exceptions a container does what the standard library does then, and this returns true. Other exceptions pass: they
-/// are those of the host's own callbacks.
-template <class Work> [[nodiscard]] bool has_memory_for(Work&& work) {
-#if BITNET_EXCEPTIONS
-    try {
-        work();
-    } catch (const std::bad_alloc&) {
-        return false;
-    } catch (const std::length_error&) {
-        return false;
-    }
-#else
-    work();
-#endif
-    return true;
-}
-
-/// What an error says that found no memory for its sentence: needs none where strings hold short texts in themselves.
-[[nodiscard]] BITNET_COLD inline std::string no_memory_text() noexcept {
-    std::string text;
-    return has_memory_for([&] { text = "out of memory"; }) ? text : std::string();
-}
-[[nodiscard]] BITNET_COLD inline error out_of_memory() noexcept { return {errc::out_of_memory, no_memory_text()}; }
-
-/// The result<T> of work(), or errc::out_of_memory where a container found no memory. Every public function that
-/// returns a result and may allocate or compute does so in here, so that no code below has to think of either.
-template <class Work> [[nodiscard]] auto guarded(Work&& work) -> decltype(work()) {
-    const default_float_environment environment;
-#if BITNET_EXCEPTIONS
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return out_of_memory();
-    } catch (const std::length_error&) {
-        return out_of_memory();
-    }
-#else
-    return work();
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/core/sentence.hpp ----
-// sentence, set_error: the text of an error message, joined out of line from texts, names and numbers.
-#ifndef BITNET_CORE_SENTENCE_HPP
-#define BITNET_CORE_SENTENCE_HPP
-
-// ---- bitnet/core/checked.hpp ----
-// Size arithmetic that notices overflow: for every size that a file or a caller controls.
-#ifndef BITNET_CORE_CHECKED_HPP
-#define BITNET_CORE_CHECKED_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// a + b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
-    if (b > (std::numeric_limits<std::uint64_t>::max)() - a) {
-        return std::nullopt;
-    }
-    return a + b;
-}
-
-/// a * b, or nullopt if it does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) noexcept {
-    if (a != 0 && b > (std::numeric_limits<std::uint64_t>::max)() / a) {
-        return std::nullopt;
-    }
-    return a * b;
-}
-
-/// `size` in the type of sizes in memory. \pre it fits: 64 bits may be too many for a 32-bit system
-template <std::unsigned_integral T> [[nodiscard]] constexpr std::size_t to_size(T size) noexcept {
-    if constexpr (sizeof(T) > sizeof(std::size_t)) {
-        return static_cast<std::size_t>(size);
-    } else {
-        return size;
-    }
-}
-
-/// `value` rounded up to a multiple of `alignment` (a power of two), or nullopt if that does not fit 64 bits.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
-                                                                   std::uint64_t alignment) noexcept {
-    const auto padded = checked_add(value, alignment - 1);
-    return padded ? std::optional{*padded & ~(alignment - 1)} : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Appends `name` in single quotes and printable ASCII: other bytes become \xHH, and what exceeds `longest` bytes
-/// becomes "...". A key of 64 KiB or a terminal escape sequence in a file must not reach a log as it is.
-BITNET_COLD inline void append_quoted(std::string& out, std::string_view name, std::size_t longest) {
-    out += '\'';
-    for (const char c : name.substr(0, longest)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-            out.append(escaped, sizeof escaped);
-        }
-    }
-    out.append(name.size() > longest ? "...'" : "'");
-}
-
-/// A name out of a file as a part of a sentence: at most 80 bytes of it, in quotes, as append_quoted() writes them.
-struct quoted {
-    std::string_view name;
-};
-
-/// A text as it is, a quoted name, or an integer in decimal. Borrows the text.
-class sentence_part {
-public:
-    sentence_part(std::string_view text) noexcept : text_(text.data()), value_(text.size()) {}
-    sentence_part(const char* text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(const std::string& text) noexcept : sentence_part(std::string_view(text)) {}
-    sentence_part(quoted part) noexcept : text_(part.name.data()), value_(part.name.size()), kind_(kind::quoted) {}
-    template <std::integral Number>
-    requires(!std::same_as<Number, bool> && !std::same_as<Number, char>) sentence_part(Number number)
-    noexcept
-        : value_(number < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(number)
-                            : static_cast<std::uint64_t>(number)),
-          kind_(number < 0 ? kind::negative : kind::positive) {}
-
-    /// Appends it to `out`.
-    BITNET_COLD void append_to(std::string& out) const {
-        switch (kind_) {
-        case kind::text:
-            out.append(text_, to_size(value_));
-            break;
-        case kind::quoted:
-            append_quoted(out, {text_, to_size(value_)}, 80);
-            break;
-        case kind::positive:
-        case kind::negative:
-            append_number(out);
-            break;
-        }
-    }
-
-private:
-    enum class kind : unsigned char { text, quoted, positive, negative };
-
-    void append_number(std::string& out) const {
-        char digits[21];
-        char* const end = digits + sizeof digits;
-        char* begin = end;
-        std::uint64_t rest = value_;
-        do {
-            *--begin = static_cast<char>('0' + rest % 10);
-            rest /= 10;
-        } while (rest != 0);
-        if (kind_ == kind::negative) {
-            *--begin = '-';
-        }
-        out.append(begin, end);
-    }
-
-    const char* text_ = nullptr;
-    std::uint64_t value_; ///< the size of a text, the magnitude of a number
-    kind kind_ = kind::text;
-};
-
-using sentence_parts = std::initializer_list<sentence_part>;
-
-/// All parts, one after another: sentence({file, ": ", rows, " rows in the file"}). A call compiles to less code than
-/// `+` and std::to_string, which are inlined wherever they are used.
-[[nodiscard]] BITNET_COLD inline std::string sentence(sentence_parts parts) {
-    std::string made;
-    for (const sentence_part& part : parts) {
-        part.append_to(made);
-    }
-    return made;
-}
-
-/// Makes `failure` the error of that code whose sentence is `place` and then `what`. \return false: for functions that
-/// keep their error in a member and return whether they worked, which takes less code than returning result<void>.
-/// An error whose sentence finds no memory still has its code.
-BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts place, sentence_parts what) noexcept {
-    failure.code = code;
-    const bool is_told = has_memory_for([&] {
-        failure.message.clear();
-        for (const sentence_parts parts : {place, what}) {
-            for (const sentence_part& part : parts) {
-                part.append_to(failure.message);
-            }
-        }
-    });
-    if (!is_told) {
-        failure.message = no_memory_text();
-    }
-    return false;
-}
-
-/// The error of that code and that sentence, for functions that are not guarded(): needs no memory to have its code.
-[[nodiscard]] BITNET_COLD inline error error_saying(errc code, sentence_parts what) noexcept {
-    error made;
-    set_error(made, code, what, {});
-    return made;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/text/chat_dialog.hpp ----
 // chat_dialog: the turns of a dialog as tokens, piece by piece as a session needs them.
@@ -3197,6 +3296,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -3258,6 +3358,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and
@@ -3550,6 +3656,108 @@ template <class T> void allocate(buffer<T>& into, std::uint64_t size, std::strin
 
 #endif
 
+// ---- bitnet/core/checksum.hpp ----
+// checksum: 64 bits that show whether bytes are those that were written.
+#ifndef BITNET_CORE_CHECKSUM_HPP
+#define BITNET_CORE_CHECKSUM_HPP
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A hash of bytes that are given piece by piece, at several gigabytes a second: the value does not depend on where the
+/// pieces end. Bytes are cut into blocks of eight little-endian words, the last filled up with zeros; word i goes to
+/// lane i, lane = rotate(lane ^ word, 29) * an odd constant. value() folds the lanes and the number of bytes in the
+/// same way, and mixes. Every step is one to one in each operand, so that a change within one word always shows; others
+/// pass with a probability of 2^-64 unless they were made to pass: this is no signature.
+class checksum {
+public:
+    explicit checksum(std::uint64_t seed = 0) noexcept {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            lanes_[i] = step(seed, i);
+        }
+    }
+
+    void add(std::span<const std::byte> bytes) noexcept {
+        size_ += bytes.size();
+        if (held_ != 0) {
+            const std::size_t room = block_bytes - held_;
+            const auto taken = bytes.first(bytes.size() < room ? bytes.size() : room);
+            hold(taken);
+            bytes = bytes.subspan(taken.size());
+            if (held_ < block_bytes) {
+                return;
+            }
+            add_blocks(rest_.data(), 1);
+            held_ = 0;
+        }
+        const std::size_t whole = bytes.size() / block_bytes;
+        add_blocks(bytes.data(), whole);
+        hold(bytes.subspan(whole * block_bytes));
+    }
+
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        checksum last = *this;
+        if (held_ != 0) {
+            std::memset(last.rest_.data() + held_, 0, block_bytes - held_);
+            last.add_blocks(last.rest_.data(), 1);
+        }
+        std::uint64_t folded = size_;
+        for (const std::uint64_t lane : last.lanes_) {
+            folded = step(folded, lane);
+        }
+        folded = (folded ^ (folded >> 32)) * multiplier;
+        return folded ^ (folded >> 29);
+    }
+
+    [[nodiscard]] static std::uint64_t of(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept {
+        checksum made(seed);
+        made.add(bytes);
+        return made.value();
+    }
+
+private:
+    static constexpr std::size_t lanes = 8;
+    static constexpr std::size_t block_bytes = lanes * sizeof(std::uint64_t);
+    static constexpr std::uint64_t multiplier = 0x9fb21c651e98df25u; // odd, half of its bits set
+
+    [[nodiscard]] static constexpr std::uint64_t step(std::uint64_t lane, std::uint64_t word) noexcept {
+        return std::rotl(lane ^ word, 29) * multiplier;
+    }
+
+    void add_blocks(const std::byte* at, std::size_t count) noexcept {
+        std::array<std::uint64_t, lanes> now = lanes_; // in registers
+        for (std::size_t block = 0; block < count; ++block, at += block_bytes) {
+            std::array<std::uint64_t, lanes> words;
+            std::memcpy(words.data(), at, block_bytes);
+            for (std::size_t i = 0; i < lanes; ++i) {
+                now[i] = step(now[i], words[i]);
+            }
+        }
+        lanes_ = now;
+    }
+    void hold(std::span<const std::byte> bytes) noexcept {
+        if (!bytes.empty()) {
+            std::memcpy(rest_.data() + held_, bytes.data(), bytes.size());
+            held_ += bytes.size();
+        }
+    }
+
+    std::array<std::uint64_t, lanes> lanes_;
+    std::array<std::byte, block_bytes> rest_{};
+    std::size_t held_ = 0; ///< bytes in rest_
+    std::uint64_t size_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/core/exponential.hpp ----
 // exact_quotient and exponential: a / b and e^x with the same bits on every compiler, whatever its float flags.
 #ifndef BITNET_CORE_EXPONENTIAL_HPP
@@ -3768,6 +3976,140 @@ void sort_first(T* data, std::size_t n, std::size_t k, Before before, unsigned r
 
 #endif
 
+// ---- bitnet/run/saved_sampler.hpp ----
+// saved_sampler: the bytes of a saved sampler, written and read.
+//
+// All numbers are little-endian.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSA"
+//          8      4  version, 1
+//         12      4  n, the recent tokens
+//         16  6 * 4  temperature, top_p, min_p, repeat, presence and frequency penalty, f32
+//         40  4 * 8  top_k, penalty window, seed, vocabulary
+//         72      8  random state
+//         80    4 n  recent tokens, the oldest first
+//                 8  checksum of the bytes before
+#ifndef BITNET_RUN_SAVED_SAMPLER_HPP
+#define BITNET_RUN_SAVED_SAMPLER_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first bytes of a saved sampler.
+struct saved_sampler {
+    static constexpr std::size_t bytes = 80;
+    static constexpr std::string_view known_magic = "BITNETSA";
+    static constexpr std::uint32_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = known_version;
+    std::uint32_t recent = 0;
+    std::array<std::uint32_t, 6> fractions{}; ///< the bits of f32 options
+    std::array<std::uint64_t, 4> numbers{};   ///< options that are numbers, and the vocabulary
+    std::uint64_t random = 0;
+
+    [[nodiscard]] static constexpr std::uint64_t bytes_with(std::uint64_t recent_tokens) noexcept {
+        return bytes + recent_tokens * sizeof(token) + sizeof(std::uint64_t);
+    }
+
+    [[nodiscard]] static std::array<char, 8> spelled_magic() noexcept {
+        std::array<char, 8> made{};
+        std::memcpy(made.data(), known_magic.data(), made.size());
+        return made;
+    }
+
+    /// Checks `saved` against the sampler that takes it, whose options and vocabulary `here` has. Allocates nothing.
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent, wrong_model or invalid_token
+    [[nodiscard]] static inline result<saved_sampler> read(std::span<const std::byte> saved, std::string_view name,
+                                                           const saved_sampler& here);
+
+    /// \pre i < recent, of the bytes that read() has checked
+    [[nodiscard]] static token recent_token(std::span<const std::byte> saved, std::size_t i) noexcept {
+        token id = 0;
+        std::memcpy(&id, saved.data() + bytes + i * sizeof id, sizeof id);
+        return id;
+    }
+
+private:
+    [[nodiscard]] inline result<void> check_options(std::string_view name, const saved_sampler& here) const;
+};
+static_assert(sizeof(saved_sampler) == saved_sampler::bytes, "no padding, which would have any value");
+
+inline result<void> saved_sampler::check_options(std::string_view name, const saved_sampler& here) const {
+    constexpr std::string_view fraction_names[] = {
+        "temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"};
+    constexpr std::string_view number_names[] = {"top_k", "penalty_window", "seed", "vocabulary"};
+    for (std::size_t i = 0; i < fractions.size(); ++i) {
+        if (fractions[i] != here.fractions[i]) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the sampler that was saved has another ", fraction_names[i],
+                                 " than this one, by its bits ", fractions[i], " and ", here.fractions[i]});
+        }
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (i != 2 && numbers[i] != here.numbers[i]) { // random numbers go on from their state, whatever the seed was
+            return error_saying(errc::wrong_model, {name, ": the sampler that was saved has ", number_names[i], " ",
+                                                    numbers[i], ", this one ", here.numbers[i]});
+        }
+    }
+    return {};
+}
+
+inline result<saved_sampler> saved_sampler::read(std::span<const std::byte> saved, std::string_view name,
+                                                 const saved_sampler& here) {
+    saved_sampler made;
+    if (saved.size() < bytes_with(0)) {
+        return error_saying(errc::truncated, {name, ": a saved sampler has at least ", bytes_with(0),
+                                              " bytes, these are ", saved.size()});
+    }
+    std::memcpy(&made, saved.data(), bytes);
+    const std::string_view magic(made.magic.data(), made.magic.size());
+    if (magic != known_magic) {
+        return error_saying(errc::bad_magic, {name, ": is no saved sampler: it begins with ", quoted{magic},
+                                              ", not with ", quoted{known_magic}});
+    }
+    if (made.version != known_version) {
+        return error_saying(errc::bad_version, {name, ": is of version ", made.version,
+                                                " of saved samplers, only version ", known_version, " is read"});
+    }
+    const std::uint64_t expected = bytes_with(made.recent);
+    if (saved.size() != expected) {
+        return error_saying(saved.size() < expected ? errc::truncated : errc::inconsistent,
+                            {name, ": a saved sampler with ", made.recent, " recent tokens has ", expected,
+                             " bytes, these are ", saved.size()});
+    }
+    std::uint64_t stored = 0;
+    const auto checked = saved.first(saved.size() - sizeof stored);
+    std::memcpy(&stored, saved.data() + checked.size(), sizeof stored);
+    if (const std::uint64_t found = checksum::of(checked); found != stored) {
+        return error_saying(errc::bad_checksum, {name, ": the bytes of the sampler have the checksum ", found, ", and ",
+                                                 stored, " was saved with them"});
+    }
+    if (auto same = made.check_options(name, here); !same) {
+        return failed(same);
+    }
+    for (std::size_t i = 0; i < made.recent; ++i) {
+        const token id = recent_token(saved, i);
+        if (made.recent > here.numbers[1] || id < 0 || static_cast<std::uint64_t>(id) >= here.numbers[3]) {
+            return error_saying(errc::invalid_token,
+                                {name, ": recent token ", i, " of ", made.recent, " is ", id, ", the window has ",
+                                 here.numbers[1], " tokens and the vocabulary ", here.numbers[3]});
+        }
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/token_chooser.hpp ----
 // token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
 #ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
@@ -3934,6 +4276,7 @@ private:
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -4060,6 +4403,45 @@ public:
         random_ = options_.seed;
     }
 
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept {
+        return detail::saved_sampler::bytes_with(saved().recent);
+    }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(detail::saved_sampler::recent_token(bytes, i));
+        }
+        random_ = read->random;
+        options_.seed = read->numbers[2];
+        return {};
+    }
+
     /// Another sampler in the same state. \return errc::out_of_memory.
     [[nodiscard]] result<sampler> copy() const {
         auto made = open(options_, vocabulary_);
@@ -4090,6 +4472,22 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {o.temperature,      o.top_p, o.min_p, o.repeat_penalty, o.presence_penalty,
+                                   o.frequency_penalty};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.numbers = {o.top_k, o.penalty_window, o.seed, vocabulary_};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {
@@ -4271,12 +4669,31 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/run/save_options.hpp ----
+// save_options: what of a session is saved.
+#ifndef BITNET_RUN_SAVE_OPTIONS_HPP
+#define BITNET_RUN_SAVE_OPTIONS_HPP
+
+namespace bitnet::inline BITNET_ABI {
+
+struct save_options {
+    /// Whether keys and values are saved. Without them a save has four bytes for each token, all of which are to run
+    /// through the model again; embeddings that were fed cannot, so that they need keys and values.
+    bool keys_and_values = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -4307,6 +4724,9 @@ public:
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
@@ -4465,6 +4885,32 @@ public:
     /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
     /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
+
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
+    /// out.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
+        return base_->save(sink, options);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes(const save_options& options = {}) const noexcept {
+        return base_->saved_bytes(options);
+    }
+
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
+        return base_->restore(saved, name);
+    }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }
@@ -5091,6 +5537,8 @@ public:
         out_.clear();
         return taken_;
     }
+    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
+    void set_untaken(std::string_view text) { out_ = text; }
     [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
 
     /// The same in the same place of the answer. \param stops the same texts, anew
@@ -5273,6 +5721,321 @@ struct conversation_turn {
 
 #endif
 
+// ---- bitnet/run/saved_conversation.hpp ----
+// saved_conversation: the bytes of a saved conversation, written and read.
+//
+// All numbers are little-endian and have eight bytes; a text or a list is its size and then its elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETCO"
+//          8      8  version, 1
+//         16  3 * 8  bytes of the dialog, the sampler and the session, which follow the header in this order
+//         40      8  checksum of the bytes before and of the dialog
+//
+// The dialog: why the answer ended (answer_end), the code and the sentence of the last error, how many turns were
+// dropped, the text that was not taken, how many tokens all turns are and a checksum of them, the turns. A turn: role,
+// text, calls (name and arguments), 1 if the model wrote it, tokens as i32, how many tokens and how many bytes the host
+// began it with, the stop token or 2^64 - 1. Sampler and session are as they save themselves.
+#ifndef BITNET_RUN_SAVED_CONVERSATION_HPP
+#define BITNET_RUN_SAVED_CONVERSATION_HPP
+
+// ---- bitnet/core/byte_reader.hpp ----
+// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
+class byte_reader {
+public:
+    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
+        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
+
+    /// The next sizeof(T) bytes as a T. Needs no alignment.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] std::optional<T> read() noexcept {
+        if (remaining() < sizeof(T)) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
+        offset_ += sizeof(T);
+        return value;
+    }
+
+    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
+    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
+        if (count > remaining()) {
+            return std::nullopt;
+        }
+        const auto taken = bytes_.subspan(offset_, to_size(count));
+        offset_ += taken.size();
+        return taken;
+    }
+
+    /// A GGUF string: u64 length, then that many bytes, in place.
+    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
+        const std::size_t start = offset_;
+        if (const auto length = read<std::uint64_t>()) {
+            if (const auto text = read_bytes(*length)) {
+                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
+            }
+        }
+        offset_ = start;
+        return std::nullopt;
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t offset_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What of a conversation is neither session nor sampler. Borrows all of it.
+struct saved_dialog {
+    answer_end ended = answer_end::none;
+    errc error_code{};
+    std::string_view error_text;
+    std::uint64_t dropped = 0;
+    std::string_view untaken;
+    std::uint64_t token_count = 0;
+    std::uint64_t token_sum = 0;
+};
+
+[[nodiscard]] inline std::uint64_t sum_of(std::span<const token> tokens) noexcept {
+    return checksum::of(std::as_bytes(tokens));
+}
+
+/// Counts bytes, adds them to a checksum and, if there is a sink, writes them.
+class dialog_writer {
+public:
+    dialog_writer(const byte_sink* sink, checksum sum) noexcept : sink_(sink), sum_(sum) {}
+
+    void put(const saved_dialog& dialog, std::span<const conversation_turn> turns) {
+        number(static_cast<std::uint64_t>(dialog.ended));
+        number(static_cast<std::uint64_t>(dialog.error_code));
+        text(dialog.error_text);
+        number(dialog.dropped);
+        text(dialog.untaken);
+        number(dialog.token_count);
+        number(dialog.token_sum);
+        number(turns.size());
+        for (const conversation_turn& turn : turns) {
+            put(turn);
+        }
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t sum() const noexcept { return sum_.value(); }
+    [[nodiscard]] result<void> done() && { return std::move(written_); }
+
+private:
+    void put(const conversation_turn& turn) {
+        text(turn.role);
+        text(turn.text);
+        number(turn.calls.size());
+        for (const conversation_turn::call& call : turn.calls) {
+            text(call.name);
+            text(call.arguments);
+        }
+        number(turn.is_answer ? 1 : 0);
+        number(turn.tokens.size());
+        bytes(std::as_bytes(std::span(turn.tokens)));
+        number(turn.begun_tokens);
+        number(turn.begun_bytes);
+        number(static_cast<std::uint64_t>(std::int64_t{turn.stop}));
+    }
+    void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
+    void text(std::string_view value) {
+        number(value.size());
+        bytes(std::as_bytes(std::span(value)));
+    }
+    void bytes(std::span<const std::byte> some) {
+        size_ += some.size();
+        sum_.add(some);
+        if (sink_ != nullptr && written_ && !some.empty()) {
+            written_ = sink_->write(some);
+        }
+    }
+
+    const byte_sink* sink_;
+    checksum sum_;
+    std::uint64_t size_ = 0;
+    result<void> written_;
+};
+
+/// Reads what dialog_writer wrote. Allocates only what is there to fill it.
+class dialog_reader {
+public:
+    explicit dialog_reader(std::span<const std::byte> bytes) noexcept : reader_(bytes) {}
+
+    /// \return whether the bytes are a dialog, all of them
+    [[nodiscard]] bool read(saved_dialog& dialog, std::vector<conversation_turn>& turns) {
+        const std::uint64_t ended = number();
+        dialog.ended = static_cast<answer_end>(ended);
+        dialog.error_code = static_cast<errc>(number() & 0xffff);
+        dialog.error_text = text();
+        dialog.dropped = number();
+        dialog.untaken = text();
+        dialog.token_count = number();
+        dialog.token_sum = number();
+        const std::uint64_t count = number();
+        for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
+            turns.push_back(turn());
+        }
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::error);
+    }
+
+private:
+    [[nodiscard]] conversation_turn turn() {
+        conversation_turn made;
+        made.role = text();
+        made.text = text();
+        const std::uint64_t calls = number();
+        for (std::uint64_t i = 0; is_good_ && i < calls; ++i) {
+            const std::string_view name = text();
+            made.calls.push_back({std::string(name), std::string(text())});
+        }
+        made.is_answer = number() == 1;
+        const std::uint64_t count = number();
+        const auto tokens = bytes(count <= UINT32_MAX ? count * sizeof(token) : UINT64_MAX);
+        if (!tokens.empty()) {
+            made.tokens.resize(to_size(count));
+            std::memcpy(made.tokens.data(), tokens.data(), tokens.size());
+        }
+        made.begun_tokens = to_size(number());
+        made.begun_bytes = to_size(number());
+        made.stop = static_cast<token>(static_cast<std::int64_t>(number()));
+        is_good_ = is_good_ && made.begun_tokens <= made.tokens.size() && made.begun_bytes <= made.text.size() &&
+                   (made.is_answer || made.tokens.empty());
+        return made;
+    }
+
+    [[nodiscard]] std::uint64_t number() {
+        const auto value = reader_.read<std::uint64_t>();
+        is_good_ = is_good_ && value;
+        return value.value_or(0);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t size) {
+        const auto some = is_good_ ? reader_.read_bytes(size) : std::nullopt;
+        is_good_ = some.has_value();
+        return some.value_or(std::span<const std::byte>());
+    }
+    [[nodiscard]] std::string_view text() {
+        const auto some = bytes(number());
+        return {reinterpret_cast<const char*>(some.data()), some.size()};
+    }
+
+    byte_reader reader_;
+    bool is_good_ = true;
+};
+
+/// The first bytes of a saved conversation.
+struct conversation_header {
+    static constexpr std::string_view known_magic = "BITNETCO";
+    static constexpr std::uint64_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint64_t version = known_version;
+    std::uint64_t dialog = 0;
+    std::uint64_t sampler = 0;
+    std::uint64_t session = 0;
+    std::uint64_t sum = 0;
+
+    [[nodiscard]] static conversation_header with(std::uint64_t dialog, std::uint64_t sampler,
+                                                  std::uint64_t session) noexcept {
+        conversation_header made{{}, known_version, dialog, sampler, session, 0};
+        std::memcpy(made.magic.data(), known_magic.data(), made.magic.size());
+        return made;
+    }
+    /// The checksum of all but `sum`, to which the dialog's bytes are to be added.
+    [[nodiscard]] checksum begun_sum() const noexcept {
+        checksum made;
+        made.add(std::as_bytes(std::span(this, 1)).first(sizeof(*this) - sizeof sum));
+        return made;
+    }
+};
+static_assert(sizeof(conversation_header) == 48, "no padding, which would have any value");
+
+/// The three parts of a saved conversation.
+struct conversation_parts {
+    std::span<const std::byte> dialog; ///< whose checksum is right
+    std::span<const std::byte> sampler;
+    std::span<const std::byte> session;
+
+    /// \return errc::truncated, bad_magic, bad_version, inconsistent or bad_checksum
+    [[nodiscard]] static result<conversation_parts> read(std::span<const std::byte> saved, std::string_view name) {
+        conversation_header header;
+        if (saved.size() < sizeof header) {
+            return error_saying(errc::truncated, {name, ": a saved conversation has at least ", sizeof header,
+                                                  " bytes, these are ", saved.size()});
+        }
+        std::memcpy(&header, saved.data(), sizeof header);
+        const std::string_view magic(header.magic.data(), header.magic.size());
+        if (magic != conversation_header::known_magic) {
+            return error_saying(errc::bad_magic, {name, ": is no saved conversation: it begins with ", quoted{magic},
+                                                  ", not with ", quoted{conversation_header::known_magic}});
+        }
+        if (header.version != conversation_header::known_version) {
+            return error_saying(errc::bad_version,
+                                {name, ": is of version ", header.version, " of saved conversations, only version ",
+                                 conversation_header::known_version, " is read"});
+        }
+        const auto some = checked_add(header.dialog, header.sampler);
+        const auto parts = some ? checked_add(*some, header.session) : some;
+        const auto all = parts ? checked_add(*parts, sizeof header) : parts;
+        if (!all || *all != saved.size()) {
+            const std::uint64_t expected = all.value_or(UINT64_MAX);
+            return error_saying(expected > saved.size() ? errc::truncated : errc::inconsistent,
+                                {name, ": was saved with ", expected, " bytes, these are ", saved.size()});
+        }
+        conversation_parts made;
+        made.dialog = saved.subspan(sizeof header, to_size(header.dialog));
+        made.sampler = saved.subspan(sizeof header + made.dialog.size(), to_size(header.sampler));
+        made.session = saved.last(to_size(header.session));
+        checksum sum = header.begun_sum();
+        sum.add(made.dialog);
+        if (sum.value() != header.sum) {
+            return error_saying(errc::bad_checksum, {name, ": the bytes of the dialog have the checksum ", sum.value(),
+                                                     ", and ", header.sum, " was saved with them"});
+        }
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -5310,6 +6073,7 @@ protected:
 #ifndef BITNET_RUN_TRANSCRIPT_HPP
 #define BITNET_RUN_TRANSCRIPT_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -5337,6 +6101,15 @@ public:
     /// How many tokens of the open answer the model wrote.
     [[nodiscard]] std::size_t written() const noexcept {
         return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Whether all tokens of a turn are in the vocabulary.
+    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
+        const auto is_one = [this](token id) {
+            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
+        };
+        return (turn.stop == no_token || is_one(turn.stop)) &&
+               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
     }
 
     /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
@@ -5698,6 +6471,20 @@ public:
         return detail::guarded([&] { return make_fork(seed); });
     }
 
+    /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
+    /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
+        return detail::guarded([&] { return write_to(sink, options); });
+    }
+    /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
+    /// texts and the system's text for reset(), stay those that this one was opened with.
+    /// \param saved all bytes of one save, which do not change meanwhile \param name what error messages call them
+    /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
+    /// tokens here. The conversation goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
+        return detail::guarded([&] { return take_saved(saved, name); });
+    }
+
     /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
     /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
     void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
@@ -5879,6 +6666,101 @@ private:
             made->dropped_ = dropped_;
             made->reserve();
         }
+        return made;
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        const detail::saved_dialog dialog{ended_,
+                                          error_.code,
+                                          error_.message,
+                                          dropped_,
+                                          text_.untaken(),
+                                          now_.tokens().size(),
+                                          detail::sum_of(now_.tokens())};
+        detail::dialog_writer counted(nullptr, detail::checksum());
+        counted.put(dialog, now_.turns());
+        auto header =
+            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        detail::dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            detail::dialog_writer writer(&sink, detail::checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = detail::conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        detail::saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
+            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
+                                                             " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                                  " tokens has some that are not in the vocabulary"});
+            }
+        }
+        detail::transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
+            return detail::error_saying(errc::wrong_model,
+                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                         next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto shown = made_text(next, dialog.untaken);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_->store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = detail::to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
+                                                        std::string_view untaken) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
         return made;
     }
 
@@ -6158,6 +7040,62 @@ namespace bitnet::inline BITNET_ABI {
         }
         return made;
     });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/memory_estimate.hpp ----
+// memory_estimate: what a model and its sessions will take, before either is opened.
+#ifndef BITNET_RUN_MEMORY_ESTIMATE_HPP
+#define BITNET_RUN_MEMORY_ESTIMATE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Bytes. What model() and session() add up to is within 1 % of what opening allocates, but for the stacks of threads;
+/// of memory that is allocated and not written the system uses none.
+struct memory_estimate {
+    // of a model
+    std::uint64_t mapped = 0;    ///< the file's, where it is mapped or borrowed: the system's to keep or drop
+    std::uint64_t copied = 0;    ///< the file's, where it is copied into memory
+    std::uint64_t repacked = 0;  ///< ternary weights in another layout than the file's
+    std::uint64_t screen = 0;    ///< of the head; made in the background if lm_head_mode::automatic says so
+    std::uint64_t norms = 0;     ///< and biases, as F32
+    std::uint64_t tokenizer = 0; ///< vocabulary and merges
+    std::uint64_t tables = 0;    ///< of layers, metadata and tensors
+    // of each session
+    std::uint64_t keys_and_values = 0; ///< of the whole context; with a kv_pool, in whole pages of it
+    std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
+    std::uint64_t logits = 0;
+    std::uint64_t tokens = 0; ///< and the state of the last one
+
+    /// What a model takes beside the pages of a mapped file.
+    [[nodiscard]] std::uint64_t model() const noexcept {
+        return copied + repacked + screen + norms + tokenizer + tables;
+    }
+    [[nodiscard]] std::uint64_t session() const noexcept { return keys_and_values + scratch + logits + tokens; }
+};
+
+/// What any_model::open and any_session::open would allocate with the same arguments, from the file's header: weights
+/// are not read, but for scales of blocks. What depends on free memory (page_mode::automatic, lm_head_mode::automatic)
+/// is decided as it would be now. \return what any_model::open returns for a header that it refuses, and
+/// errc::invalid_argument for a context or prompt chunk that any_session::open refuses.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(std::string_view utf8_path, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(utf8_path, options, of_session, isa);
+}
+/// The same of a file that is open, whose pages are what they are.
+template <class Ladder = any_cpu>
+[[nodiscard]] result<memory_estimate> estimate_memory(const model_file& file, const open_options& options = {},
+                                                      const session_options& of_session = {},
+                                                      std::string_view isa = {}) {
+    return compiled_for<Ladder>::estimate(file, options, of_session, isa);
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6989,74 +7927,6 @@ inline constexpr stored_float stored_floats[] = {
 #ifndef BITNET_IO_GGUF_READER_HPP
 #define BITNET_IO_GGUF_READER_HPP
 
-// ---- bitnet/core/byte_reader.hpp ----
-// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
-#ifndef BITNET_CORE_BYTE_READER_HPP
-#define BITNET_CORE_BYTE_READER_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <optional>
-#include <span>
-#include <string_view>
-#include <type_traits>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
-class byte_reader {
-public:
-    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
-        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
-
-    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
-    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
-
-    /// The next sizeof(T) bytes as a T. Needs no alignment.
-    template <class T>
-    requires std::is_arithmetic_v<T>
-    [[nodiscard]] std::optional<T> read() noexcept {
-        if (remaining() < sizeof(T)) {
-            return std::nullopt;
-        }
-        T value;
-        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
-        offset_ += sizeof(T);
-        return value;
-    }
-
-    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
-    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
-        if (count > remaining()) {
-            return std::nullopt;
-        }
-        const auto taken = bytes_.subspan(offset_, to_size(count));
-        offset_ += taken.size();
-        return taken;
-    }
-
-    /// A GGUF string: u64 length, then that many bytes, in place.
-    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
-        const std::size_t start = offset_;
-        if (const auto length = read<std::uint64_t>()) {
-            if (const auto text = read_bytes(*length)) {
-                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
-            }
-        }
-        offset_ = start;
-        return std::nullopt;
-    }
-
-private:
-    std::span<const std::byte> bytes_;
-    std::size_t offset_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/io/foreign_contents.hpp ----
 // What other programs write into GGUF files and nobody reads here: tensor types, and marks that change what types mean.
 #ifndef BITNET_IO_FOREIGN_CONTENTS_HPP
@@ -7442,6 +8312,10 @@ public:
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
     /// In the order of the file.
+    /// Bytes of memory for the lists of keys and tensors.
+    [[nodiscard]] std::uint64_t table_bytes() const noexcept {
+        return values_.size_bytes() + tensors_.size_bytes() + (values_.size() + tensors_.size()) * sizeof(std::size_t);
+    }
     [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
     /// In the order of the file.
     [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }
@@ -10605,6 +11479,8 @@ public:
     }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+    /// Whether the bytes are in memory of its own.
+    [[nodiscard]] bool is_copy() const noexcept { return !copy_.empty(); }
 
     /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
@@ -15177,6 +16053,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
 class token_store {
 public:
+    /// Bytes of memory for `count` tokens of `bytes` bytes in total.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, std::uint64_t bytes) noexcept {
+        return (count + 1) * sizeof(std::uint32_t) + bytes;
+    }
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
@@ -15255,9 +16135,13 @@ inline constexpr std::size_t longest_probe = 1024;
 /// token_store, which is passed in so that both can be moved freely.
 class token_index {
 public:
+    /// Bytes of memory for `count` tokens.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        auto table = buffer<slot>::allocate(slots_for(count), "token index");
         if (!table) {
             return failed(table);
         }
@@ -15302,6 +16186,7 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept { return std::bit_ceil(2 * count + 2); }
     struct slot {
         std::uint32_t tag; ///< low half of the hash; the high half gives the place
         std::uint32_t token_plus_one;
@@ -23060,6 +23945,91 @@ struct engine {
 
 #endif
 
+// ---- bitnet/io/file_writer.hpp ----
+// file_writer: a file that is there when it is whole, and otherwise as it was before.
+#ifndef BITNET_IO_FILE_WRITER_HPP
+#define BITNET_IO_FILE_WRITER_HPP
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Writes a file under its name with ".partial" after it, which takes the place of the name when commit() is called.
+/// Without that it is removed, and what had the name stays. Move-only. A byte_sink can refer to it.
+class file_writer {
+public:
+    /// \return errc::file_not_found for a folder that does not exist, not_a_file, io_error, out_of_memory.
+    [[nodiscard]] static result<file_writer> create(std::string_view utf8_path) {
+        return detail::guarded([&]() -> result<file_writer> {
+            file_writer made;
+            made.path_ = utf8_path;
+            made.partial_ = made.path_ + ".partial";
+            if (detail::operating_system::is_directory(made.path_)) {
+                return error{errc::not_a_file, detail::sentence({made.path_, ": is a directory, not a file"})};
+            }
+            auto file = detail::file_handle::create(made.partial_);
+            if (!file) {
+                return failed(file);
+            }
+            made.file_ = *std::move(file);
+            return made;
+        });
+    }
+
+    file_writer(file_writer&& other) noexcept = default;
+    file_writer& operator=(file_writer&& other) noexcept {
+        std::swap(file_, other.file_);
+        std::swap(path_, other.path_);
+        std::swap(partial_, other.partial_);
+        return *this;
+    }
+    ~file_writer() { give_up(); }
+
+    /// Appends all of `bytes`. \return errc::io_error, a full disk for instance. \pre commit() was not called
+    [[nodiscard]] result<void> write(std::span<const std::byte> bytes) {
+        return detail::guarded([&] { return file_.write(bytes); });
+    }
+
+    /// Completes the file and gives it its name. \return errc::io_error; nothing is left of it then.
+    [[nodiscard]] result<void> commit() {
+        return detail::guarded([&]() -> result<void> {
+            if (auto closed = file_.close(); !closed) {
+                detail::operating_system::remove(partial_);
+                return closed;
+            }
+            if (const int code = detail::operating_system::rename(partial_, path_)) {
+                detail::operating_system::remove(partial_);
+                return error{errc::io_error, detail::sentence({path_, ": ", partial_, " cannot be renamed to it: ",
+                                                               detail::operating_system::message(code)})};
+            }
+            return {};
+        });
+    }
+
+private:
+    file_writer() noexcept = default;
+
+    void give_up() noexcept {
+        if (!file_.is_open()) {
+            return;
+        }
+        { const detail::file_handle closed = std::move(file_); } // first: Windows insists
+        static_cast<void>(detail::has_memory_for([&] { detail::operating_system::remove(partial_); }));
+    }
+
+    detail::file_handle file_;
+    std::string path_;
+    std::string partial_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/python_json.hpp ----
 // python_json: JSON as Python's json.dumps(ensure_ascii=False) spells it, which is how chat templates write it.
 #ifndef BITNET_IO_PYTHON_JSON_HPP
@@ -29331,6 +30301,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -29465,6 +30436,98 @@ public:
         return {};
     }
 
+    /// Makes the first `count` positions writable and forgets all: takes pages in place of those that are missing or
+    /// shared. \return errc::kv_pool_full with both numbers; nothing is forgotten then.
+    [[nodiscard]] result<void> renew(std::size_t count) {
+        if (store_ == nullptr) {
+            return {};
+        }
+        const std::size_t pages = (count + attention_block - 1) / attention_block;
+        std::size_t missing = 0;
+        for (std::size_t i = 0; i < pages; ++i) {
+            missing += is_missing(i) ? 1u : 0u;
+        }
+        kv_page chain{}; // of those taken: each holds the one before it, so that no list has to be allocated
+        std::size_t taken = 0;
+        for (; taken < missing; ++taken) {
+            const auto page = store_->take();
+            if (!page) {
+                give_back_chain(chain, taken);
+                return store_->is_full(missing);
+            }
+            std::memcpy(page->data, &chain, sizeof chain);
+            chain = *page;
+        }
+        for (std::size_t i = 0; i < pages; ++i) {
+            if (is_missing(i)) { // no more of them than before: nobody can share what is this cache's alone
+                const kv_page fresh = unchain(chain);
+                --taken;
+                if (i < held_) {
+                    store_->give_back(pages_[i]);
+                }
+                pages_[i] = fresh;
+            }
+        }
+        give_back_chain(chain, taken); // if others have given up their share meanwhile
+        drop_pages(pages);
+        held_ = pages;
+        return {};
+    }
+
+    /// Bytes that the first `count` positions of a page take in a save: keys of whole sixteens, values, scales.
+    [[nodiscard]] std::uint64_t saved_bytes(std::size_t count) const noexcept {
+        const std::uint64_t scales = shape_.element->is_scaled ? 2 * count * sizeof(float) : 0;
+        return shape_.heads * (std::uint64_t{padded(count) + count} * shape_.row_bytes + scales);
+    }
+    /// Shows them to take(std::span<const std::byte>), which returns result<void>, piece by piece. Lanes of positions
+    /// from `count` on are zeros, whatever was there. \pre the positions are stored
+    template <class Take>
+    [[nodiscard]] result<void> save_page(std::size_t page, std::size_t count, const Take& take) const {
+        std::byte* const data = pages_[page].data;
+        if (count == attention_block) {
+            return take({data, to_size(shape_.bytes(attention_block))});
+        }
+        const std::size_t positions = positions_in(page);
+        const std::size_t whole = count / key_lanes * key_lanes;
+        result<void> taken;
+        for (std::size_t head = 0; taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take({at.key, whole * shape_.row_bytes});
+            if (taken && whole != count) {
+                taken = save_lanes(at.key + whole * shape_.row_bytes, count - whole, take);
+            }
+            taken = taken ? take({at.value, count * shape_.row_bytes}) : std::move(taken);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take(std::as_bytes(std::span<const float>(at.key_scale, count)));
+            taken = taken ? take(std::as_bytes(std::span<const float>(at.value_scale, count))) : std::move(taken);
+        }
+        return taken;
+    }
+    /// Takes them from a save. \pre the page is writable: see renew()
+    void load_page(std::size_t page, std::size_t count, const std::byte* from) noexcept {
+        std::byte* const data = pages_[page].data;
+        const auto load = [&](void* to, std::size_t size) {
+            std::memcpy(to, from, size);
+            from += size;
+        };
+        if (count == attention_block) {
+            return load(data, to_size(shape_.bytes(attention_block)));
+        }
+        const std::size_t positions = positions_in(page);
+        for (std::size_t head = 0; head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key, padded(count) * shape_.row_bytes);
+            load(at.value, count * shape_.row_bytes);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key_scale, count * sizeof(float));
+            load(at.value_scale, count * sizeof(float));
+        }
+    }
+
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
     void extend(pool_ref pool, std::size_t first, std::size_t count) noexcept {
@@ -29556,6 +30619,40 @@ private:
     }
     void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
         copy_page(from, positions, to, positions, count);
+    }
+
+    /// The first `lanes` positions of a block of keys, with zeros in place of the others.
+    template <class Take>
+    [[nodiscard]] result<void> save_lanes(const std::byte* block, std::size_t lanes, const Take& take) const {
+        const std::size_t column = key_lanes * shape_.element->element_bytes;
+        const std::size_t kept = lanes * shape_.element->element_bytes;
+        std::byte copy[4096]; // a whole number of columns, which have 16, 32 or 64 bytes
+        result<void> taken;
+        for (std::size_t done = 0, all = key_lanes * shape_.row_bytes; taken && done < all;) {
+            const std::size_t size = all - done < sizeof copy ? all - done : sizeof copy;
+            for (std::size_t at = 0; at < size; at += column) {
+                std::memcpy(copy + at, block + done + at, kept);
+                std::memset(copy + at + kept, 0, column - kept);
+            }
+            taken = take({copy, size});
+            done += size;
+        }
+        return taken;
+    }
+
+    [[nodiscard]] bool is_missing(std::size_t page) const noexcept {
+        return page >= held_ || store_->is_shared(pages_[page]);
+    }
+    /// The page at the front of a chain, which loses it.
+    [[nodiscard]] static kv_page unchain(kv_page& chain) noexcept {
+        const kv_page front = chain;
+        std::memcpy(&chain, front.data, sizeof chain);
+        return front;
+    }
+    void give_back_chain(kv_page chain, std::size_t count) noexcept {
+        for (; count != 0; --count) {
+            store_->give_back(unchain(chain));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {
@@ -29689,6 +30786,13 @@ public:
                                                      const layout_table& layout, const weight_options& options,
                                                      pool_ref pool);
 
+    /// Floats of all norms and biases that a model can have.
+    [[nodiscard]] static std::uint64_t norm_floats(const hyper_parameters& model) noexcept {
+        const std::uint64_t per_layer = 9 * model.hidden + 2 * model.head_size + 2 * model.query_columns() +
+                                        2 * model.kv_columns() + model.feed_forward;
+        return per_layer * model.layers + model.hidden;
+    }
+
     /// Whether ternary matrices are scaled_blocks: those of a file with several scales to a matrix, and all where
     /// activations are not rounded token by token.
     [[nodiscard]] bool has_blocks() const noexcept { return has_blocks_; }
@@ -29788,6 +30892,23 @@ struct quantized_rows {
         allocate(sums, max_rows, "scratch", failure);
     }
 
+    /// What allocate_rows() allocates.
+    [[nodiscard]] static std::uint64_t bytes(activation_rounding rounding, bool are_blocks, const ternary_table& kernel,
+                                             std::size_t cols, std::size_t max_rows) noexcept {
+        const std::uint64_t values = std::uint64_t{max_rows} * stride_of(cols);
+        if (rounding == activation_rounding::none) {
+            return values * sizeof(float);
+        }
+        if (are_blocks) {
+            return values + values / columns_per_step * (sizeof(float) + sizeof(std::int32_t));
+        }
+        const std::uint64_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
+        return values + groups * kernel.arranged_stride(cols) + max_rows * (sizeof(float) + sizeof(std::int32_t));
+    }
+    [[nodiscard]] static std::size_t stride_of(std::size_t cols) noexcept {
+        return (cols + activation_padding - 1) / activation_padding * activation_padding;
+    }
+
     /// The arranged group of rows g * group_rows and following.
     [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
     /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
@@ -29843,12 +30964,27 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
+    /// What open() allocates.
+    [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, activation_rounding rounding,
+                                             bool are_blocks, const ternary_table& kernel,
+                                             std::size_t max_rows) noexcept {
+        const std::size_t widest = widest_of(model);
+        const std::uint64_t floats = model.hidden + widest + 2 * (model.query_columns() + model.kv_columns()) +
+                                     model.feed_forward + model.head_size / 2 * 2;
+        const std::uint64_t part = model.query_columns() * sizeof(float) + model.heads * sizeof(softmax_state);
+        return max_rows * floats * sizeof(float) + attention_parts::most * part +
+               quantized_rows::bytes(rounding, are_blocks, kernel, widest, max_rows);
+    }
+    [[nodiscard]] static std::size_t widest_of(const hyper_parameters& model) noexcept {
+        return (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+    }
+
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
                                               const ternary_table& kernel, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
-        const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+        const std::size_t widest = widest_of(model);
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
@@ -29863,7 +30999,7 @@ struct scratch {
         floats(made.gated, model.feed_forward);
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
-        made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
+        made.quantized.stride = quantized_rows::stride_of(widest);
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
         made.quantized.allocate_rows(kernel, widest, max_rows, failure);
@@ -30489,9 +31625,11 @@ public:
         return made;
     }
 
+    /// Whether a session that has room for `context` positions takes the second set.
+    [[nodiscard]] bool is_long(std::size_t context) const noexcept { return has_long_ && context > original_context_; }
     /// Those of a session that has room for `context` positions.
     [[nodiscard]] const rotary_frequencies& of(std::size_t context) const noexcept {
-        return has_long_ && context > original_context_ ? long_ : usual_;
+        return is_long(context) ? long_ : usual_;
     }
 
 private:
@@ -31335,10 +32473,12 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, and back, to a row that no pass uses meanwhile.
-    void copy_state(std::size_t row_index, float* out) noexcept {
-        std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
+    /// The hidden state [hidden] of one row as the layers left it.
+    [[nodiscard]] const float* state(std::size_t row_index) const noexcept {
+        return scratch_.residual.values.data() + row_index * scratch_.residual.cols;
     }
+    /// The same, and back, to a row that no pass uses meanwhile.
+    void copy_state(std::size_t row_index, float* out) noexcept { std::copy_n(state(row_index), model_->hidden, out); }
     void set_state(const float* state, std::size_t row_index = 0) noexcept {
         std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
     }
@@ -31504,6 +32644,96 @@ private:
 #ifndef BITNET_MODEL_WEIGHT_READER_HPP
 #define BITNET_MODEL_WEIGHT_READER_HPP
 
+// ---- bitnet/model/weight_sizes.hpp ----
+// Which arithmetic a file's ternary tensors are multiplied in, and what its weights take beside the file's own bytes.
+#ifndef BITNET_MODEL_WEIGHT_SIZES_HPP
+#define BITNET_MODEL_WEIGHT_SIZES_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share their
+/// activations. A ternary embedding or head is read as blocks.
+struct weight_arithmetic {
+    bool has_blocks = false;
+    activation_rounding activations = activation_rounding::per_token; ///< never by_model
+
+    [[nodiscard]] static weight_arithmetic of(const gguf_file& file, activation_rounding wanted) noexcept {
+        bool several = false;
+        for (const gguf_tensor& tensor : file.tensors()) {
+            several = several || (has_block_scales(tensor.type) &&
+                                  (is_embedding_or_head(tensor.name) || has_several_scales(tensor)));
+        }
+        if (wanted == activation_rounding::by_model) {
+            wanted = several ? activation_rounding::per_32 : activation_rounding::per_token;
+        }
+        return {several || wanted != activation_rounding::per_token, wanted};
+    }
+    [[nodiscard]] static bool is_embedding_or_head(std::string_view name) noexcept {
+        return name == "token_embd.weight" || name == "output.weight";
+    }
+};
+
+/// Bytes of a ternary matrix in a layout, so that the next one starts at a cache line.
+[[nodiscard]] inline std::optional<std::uint64_t> repacked_bytes(const layout_table& layout, std::size_t rows,
+                                                                 std::size_t cols) noexcept {
+    const auto bytes = layout.bytes(rows, cols);
+    return bytes ? checked_align(*bytes, 64) : bytes;
+}
+
+/// Those of all ternary matrices of a model, embedding and head included where they may be ternary.
+[[nodiscard]] inline std::optional<std::uint64_t>
+all_repacked_bytes(const hyper_parameters& model, const layout_table& layout, bool has_blocks) noexcept {
+    const std::size_t q = model.query_columns();
+    const std::size_t layers = model.layers;
+    const std::size_t shapes[][3] = {{layers, q, model.hidden},
+                                     {2 * layers, model.kv_columns(), model.hidden},
+                                     {layers, model.hidden, q},
+                                     {2 * layers, model.feed_forward, model.hidden},
+                                     {layers, model.hidden, model.feed_forward},
+                                     {has_blocks ? 2u : 0u, model.vocabulary, model.hidden}};
+    std::optional<std::uint64_t> bytes = 0;
+    for (const auto& [count, rows, cols] : shapes) {
+        const auto one = repacked_bytes(layout, rows, cols);
+        const auto all = one ? checked_multiply(*one, count) : one;
+        bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
+    }
+    return bytes;
+}
+
+/// Whether a ternary tensor is multiplied where it lies.
+[[nodiscard]] inline bool is_multiplied_in_place(const gguf_tensor& tensor, const layout_table& layout, bool has_blocks,
+                                                 i2s_order order) noexcept {
+    if (has_blocks) {
+        return is_scaled_blocks(tensor.type);
+    }
+    const layout_table* own = layout_of_type(tensor.type, order);
+    return own != nullptr && own->name == layout.name;
+}
+
+/// Bytes that are written of all_repacked_bytes(): those of tensors that are not multiplied in place.
+[[nodiscard]] inline std::uint64_t used_repacked_bytes(const gguf_file& file, const layout_table& layout,
+                                                       bool has_blocks, i2s_order order) noexcept {
+    std::uint64_t bytes = 0;
+    for (const gguf_tensor& tensor : file.tensors()) {
+        const bool is_block_place =
+            has_blocks && weight_arithmetic::is_embedding_or_head(tensor.name) && has_block_scales(tensor.type);
+        if ((is_ternary_place(tensor.name) || is_block_place) &&
+            !is_multiplied_in_place(tensor, layout, has_blocks, order)) {
+            bytes += repacked_bytes(layout, to_size(tensor.dims[1]), to_size(tensor.dims[0])).value_or(0);
+        }
+    }
+    return bytes;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31540,20 +32770,10 @@ public:
     }
 
 private:
-    /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
-    /// their activations. A ternary embedding or head is read as blocks.
     void choose_arithmetic() {
-        bool several = false;
-        for (const gguf_tensor& tensor : file_.tensors()) {
-            const bool is_embedding_or_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-            several =
-                several || (has_block_scales(tensor.type) && (is_embedding_or_head || has_several_scales(tensor)));
-        }
-        made_.activations_ = options_.activations;
-        if (options_.activations == activation_rounding::by_model) {
-            made_.activations_ = several ? activation_rounding::per_32 : activation_rounding::per_token;
-        }
-        made_.has_blocks_ = several || made_.activations_ != activation_rounding::per_token;
+        const auto chosen = weight_arithmetic::of(file_, options_.activations);
+        made_.activations_ = chosen.activations;
+        made_.has_blocks_ = chosen.has_blocks;
         made_.layout_ = layout_.name;
         if (made_.has_blocks_) {
             layout_ = unscaled_blocks;
@@ -31601,9 +32821,7 @@ private:
 
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
-                                        2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(weights::norm_floats(model_), "norm weights");
         if (!norms) {
             return failed(norms);
         }
@@ -31623,20 +32841,7 @@ private:
 
     /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
-        const std::size_t q = model_.query_columns();
-        const std::size_t layers = model_.layers;
-        const std::size_t shapes[][3] = {{layers, q, model_.hidden},
-                                         {2 * layers, model_.kv_columns(), model_.hidden},
-                                         {layers, model_.hidden, q},
-                                         {2 * layers, model_.feed_forward, model_.hidden},
-                                         {layers, model_.hidden, model_.feed_forward},
-                                         {made_.has_blocks_ ? 2u : 0u, model_.vocabulary, model_.hidden}};
-        std::optional<std::uint64_t> bytes = 0;
-        for (const auto& [count, rows, cols] : shapes) {
-            const auto one = repacked_size(rows, cols);
-            const auto all = one ? checked_multiply(*one, count) : one;
-            bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
-        }
+        const auto bytes = all_repacked_bytes(model_, layout_, made_.has_blocks_);
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
@@ -31648,12 +32853,6 @@ private:
         ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
-    /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
-    [[nodiscard]] std::optional<std::uint64_t> repacked_size(std::size_t rows, std::size_t cols) const noexcept {
-        const auto bytes = layout_.bytes(rows, cols);
-        return bytes ? checked_align(*bytes, 64) : bytes;
-    }
-
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
@@ -31855,7 +33054,7 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        used_repacked_ += to_size(*repacked_size(rows, cols));
+        used_repacked_ += to_size(*repacked_bytes(layout_, rows, cols));
         ++made_.repacked_tensors_;
         made_.repacked_bytes_ += *layout_.bytes(rows, cols);
     }
@@ -35387,6 +36586,110 @@ private:
 #ifndef BITNET_RUN_MODEL_PARTS_HPP
 #define BITNET_RUN_MODEL_PARTS_HPP
 
+// ---- bitnet/run/model_fingerprint.hpp ----
+// model_fingerprint: a number that tells models apart whose logits differ.
+#ifndef BITNET_RUN_MODEL_FINGERPRINT_HPP
+#define BITNET_RUN_MODEL_FINGERPRINT_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Covers every hyper-parameter that is computed with, the order of I2_S, and of each tensor name, type, shape and 16
+/// pieces of up to 256 bytes, the first and the last among them: under a megabyte of the largest models. Fine-tuning
+/// changes nearly all weights; a model that differs in a few bytes between the pieces passes for the same. Nothing that
+/// depends on the machine, its instruction set or the order of tensors is covered, and neither are the tokenizer and
+/// the screen of the head: they change no logits.
+class model_fingerprint {
+public:
+    /// Borrows both, which must outlive it.
+    model_fingerprint(const gguf_file& file, const hyper_parameters& parameters, i2s_order order) noexcept
+        : file_(&file), parameters_(&parameters), order_(order) {}
+
+    /// Computed by the first call, from a few thousand places of the file. Any thread may ask.
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        std::uint64_t known = value_.load(std::memory_order_relaxed);
+        if (known == 0) {
+            known = compute() | 1; // not 0, which says unknown
+            value_.store(known, std::memory_order_relaxed);
+        }
+        return known;
+    }
+
+private:
+    static constexpr std::size_t pieces = 16;
+    static constexpr std::size_t piece_bytes = 256;
+
+    [[nodiscard]] std::uint64_t compute() const noexcept {
+        std::uint64_t tensors = 0;
+        for (const gguf_tensor& tensor : file_->tensors()) {
+            if (tensor.type != tensor_type::hpp_screen) {
+                tensors += of(tensor); // a sum, because files have their tensors in different orders
+            }
+        }
+        checksum all(tensors);
+        add_parameters(all);
+        return all.value();
+    }
+
+    template <class T> static void add(checksum& all, T value) noexcept {
+        const auto wide = static_cast<std::uint64_t>(value); // size_t has 32 bits elsewhere
+        all.add(std::as_bytes(std::span(&wide, 1)));
+    }
+    static void add(checksum& all, float value) noexcept { add(all, std::bit_cast<std::uint32_t>(value)); }
+
+    void add_parameters(checksum& all) const noexcept {
+        const hyper_parameters& p = *parameters_;
+        for (const std::size_t size : {p.layers, p.hidden, p.feed_forward, p.heads, p.kv_heads, p.head_size,
+                                       p.vocabulary, p.rope_original_context}) {
+            add(all, size);
+        }
+        for (const float number : {p.rms_epsilon, p.rope_theta, p.rope_factor, p.rope_magnitude, p.embedding_scale,
+                                   p.residual_scale, p.logit_scale}) {
+            add(all, number);
+        }
+        for (const bool is_so : {p.has_sub_norms, p.has_qkv_biases, p.has_own_lm_head, p.is_embedder}) {
+            add(all, is_so);
+        }
+        add(all, static_cast<unsigned>(p.pairing));
+        add(all, static_cast<unsigned>(p.activation));
+        add(all, static_cast<unsigned>(order_));
+        for (const auto* divisors : {&p.rope_divisors, &p.rope_long_divisors}) {
+            add(all, divisors->size());
+            all.add(std::as_bytes(std::span(*divisors)));
+        }
+    }
+
+    [[nodiscard]] static std::uint64_t of(const gguf_tensor& tensor) noexcept {
+        checksum all;
+        all.add(std::as_bytes(std::span(tensor.name)));
+        add(all, static_cast<std::uint32_t>(tensor.type));
+        for (const std::uint64_t dim : tensor.dims) {
+            add(all, dim);
+        }
+        const std::size_t size = (std::min)(piece_bytes, tensor.bytes.size());
+        const std::uint64_t last = tensor.bytes.size() - size;
+        for (std::size_t i = 0; i < pieces; ++i) { // i * last fits: no tensor has 2^60 bytes
+            all.add(tensor.bytes.subspan(to_size(i * last / (pieces - 1)), size));
+        }
+        return all.value();
+    }
+
+    const gguf_file* file_;
+    const hyper_parameters* parameters_;
+    i2s_order order_;
+    mutable std::atomic<std::uint64_t> value_{0};
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/model_screen.hpp ----
 // model_screen: the screen of a model's head, there from the start, made in the background, or none.
 #ifndef BITNET_RUN_MODEL_SCREEN_HPP
@@ -35520,7 +36823,345 @@ struct model_parts {
     const model_screen& screen;
     const rotations& turns;
     const tokenizer* text; ///< null without one
+    const model_fingerprint& identity;
 };
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/saved_session.hpp ----
+// saved_session: the bytes of a saved session, written and read.
+//
+// All numbers are little-endian; sizes are counts of elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSS"
+//          8      4  version, 1
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run
+//         16      8  bytes of the whole save
+//         24      8  fingerprint of the model: see model_fingerprint
+//         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
+//                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
+//        104      8  n, all tokens
+//        112      8  those at the end that are queued: all, if keys and values were left out
+//        120      8  states in the sum of states
+//        128      8  checksum of the bytes before
+//        136    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//                    those that are queued
+//                 .  the last state, f32 [hidden], if it is there
+//                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
+//                 8  checksum of the bytes from 136 on, seeded with that at 128
+//
+// Then for each 256 positions that have keys and values, or the rest of them: those of each head of each layer, keys as
+// [position / 16][head_size][16] with zeros after the last one, values as [position][head_size]; if elements have one
+// byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with the one before the
+// pages plus the number of the page.
+#ifndef BITNET_RUN_SAVED_SESSION_HPP
+#define BITNET_RUN_SAVED_SESSION_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a save and the session that takes it must have in common for the same bits to go on.
+struct save_terms {
+    std::uint64_t fingerprint = 0;
+    std::uint64_t layers = 0;
+    std::uint64_t kv_heads = 0;
+    std::uint64_t head_size = 0;
+    std::uint64_t hidden = 0;
+    std::uint64_t vocabulary = 0;
+    std::uint64_t element_bytes = 0;
+    std::uint64_t rounding = 0;
+    std::uint64_t pooling = 0;
+    std::uint64_t rotation = 0;
+};
+
+/// A session as a save has it. Borrows all of it.
+struct saved_session {
+    save_terms terms;
+    std::span<const token> tokens; ///< the queued ones too
+    std::size_t queued = 0;
+    bool has_pending = false; ///< the token before the queue has not run
+    std::size_t summed_states = 0;
+    std::span<const float> state; ///< [hidden] or none
+    std::span<const float> sum;   ///< [hidden] if the pooling is mean and cached() is not 0
+
+    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - queued - (has_pending ? 1 : 0); }
+
+    /// Bytes of the save. \param cache what the keys and values are in
+    [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
+    /// \return what the sink returns
+    [[nodiscard]] result<void> write(byte_sink sink, const kv_cache& cache) const;
+};
+
+/// The same in the bytes of a save, which are checked: parts are unaligned.
+struct session_bytes {
+    std::size_t token_count = 0;
+    std::size_t queued = 0;
+    bool has_pending = false;
+    std::size_t summed_states = 0;
+    std::span<const std::byte> tokens;
+    std::span<const std::byte> state;
+    std::span<const std::byte> sum;
+    std::span<const std::byte> pages;
+
+    [[nodiscard]] std::size_t cached() const noexcept { return token_count - queued - (has_pending ? 1 : 0); }
+
+    /// Checks all of `bytes`, pages too. Allocates nothing.
+    /// \param name what error messages call the save \param here those of the session \param cache of that one
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
+    /// invalid_token
+    [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
+                                                    const save_terms& here, std::size_t context, const kv_cache& cache);
+};
+
+inline constexpr std::string_view session_magic = "BITNETSS";
+inline constexpr std::uint32_t session_version = 1;
+
+/// The first bytes of a save.
+struct session_header {
+    static constexpr std::size_t bytes = 136;
+    static constexpr std::uint32_t flag_state = 1;
+    static constexpr std::uint32_t flag_pending = 2;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = session_version;
+    std::uint32_t flags = 0;
+    std::uint64_t total = 0;
+    save_terms terms;
+    std::uint64_t tokens = 0;
+    std::uint64_t queued = 0;
+    std::uint64_t summed_states = 0;
+    std::uint64_t sum = 0;
+
+    /// The checksum of all before it.
+    [[nodiscard]] std::uint64_t checked() const noexcept {
+        return checksum::of(std::as_bytes(std::span(this, 1)).first(bytes - sizeof sum));
+    }
+};
+static_assert(sizeof(session_header) == session_header::bytes, "no padding, which would have any value");
+
+/// Pages of a save, and positions in the last one.
+[[nodiscard]] constexpr std::size_t pages_of(std::size_t positions) noexcept {
+    return (positions + attention_block - 1) / attention_block;
+}
+[[nodiscard]] constexpr std::size_t positions_of_page(std::size_t positions, std::size_t page) noexcept {
+    const std::size_t rest = positions - page * attention_block;
+    return rest < attention_block ? rest : attention_block;
+}
+/// Bytes of all of them and their checksums.
+[[nodiscard]] inline std::uint64_t saved_bytes_of(const kv_cache& cache, std::size_t positions) noexcept {
+    const std::size_t whole = positions / attention_block;
+    const std::size_t rest = positions % attention_block;
+    return whole * cache.saved_bytes(attention_block) + (rest != 0 ? cache.saved_bytes(rest) : 0) +
+           pages_of(positions) * sizeof(std::uint64_t);
+}
+
+inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
+    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) +
+           saved_bytes_of(cache, cached());
+}
+
+inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
+    session_header header;
+    std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0);
+    header.total = bytes(cache);
+    header.terms = terms;
+    header.tokens = tokens.size();
+    header.queued = queued;
+    header.summed_states = summed_states;
+    header.sum = header.checked();
+    if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
+        return written;
+    }
+    checksum of_parts(header.sum);
+    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+        of_parts.add(part);
+        if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
+            return written;
+        }
+    }
+    const std::uint64_t seed = of_parts.value();
+    auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
+    for (std::size_t page = 0; written && page < pages_of(cached()); ++page) {
+        checksum of_page(seed + page);
+        written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
+            of_page.add(piece);
+            return sink.write(piece);
+        });
+        const std::uint64_t value = of_page.value();
+        written = written ? sink.write(std::as_bytes(std::span(&value, 1))) : std::move(written);
+    }
+    return written;
+}
+
+/// Checks a save from front to back.
+class session_bytes_reader {
+public:
+    session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
+        : bytes_(bytes), name_(name), cache_(cache) {}
+
+    [[nodiscard]] result<session_bytes> read(const save_terms& here, std::size_t context) {
+        auto checked = read_header();
+        checked = checked ? check_terms(here) : std::move(checked);
+        checked = checked ? divide(context) : std::move(checked);
+        checked = checked ? check_tokens() : std::move(checked);
+        checked = checked ? check_pages() : std::move(checked);
+        return checked ? result<session_bytes>(made_) : failed(checked);
+    }
+
+private:
+    [[nodiscard]] error fail(errc code, sentence_parts what) const {
+        return {code, sentence({name_, ": ", sentence(what)})};
+    }
+    [[nodiscard]] result<void> check_sum(std::uint64_t found, std::uint64_t stored, sentence_parts of_what) const {
+        return found == stored ? result<void>{}
+                               : fail(errc::bad_checksum, {"the bytes of ", sentence(of_what), " have the checksum ",
+                                                           found, ", and ", stored, " was saved with them"});
+    }
+
+    [[nodiscard]] result<void> read_header() {
+        if (bytes_.size() < session_header::bytes) {
+            return fail(errc::truncated,
+                        {"a saved session has at least ", session_header::bytes, " bytes, these are ", bytes_.size()});
+        }
+        std::memcpy(&header_, bytes_.data(), session_header::bytes);
+        const std::string_view magic(header_.magic.data(), header_.magic.size());
+        if (magic != session_magic) {
+            return fail(errc::bad_magic,
+                        {"is no saved session: it begins with ", quoted{magic}, ", not with ", quoted{session_magic}});
+        }
+        if (header_.version != session_version) {
+            return fail(errc::bad_version, {"is of version ", header_.version, " of saved sessions, only version ",
+                                            session_version, " is read"});
+        }
+        if (auto checked = check_sum(header_.checked(), header_.sum, {"the header"}); !checked) {
+            return checked;
+        }
+        if (header_.total != bytes_.size()) {
+            return fail(header_.total > bytes_.size() ? errc::truncated : errc::inconsistent,
+                        {"was saved with ", header_.total, " bytes, these are ", bytes_.size()});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_terms(const save_terms& here) const {
+        const save_terms& saved = header_.terms;
+        const struct {
+            std::string_view what;
+            std::uint64_t saved;
+            std::uint64_t here;
+        } terms[] = {{"layers", saved.layers, here.layers},
+                     {"KV heads", saved.kv_heads, here.kv_heads},
+                     {"columns of a head", saved.head_size, here.head_size},
+                     {"columns of the hidden state", saved.hidden, here.hidden},
+                     {"tokens in the vocabulary", saved.vocabulary, here.vocabulary},
+                     {"as fingerprint of the model", saved.fingerprint, here.fingerprint},
+                     {"bytes in an element of keys and values", saved.element_bytes, here.element_bytes},
+                     {"as the rounding of activations", saved.rounding, here.rounding},
+                     {"as pooling", saved.pooling, here.pooling},
+                     {"as longrope's rotation, which the size of the context decides", saved.rotation, here.rotation}};
+        for (const auto& term : terms) {
+            if (term.saved != term.here) {
+                return fail(errc::wrong_model, {"the session that was saved has ", term.saved, " ", term.what,
+                                                ", this one has ", term.here});
+            }
+        }
+        return {};
+    }
+
+    /// Gives each part its bytes, after the sizes of all are known to be right.
+    [[nodiscard]] result<void> divide(std::size_t context) {
+        const session_header& h = header_;
+        if (h.tokens > context) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", context});
+        }
+        const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
+        const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
+        if (h.flags > 3 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            h.summed_states > h.tokens) {
+            return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
+                                             h.summed_states, " states in its sum for ", h.tokens, " tokens"});
+        }
+        made_.token_count = to_size(h.tokens);
+        made_.queued = to_size(h.queued);
+        made_.has_pending = pending != 0;
+        made_.summed_states = to_size(h.summed_states);
+        const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
+        const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
+        const std::uint64_t sizes[] = {h.tokens * sizeof(token), has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2];
+        const std::uint64_t expected =
+            session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
+        if (expected != h.total) {
+            return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
+        }
+        std::size_t at = session_header::bytes;
+        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 3; ++i) {
+            *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
+            at += parts[i]->size();
+        }
+        made_.pages = bytes_.subspan(at + sizeof(std::uint64_t));
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens() {
+        const auto parts = bytes_.subspan(session_header::bytes, to_size(parts_));
+        std::memcpy(&seed_, parts.data() + parts.size(), sizeof seed_);
+        if (auto checked = check_sum(checksum::of(parts, header_.sum), seed_, {"the tokens"}); !checked) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < made_.token_count; ++i) {
+            token id = 0;
+            std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
+            const bool is_embedding = id == no_token && i < made_.cached();
+            if (!is_embedding && (id < 0 || static_cast<std::uint64_t>(id) >= header_.terms.vocabulary)) {
+                return fail(errc::invalid_token,
+                            {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_pages() const {
+        std::size_t at = 0;
+        for (std::size_t page = 0; at < made_.pages.size(); ++page) {
+            const std::size_t size = to_size(cache_.saved_bytes(positions_of_page(made_.cached(), page)));
+            std::uint64_t stored = 0;
+            std::memcpy(&stored, made_.pages.data() + at + size, sizeof stored);
+            const std::uint64_t found = checksum::of(made_.pages.subspan(at, size), seed_ + page);
+            if (auto checked = check_sum(found, stored, {"page ", page, " of keys and values"}); !checked) {
+                return checked;
+            }
+            at += size + sizeof stored;
+        }
+        return {};
+    }
+
+    std::span<const std::byte> bytes_;
+    std::string_view name_;
+    const kv_cache& cache_;
+    session_header header_;
+    session_bytes made_;
+    std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
+    std::uint64_t seed_ = 0;
+};
+
+inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
+                                                 const save_terms& here, std::size_t context, const kv_cache& cache) {
+    return session_bytes_reader(bytes, name, cache).read(here, context);
+}
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
@@ -35847,6 +37488,7 @@ private:
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -35877,19 +37519,27 @@ public:
             return failed(pool);
         }
         options.threads = pool->ref().threads();
-        if (options.context == 0) {
-            options.context = (std::min)(model.parameters.context, session_options::default_context);
+        if (auto completed = complete(model.parameters, options); !completed) {
+            return failed(completed);
         }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         auto space = workspace_share::open(model, options, *std::move(pool));
         if (!space) {
             return failed(space);
         }
         auto made = make(model, options, *std::move(space));
         return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    /// Puts the model's own numbers in place of those that were left to it. \return errc::invalid_argument
+    [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
+        if (options.context == 0) {
+            options.context = (std::min)(parameters.context, session_options::default_context);
+        }
+        if (auto checked = check_options(parameters, options); !checked) {
+            return checked;
+        }
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        return {};
     }
 
     ~session_core() override {
@@ -35955,6 +37605,15 @@ public:
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    std::uint64_t saved_bytes(const save_options& options) const noexcept override {
+        return record(options).bytes(cache_);
+    }
+    result<void> save(byte_sink sink, const save_options& options) const override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
     }
     result<std::unique_ptr<session_base>> fork() override {
         return guarded([&] { return make_fork(); });
@@ -36386,6 +38045,89 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
+    }
+
+    [[nodiscard]] save_terms terms() const noexcept {
+        return {model_.identity.value(),
+                parameters_.layers,
+                parameters_.kv_heads,
+                parameters_.head_size,
+                parameters_.hidden,
+                parameters_.vocabulary,
+                model_.tables.kv->element_bytes,
+                static_cast<std::uint64_t>(model_.tensors.activations()),
+                static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
+                model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
+    }
+    /// What a save has. Without keys and values all tokens wait.
+    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
+        saved_session made;
+        made.terms = terms();
+        made.tokens = tokens_.span().first(end());
+        made.queued = options.keys_and_values ? queued_ : end();
+        made.has_pending = options.keys_and_values && pending_.has_value();
+        if (made.cached() == 0) {
+            return made;
+        }
+        made.sum = state_sum_.span();
+        made.summed_states = summed_states_;
+        if (state_after_ == cached_ && space_->owner == this && !space_->pass.is_under_way()) {
+            made.state = {space_->forward->state(last_row_), parameters_.hidden};
+        } else if (state_after_ == cached_ && has_state_) {
+            made.state = state_.span();
+        }
+        return made;
+    }
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
+            if (tokens_[i] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", i,
+                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
+                                       "values"})};
+            }
+        }
+        return record(options).write(sink, cache_);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
+        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        if (!saved) {
+            return failed(saved);
+        }
+        if (auto renewed = cache_.renew(saved->token_count); !renewed) {
+            return renewed;
+        }
+        if (space_->owner == this) { // what is in the workspace is forgotten
+            space_->pass.drop();
+            space_->owner = nullptr;
+        }
+        logits_.release();
+        stopped_by_ = stop_reason::none;
+        const auto load = [](auto& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
+            }
+        };
+        load(tokens_, saved->tokens);
+        load(state_, saved->state);
+        load(state_sum_, saved->sum);
+        cached_ = saved->cached();
+        queued_ = saved->queued;
+        pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
+        summed_states_ = saved->summed_states;
+        has_state_ = !saved->state.empty();
+        state_after_ = has_state_ ? cached_ : 0;
+        load_pages(*saved);
+        return {};
+    }
+    void load_pages(const session_bytes& saved) noexcept {
+        const std::byte* from = saved.pages.data();
+        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
+            const std::size_t count = positions_of_page(cached_, page);
+            cache_.load_page(page, count, from);
+            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
+        }
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
@@ -38916,9 +40658,13 @@ struct merge {
 /// probe costs one cache line.
 class merge_table {
 public:
+    /// Bytes of memory for `count` merges.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        auto table = buffer<slot>::allocate(slots_for(count), "merge table");
         if (!table) {
             return failed(table);
         }
@@ -38959,6 +40705,9 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept {
+        return std::bit_ceil(count + count / 2 + 2);
+    }
     struct slot {
         token left;
         token right;
@@ -40301,7 +42050,8 @@ public:
     screen_state head_screen() const noexcept override { return screen_.state(); }
 
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
+        return {tables_,  facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr,
+                identity_};
     }
 
 private:
@@ -40319,7 +42069,7 @@ private:
         if (!facts) {
             return failed(facts);
         }
-        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts)));
+        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts), options));
         if (made == nullptr) {
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
@@ -40331,8 +42081,9 @@ private:
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
-    model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
-        : tables_(tables), facts_(std::move(facts)) {}
+    model_core(const engine& tables, std::unique_ptr<model_facts> facts, const open_options& options) noexcept
+        : tables_(tables), facts_(std::move(facts)), identity_(facts_->file(), facts_->parameters, options.file_order) {
+    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
         const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
@@ -40435,6 +42186,7 @@ private:
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
+    model_fingerprint identity_;
     weights tensors_;
     model_screen screen_; ///< the last one: its thread reads the others
 };
@@ -40665,6 +42417,143 @@ inline void binarize_embedding(std::span<const float> x, std::span<std::uint8_t>
 
 #endif
 
+// ---- bitnet/run/estimated_memory.hpp ----
+// How memory_estimate is made: of the sizes that the classes name that allocate.
+#ifndef BITNET_RUN_ESTIMATED_MEMORY_HPP
+#define BITNET_RUN_ESTIMATED_MEMORY_HPP
+
+// ---- bitnet/text/tokenizer_size.hpp ----
+// tokenizer_bytes: what the tokenizer of a file will take, before it is made.
+#ifndef BITNET_TEXT_TOKENIZER_SIZE_HPP
+#define BITNET_TEXT_TOKENIZER_SIZE_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Bytes of the vocabulary, its index and the table of merges; 0 if the file has no vocabulary. Of SentencePiece, whose
+/// merges are not listed, two for each token are assumed.
+[[nodiscard]] inline std::uint64_t tokenizer_bytes(const gguf_file& file) noexcept {
+    const gguf_value* tokens = file.find("tokenizer.ggml.tokens");
+    if (tokens == nullptr || tokens->bytes.size() < 8 * tokens->count) {
+        return 0;
+    }
+    const gguf_value* merges = file.find("tokenizer.ggml.merges");
+    const std::uint64_t count = tokens->count;
+    return token_store::bytes_for(count, tokens->bytes.size() - 8 * count) + count * sizeof(token_kind) +
+           token_index::bytes_for(count) + merge_table::bytes_for(merges != nullptr ? merges->count : 2 * count);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds up what a model in one engine and a session of it allocate.
+class estimated_memory {
+public:
+    estimated_memory(const engine& tables, const model_file& source, const hyper_parameters& parameters,
+                     const open_options& options) noexcept
+        : tables_(tables), source_(source), file_(source.gguf()), parameters_(parameters), options_(options),
+          arithmetic_(weight_arithmetic::of(file_, options.activations)) {}
+
+    [[nodiscard]] memory_estimate of(const session_options& options) {
+        for (const byte_source& each : source_.sources()) {
+            (each.is_copy() ? made_.copied : made_.mapped) += each.bytes().size();
+        }
+        add_weights();
+        add_screen();
+        made_.tokenizer = options_.load_tokenizer ? tokenizer_bytes(file_) : 0;
+        add_session(options);
+        return made_;
+    }
+
+private:
+    void add_weights() noexcept {
+        const layout_table& layout = arithmetic_.has_blocks ? unscaled_blocks : *tables_.ternary->layout;
+        made_.repacked = used_repacked_bytes(file_, layout, arithmetic_.has_blocks, options_.file_order);
+        made_.norms = sizeof(float) * weights::norm_floats(parameters_);
+        made_.tables = parameters_.layers * sizeof(layer_weights) + file_.table_bytes() + sizeof(model_facts);
+    }
+
+    /// As model_core decides it.
+    void add_screen() {
+        const gguf_tensor* head = file_.find_tensor(parameters_.lm_head_name());
+        if (head == nullptr || options_.lm_head == lm_head_mode::as_stored || parameters_.is_embedder) {
+            return;
+        }
+        const auto element = float_element_of(head->type);
+        const bool is_admitted = element && admits_screen(*element);
+        const std::uint64_t bytes =
+            std::uint64_t{parameters_.vocabulary} * screen_layout::row_bytes(parameters_.hidden);
+        const bool is_stored = is_admitted && file_.find_tensor(screen_name(parameters_.lm_head_name())) != nullptr;
+        has_screen_ = is_stored;
+        if (is_stored || !is_admitted) {
+            return;
+        }
+        has_screen_ = options_.lm_head == lm_head_mode::screened ||
+                      choose_screen({head->bytes.size(), bytes, true, tables_.has_threads, available_memory()}).is_made;
+        made_.screen = has_screen_ ? bytes : 0;
+    }
+
+    void add_session(const session_options& options) noexcept {
+        const std::size_t context = options.context;
+        const std::size_t pages = (context + attention_block - 1) / attention_block;
+        made_.keys_and_values = kv_cache::bytes(parameters_, tables_.kv->element_bytes, tables_.kv->is_scaled,
+                                                options.kv != nullptr ? pages * attention_block : context);
+        made_.scratch = scratch::bytes(parameters_, arithmetic_.activations, arithmetic_.has_blocks, *tables_.ternary,
+                                       options.prompt_chunk) +
+                        options.prompt_chunk * sizeof(sequence_row) + pages * sizeof(kv_page) + sizeof(workspace) +
+                        sizeof(session_core) +
+                        (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
+        made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float);
+        const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
+        made_.tokens = context * sizeof(token) + (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+    }
+
+    const engine& tables_;
+    const model_file& source_;
+    const gguf_file& file_;
+    const hyper_parameters& parameters_;
+    const open_options& options_;
+    weight_arithmetic arithmetic_;
+    bool has_screen_ = false;
+    memory_estimate made_;
+};
+
+/// Whether opening the file that is mapped here would copy it.
+[[nodiscard]] inline bool would_be_copied(const model_file& mapped, page_mode pages) {
+    if (pages != page_mode::automatic || !mapped.is_mapped()) {
+        return pages == page_mode::copied;
+    }
+    return choose_pages({mapped.size(), is_read_in_place(mapped.gguf()), has_huge_pages(), available_memory()}).pages ==
+           page_mode::copied;
+}
+
+/// estimate_memory in one engine.
+[[nodiscard]] inline result<memory_estimate> estimate_in(const engine& tables, const model_file& source,
+                                                         const open_options& options, session_options of_session) {
+    return guarded([&]() -> result<memory_estimate> {
+        const auto parameters = text_part<>::read(source.gguf());
+        if (!parameters) {
+            return failed(parameters);
+        }
+        if (auto checked = session_core::complete(*parameters, of_session); !checked) {
+            return failed(checked);
+        }
+        return estimated_memory(tables, source, *parameters, options).of(of_session);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/open_model.hpp ----
 // compiled_for<Ladder>: what opening a model compiles: all that the policies of a ladder name.
 #ifndef BITNET_RUN_OPEN_MODEL_HPP
@@ -40718,6 +42607,32 @@ namespace detail {
 }
 
 } // namespace detail
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(const model_file& source, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const std::span<const engine* const> engines = Ladder::engines;
+    const engine* chosen = detail::choose_engine(engines, isa, layout_for(source.gguf()));
+    if (chosen == nullptr) {
+        return detail::guarded([&]() -> result<memory_estimate> { return detail::no_engine(engines, isa); });
+    }
+    return detail::estimate_in(*chosen, source, options, of_session);
+}
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(std::string_view utf8_path, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const auto file =
+        detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, page_mode::mapped});
+    if (!file) {
+        return failed(file);
+    }
+    auto made = estimate(*file, options, of_session, isa);
+    if (made && detail::would_be_copied(*file, options.pages)) {
+        made->copied += std::exchange(made->mapped, 0u);
+    }
+    return made;
+}
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {

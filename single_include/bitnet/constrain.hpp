@@ -1031,8 +1031,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -1062,6 +1063,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema
@@ -1198,9 +1200,13 @@ template <class T> struct matrix_view;
 
 // files and memory
 enum class access_hint;
+struct byte_room;
+class byte_sink;
 class byte_source;
+class file_writer;
 enum class page_mode;
 struct read_callback;
+struct write_callback;
 
 // io: GGUF, JSON, safetensors
 class gguf_file;
@@ -1307,10 +1313,12 @@ enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
 struct logits_visitor;
+struct memory_estimate;
 struct open_options;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
+struct save_options;
 class scheduler;
 struct scheduler_options;
 struct scored_token;
@@ -1336,6 +1344,7 @@ struct ternary_encoding;
 //     buffer                     core/buffer.hpp
 //     failed                     core/result.hpp
 //
+//     byte_taker                 io/byte_sink.hpp
 //     dims_text                  io/gguf_reader.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
@@ -1384,6 +1393,7 @@ struct ternary_encoding;
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
+//     estimate_memory            run/memory_estimate.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp

@@ -26,8 +26,9 @@ enum class errc {
     broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
     // bytes of a file
     truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
     bad_count,     ///< a count that the remaining bytes cannot hold
     bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
     duplicate_key, ///< one metadata key twice
@@ -57,6 +58,7 @@ enum class errc {
     unknown_pre_tokenizer,
     unsupported_tokenizer,
     unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
     // grammars
     bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
     bad_schema,         ///< a JSON text that is no JSON Schema

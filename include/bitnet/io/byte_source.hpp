@@ -132,6 +132,8 @@ public:
     }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] bool is_mapped() const noexcept { return mapping_.is_open(); }
+    /// Whether the bytes are in memory of its own.
+    [[nodiscard]] bool is_copy() const noexcept { return !copy_.empty(); }
 
     /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }

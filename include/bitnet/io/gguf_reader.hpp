@@ -81,6 +81,10 @@ public:
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
     /// In the order of the file.
+    /// Bytes of memory for the lists of keys and tensors.
+    [[nodiscard]] std::uint64_t table_bytes() const noexcept {
+        return values_.size_bytes() + tensors_.size_bytes() + (values_.size() + tensors_.size()) * sizeof(std::size_t);
+    }
     [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
     /// In the order of the file.
     [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
@@ -151,6 +152,98 @@ public:
         return {};
     }
 
+    /// Makes the first `count` positions writable and forgets all: takes pages in place of those that are missing or
+    /// shared. \return errc::kv_pool_full with both numbers; nothing is forgotten then.
+    [[nodiscard]] result<void> renew(std::size_t count) {
+        if (store_ == nullptr) {
+            return {};
+        }
+        const std::size_t pages = (count + attention_block - 1) / attention_block;
+        std::size_t missing = 0;
+        for (std::size_t i = 0; i < pages; ++i) {
+            missing += is_missing(i) ? 1u : 0u;
+        }
+        kv_page chain{}; // of those taken: each holds the one before it, so that no list has to be allocated
+        std::size_t taken = 0;
+        for (; taken < missing; ++taken) {
+            const auto page = store_->take();
+            if (!page) {
+                give_back_chain(chain, taken);
+                return store_->is_full(missing);
+            }
+            std::memcpy(page->data, &chain, sizeof chain);
+            chain = *page;
+        }
+        for (std::size_t i = 0; i < pages; ++i) {
+            if (is_missing(i)) { // no more of them than before: nobody can share what is this cache's alone
+                const kv_page fresh = unchain(chain);
+                --taken;
+                if (i < held_) {
+                    store_->give_back(pages_[i]);
+                }
+                pages_[i] = fresh;
+            }
+        }
+        give_back_chain(chain, taken); // if others have given up their share meanwhile
+        drop_pages(pages);
+        held_ = pages;
+        return {};
+    }
+
+    /// Bytes that the first `count` positions of a page take in a save: keys of whole sixteens, values, scales.
+    [[nodiscard]] std::uint64_t saved_bytes(std::size_t count) const noexcept {
+        const std::uint64_t scales = shape_.element->is_scaled ? 2 * count * sizeof(float) : 0;
+        return shape_.heads * (std::uint64_t{padded(count) + count} * shape_.row_bytes + scales);
+    }
+    /// Shows them to take(std::span<const std::byte>), which returns result<void>, piece by piece. Lanes of positions
+    /// from `count` on are zeros, whatever was there. \pre the positions are stored
+    template <class Take>
+    [[nodiscard]] result<void> save_page(std::size_t page, std::size_t count, const Take& take) const {
+        std::byte* const data = pages_[page].data;
+        if (count == attention_block) {
+            return take({data, to_size(shape_.bytes(attention_block))});
+        }
+        const std::size_t positions = positions_in(page);
+        const std::size_t whole = count / key_lanes * key_lanes;
+        result<void> taken;
+        for (std::size_t head = 0; taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take({at.key, whole * shape_.row_bytes});
+            if (taken && whole != count) {
+                taken = save_lanes(at.key + whole * shape_.row_bytes, count - whole, take);
+            }
+            taken = taken ? take({at.value, count * shape_.row_bytes}) : std::move(taken);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && taken && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            taken = take(std::as_bytes(std::span<const float>(at.key_scale, count)));
+            taken = taken ? take(std::as_bytes(std::span<const float>(at.value_scale, count))) : std::move(taken);
+        }
+        return taken;
+    }
+    /// Takes them from a save. \pre the page is writable: see renew()
+    void load_page(std::size_t page, std::size_t count, const std::byte* from) noexcept {
+        std::byte* const data = pages_[page].data;
+        const auto load = [&](void* to, std::size_t size) {
+            std::memcpy(to, from, size);
+            from += size;
+        };
+        if (count == attention_block) {
+            return load(data, to_size(shape_.bytes(attention_block)));
+        }
+        const std::size_t positions = positions_in(page);
+        for (std::size_t head = 0; head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key, padded(count) * shape_.row_bytes);
+            load(at.value, count * shape_.row_bytes);
+        }
+        for (std::size_t head = 0; shape_.element->is_scaled && head < shape_.heads; ++head) {
+            const place at = find(data, positions, head, 0);
+            load(at.key_scale, count * sizeof(float));
+            load(at.value_scale, count * sizeof(float));
+        }
+    }
+
     /// Prepares `count` positions from `first` on, before any of them is stored. Keys are read 16 positions at a time:
     /// zeroes the unwritten lanes of the last, incomplete block. \pre reserve() was called for them
     void extend(pool_ref pool, std::size_t first, std::size_t count) noexcept {
@@ -242,6 +335,40 @@ private:
     }
     void copy_page(std::byte* from, std::byte* to, std::size_t positions, std::size_t count) const noexcept {
         copy_page(from, positions, to, positions, count);
+    }
+
+    /// The first `lanes` positions of a block of keys, with zeros in place of the others.
+    template <class Take>
+    [[nodiscard]] result<void> save_lanes(const std::byte* block, std::size_t lanes, const Take& take) const {
+        const std::size_t column = key_lanes * shape_.element->element_bytes;
+        const std::size_t kept = lanes * shape_.element->element_bytes;
+        std::byte copy[4096]; // a whole number of columns, which have 16, 32 or 64 bytes
+        result<void> taken;
+        for (std::size_t done = 0, all = key_lanes * shape_.row_bytes; taken && done < all;) {
+            const std::size_t size = all - done < sizeof copy ? all - done : sizeof copy;
+            for (std::size_t at = 0; at < size; at += column) {
+                std::memcpy(copy + at, block + done + at, kept);
+                std::memset(copy + at + kept, 0, column - kept);
+            }
+            taken = take({copy, size});
+            done += size;
+        }
+        return taken;
+    }
+
+    [[nodiscard]] bool is_missing(std::size_t page) const noexcept {
+        return page >= held_ || store_->is_shared(pages_[page]);
+    }
+    /// The page at the front of a chain, which loses it.
+    [[nodiscard]] static kv_page unchain(kv_page& chain) noexcept {
+        const kv_page front = chain;
+        std::memcpy(&chain, front.data, sizeof chain);
+        return front;
+    }
+    void give_back_chain(kv_page chain, std::size_t count) noexcept {
+        for (; count != 0; --count) {
+            store_->give_back(unchain(chain));
+        }
     }
 
     void drop_pages(std::size_t kept) noexcept {

@@ -34,9 +34,11 @@ public:
         return made;
     }
 
+    /// Whether a session that has room for `context` positions takes the second set.
+    [[nodiscard]] bool is_long(std::size_t context) const noexcept { return has_long_ && context > original_context_; }
     /// Those of a session that has room for `context` positions.
     [[nodiscard]] const rotary_frequencies& of(std::size_t context) const noexcept {
-        return has_long_ && context > original_context_ ? long_ : usual_;
+        return is_long(context) ? long_ : usual_;
     }
 
 private:

@@ -69,6 +69,23 @@ struct quantized_rows {
         allocate(sums, max_rows, "scratch", failure);
     }
 
+    /// What allocate_rows() allocates.
+    [[nodiscard]] static std::uint64_t bytes(activation_rounding rounding, bool are_blocks, const ternary_table& kernel,
+                                             std::size_t cols, std::size_t max_rows) noexcept {
+        const std::uint64_t values = std::uint64_t{max_rows} * stride_of(cols);
+        if (rounding == activation_rounding::none) {
+            return values * sizeof(float);
+        }
+        if (are_blocks) {
+            return values + values / columns_per_step * (sizeof(float) + sizeof(std::int32_t));
+        }
+        const std::uint64_t groups = (max_rows + kernel.arranged_tokens - 1) / kernel.arranged_tokens;
+        return values + groups * kernel.arranged_stride(cols) + max_rows * (sizeof(float) + sizeof(std::int32_t));
+    }
+    [[nodiscard]] static std::size_t stride_of(std::size_t cols) noexcept {
+        return (cols + activation_padding - 1) / activation_padding * activation_padding;
+    }
+
     /// The arranged group of rows g * group_rows and following.
     [[nodiscard]] std::byte* group(std::size_t g) noexcept { return arranged.data() + g * arranged_stride; }
     /// \pre `first` is a multiple of group_rows; `count` is one too or ends at used_rows.
@@ -124,12 +141,27 @@ struct scratch {
     quantized_rows quantized;
     attention_parts parts;
 
+    /// What open() allocates.
+    [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, activation_rounding rounding,
+                                             bool are_blocks, const ternary_table& kernel,
+                                             std::size_t max_rows) noexcept {
+        const std::size_t widest = widest_of(model);
+        const std::uint64_t floats = model.hidden + widest + 2 * (model.query_columns() + model.kv_columns()) +
+                                     model.feed_forward + model.head_size / 2 * 2;
+        const std::uint64_t part = model.query_columns() * sizeof(float) + model.heads * sizeof(softmax_state);
+        return max_rows * floats * sizeof(float) + attention_parts::most * part +
+               quantized_rows::bytes(rounding, are_blocks, kernel, widest, max_rows);
+    }
+    [[nodiscard]] static std::size_t widest_of(const hyper_parameters& model) noexcept {
+        return (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+    }
+
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<scratch> open(const hyper_parameters& model, const weights& tensors,
                                               const ternary_table& kernel, std::size_t max_rows) {
         scratch made;
         made.max_rows = max_rows;
-        const std::size_t widest = (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+        const std::size_t widest = widest_of(model);
         error failure;
         const auto floats = [&](float_rows& into, std::size_t cols) {
             into.cols = cols;
@@ -144,7 +176,7 @@ struct scratch {
         floats(made.gated, model.feed_forward);
         floats(made.cosines, model.head_size / 2);
         floats(made.sines, model.head_size / 2);
-        made.quantized.stride = (widest + activation_padding - 1) / activation_padding * activation_padding;
+        made.quantized.stride = quantized_rows::stride_of(widest);
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
         made.quantized.allocate_rows(kernel, widest, max_rows, failure);

@@ -129,10 +129,12 @@ public:
         return x;
     }
 
-    /// The hidden state [hidden] of one row as the layers left it, and back, to a row that no pass uses meanwhile.
-    void copy_state(std::size_t row_index, float* out) noexcept {
-        std::copy_n(row_of(scratch_.residual, row_index), model_->hidden, out);
+    /// The hidden state [hidden] of one row as the layers left it.
+    [[nodiscard]] const float* state(std::size_t row_index) const noexcept {
+        return scratch_.residual.values.data() + row_index * scratch_.residual.cols;
     }
+    /// The same, and back, to a row that no pass uses meanwhile.
+    void copy_state(std::size_t row_index, float* out) noexcept { std::copy_n(state(row_index), model_->hidden, out); }
     void set_state(const float* state, std::size_t row_index = 0) noexcept {
         std::copy_n(state, model_->hidden, row_of(scratch_.residual, row_index));
     }

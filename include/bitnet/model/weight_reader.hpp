@@ -20,6 +20,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/kernel/layout_table.hpp>
+#include <bitnet/model/weight_sizes.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -59,20 +60,10 @@ public:
     }
 
 private:
-    /// Blocks with scales, or codes with one scale for a matrix: the same for the whole model, whose products share
-    /// their activations. A ternary embedding or head is read as blocks.
     void choose_arithmetic() {
-        bool several = false;
-        for (const gguf_tensor& tensor : file_.tensors()) {
-            const bool is_embedding_or_head = tensor.name == "token_embd.weight" || tensor.name == "output.weight";
-            several =
-                several || (has_block_scales(tensor.type) && (is_embedding_or_head || has_several_scales(tensor)));
-        }
-        made_.activations_ = options_.activations;
-        if (options_.activations == activation_rounding::by_model) {
-            made_.activations_ = several ? activation_rounding::per_32 : activation_rounding::per_token;
-        }
-        made_.has_blocks_ = several || made_.activations_ != activation_rounding::per_token;
+        const auto chosen = weight_arithmetic::of(file_, options_.activations);
+        made_.activations_ = chosen.activations;
+        made_.has_blocks_ = chosen.has_blocks;
         made_.layout_ = layout_.name;
         if (made_.has_blocks_) {
             layout_ = unscaled_blocks;
@@ -120,9 +111,7 @@ private:
 
     /// Norms and biases are copied (and widened): a few MB at most, and then always aligned floats.
     [[nodiscard]] result<void> allocate() {
-        const std::uint64_t per_layer = 9 * model_.hidden + 2 * model_.head_size + 2 * model_.query_columns() +
-                                        2 * model_.kv_columns() + model_.feed_forward;
-        auto norms = buffer<float>::allocate_uninitialized(per_layer * model_.layers + model_.hidden, "norm weights");
+        auto norms = buffer<float>::allocate_uninitialized(weights::norm_floats(model_), "norm weights");
         if (!norms) {
             return failed(norms);
         }
@@ -142,20 +131,7 @@ private:
 
     /// Memory for all ternary tensors of the model. What stays unused is never touched and takes no pages.
     [[nodiscard]] result<void> allocate_repacked() {
-        const std::size_t q = model_.query_columns();
-        const std::size_t layers = model_.layers;
-        const std::size_t shapes[][3] = {{layers, q, model_.hidden},
-                                         {2 * layers, model_.kv_columns(), model_.hidden},
-                                         {layers, model_.hidden, q},
-                                         {2 * layers, model_.feed_forward, model_.hidden},
-                                         {layers, model_.hidden, model_.feed_forward},
-                                         {made_.has_blocks_ ? 2u : 0u, model_.vocabulary, model_.hidden}};
-        std::optional<std::uint64_t> bytes = 0;
-        for (const auto& [count, rows, cols] : shapes) {
-            const auto one = repacked_size(rows, cols);
-            const auto all = one ? checked_multiply(*one, count) : one;
-            bytes = bytes && all ? checked_add(*bytes, *all) : std::nullopt;
-        }
+        const auto bytes = all_repacked_bytes(model_, layout_, made_.has_blocks_);
         if (!bytes) {
             return error{errc::out_of_memory, "repacked weights: the number of bytes overflows 64 bits"};
         }
@@ -167,12 +143,6 @@ private:
         ask_for_huge_pages(made_.repacked_.data(), made_.repacked_.size_bytes());
         return {};
     }
-    /// Bytes of a matrix in our layout, so that the next one starts at a cache line.
-    [[nodiscard]] std::optional<std::uint64_t> repacked_size(std::size_t rows, std::size_t cols) const noexcept {
-        const auto bytes = layout_.bytes(rows, cols);
-        return bytes ? checked_align(*bytes, 64) : bytes;
-    }
-
     [[nodiscard]] const gguf_tensor* find(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
         const gguf_tensor* tensor = file_.find_tensor(name);
         if (tensor == nullptr) {
@@ -374,7 +344,7 @@ private:
         }
         const auto rows = to_size(tensor.dims[1]);
         const auto cols = to_size(tensor.dims[0]);
-        used_repacked_ += to_size(*repacked_size(rows, cols));
+        used_repacked_ += to_size(*repacked_bytes(layout_, rows, cols));
         ++made_.repacked_tensors_;
         made_.repacked_bytes_ += *layout_.bytes(rows, cols);
     }

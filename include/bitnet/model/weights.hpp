@@ -101,6 +101,13 @@ public:
                                                      const layout_table& layout, const weight_options& options,
                                                      pool_ref pool);
 
+    /// Floats of all norms and biases that a model can have.
+    [[nodiscard]] static std::uint64_t norm_floats(const hyper_parameters& model) noexcept {
+        const std::uint64_t per_layer = 9 * model.hidden + 2 * model.head_size + 2 * model.query_columns() +
+                                        2 * model.kv_columns() + model.feed_forward;
+        return per_layer * model.layers + model.hidden;
+    }
+
     /// Whether ternary matrices are scaled_blocks: those of a file with several scales to a matrix, and all where
     /// activations are not rounded token by token.
     [[nodiscard]] bool has_blocks() const noexcept { return has_blocks_; }

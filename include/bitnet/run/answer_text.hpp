@@ -116,6 +116,8 @@ public:
         out_.clear();
         return taken_;
     }
+    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
+    void set_untaken(std::string_view text) { out_ = text; }
     [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
 
     /// The same in the same place of the answer. \param stops the same texts, anew

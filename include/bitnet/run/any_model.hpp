@@ -30,6 +30,7 @@ class gguf_file;
 class model_file;
 struct any_cpu;
 struct hyper_parameters;
+struct memory_estimate;
 
 namespace detail {
 
@@ -91,6 +92,12 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See estimate_memory in memory_estimate.hpp.
+    [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
+    [[nodiscard]] static result<memory_estimate> estimate(const model_file& source, const open_options& options,
+                                                          const session_options& of_session, std::string_view isa);
 };
 
 /// An opened model file: hyper-parameters, tokenizer and weights. Immutable, shared by any number of sessions and

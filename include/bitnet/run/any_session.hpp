@@ -5,10 +5,12 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screen_statistics.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
@@ -17,9 +19,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
@@ -50,6 +54,9 @@ public:
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
     [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
@@ -208,6 +215,32 @@ public:
     /// of its context and 4 a value of its hidden state. The queue stays with this session. \return
     /// errc::out_of_memory, errc::kv_pool_full.
     [[nodiscard]] result<any_session> fork() { return made(base_->fork()); }
+
+    /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
+    /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
+    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
+    /// The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
+    /// out.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
+        return base_->save(sink, options);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes(const save_options& options = {}) const noexcept {
+        return base_->saved_bytes(options);
+    }
+
+    /// Becomes the session that was saved and forgets its own tokens; what follows has the bits that would have
+    /// followed there. Without keys and values all tokens are queued: step() runs them within a budget, and what needs
+    /// them otherwise. stopped_by() is none afterwards. Reads `saved` twice: every checksum is compared before anything
+    /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
+    /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
+    /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
+    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
+    /// kv_pool_full. The session goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
+        return base_->restore(saved, name);
+    }
 
     /// Starts an empty sequence. Frees and allocates nothing.
     void reset() noexcept { base_->reset(); }

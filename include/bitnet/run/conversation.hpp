@@ -4,16 +4,21 @@
 #define BITNET_RUN_CONVERSATION_HPP
 
 #include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/run/answer_text.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_conversation.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/token_chooser.hpp>
@@ -213,6 +218,20 @@ public:
         return detail::guarded([&] { return make_fork(seed); });
     }
 
+    /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
+    /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
+        return detail::guarded([&] { return write_to(sink, options); });
+    }
+    /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
+    /// texts and the system's text for reset(), stay those that this one was opened with.
+    /// \param saved all bytes of one save, which do not change meanwhile \param name what error messages call them
+    /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
+    /// tokens here. The conversation goes on as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
+        return detail::guarded([&] { return take_saved(saved, name); });
+    }
+
     /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
     /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
     void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
@@ -394,6 +413,101 @@ private:
             made->dropped_ = dropped_;
             made->reserve();
         }
+        return made;
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        const detail::saved_dialog dialog{ended_,
+                                          error_.code,
+                                          error_.message,
+                                          dropped_,
+                                          text_.untaken(),
+                                          now_.tokens().size(),
+                                          detail::sum_of(now_.tokens())};
+        detail::dialog_writer counted(nullptr, detail::checksum());
+        counted.put(dialog, now_.turns());
+        auto header =
+            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        detail::dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            detail::dialog_writer writer(&sink, detail::checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = detail::conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        detail::saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
+            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
+                                                             " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                                  " tokens has some that are not in the vocabulary"});
+            }
+        }
+        detail::transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
+            return detail::error_saying(errc::wrong_model,
+                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                         next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto shown = made_text(next, dialog.untaken);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_->store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = detail::to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
+                                                        std::string_view untaken) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
         return made;
     }
 

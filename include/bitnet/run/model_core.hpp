@@ -18,6 +18,7 @@
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/graph_part.hpp>
 #include <bitnet/run/model_facts.hpp>
+#include <bitnet/run/model_fingerprint.hpp>
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/scheduler_core.hpp>
@@ -75,7 +76,8 @@ public:
     screen_state head_screen() const noexcept override { return screen_.state(); }
 
     [[nodiscard]] model_parts parts() const noexcept {
-        return {tables_, facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr};
+        return {tables_,  facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr,
+                identity_};
     }
 
 private:
@@ -93,7 +95,7 @@ private:
         if (!facts) {
             return failed(facts);
         }
-        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts)));
+        std::unique_ptr<model_core> made(new (std::nothrow) model_core(tables, *std::move(facts), options));
         if (made == nullptr) {
             return error{errc::out_of_memory,
                          sentence({"model: ", sizeof(model_core), " bytes could not be allocated"})};
@@ -105,8 +107,9 @@ private:
         return std::unique_ptr<const model_base>(std::move(made));
     }
 
-    model_core(const engine& tables, std::unique_ptr<model_facts> facts) noexcept
-        : tables_(tables), facts_(std::move(facts)) {}
+    model_core(const engine& tables, std::unique_ptr<model_facts> facts, const open_options& options) noexcept
+        : tables_(tables), facts_(std::move(facts)), identity_(facts_->file(), facts_->parameters, options.file_order) {
+    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options) {
         const auto pool = tables_.open_pool(options.threads ? *options.threads : usable_cores(), default_spin);
@@ -209,6 +212,7 @@ private:
 
     const engine& tables_;
     std::unique_ptr<model_facts> facts_;
+    model_fingerprint identity_;
     weights tensors_;
     model_screen screen_; ///< the last one: its thread reads the others
 };

@@ -8,6 +8,7 @@
 #include <bitnet/engine.hpp>
 #include <bitnet/model/rotations.hpp>
 #include <bitnet/model/weights.hpp>
+#include <bitnet/run/model_fingerprint.hpp>
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
@@ -20,6 +21,7 @@ struct model_parts {
     const model_screen& screen;
     const rotations& turns;
     const tokenizer* text; ///< null without one
+    const model_fingerprint& identity;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

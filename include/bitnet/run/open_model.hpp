@@ -12,7 +12,9 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/estimated_memory.hpp>
 #include <bitnet/run/files_part.hpp>
+#include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
 
@@ -64,6 +66,32 @@ namespace detail {
 }
 
 } // namespace detail
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(const model_file& source, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const std::span<const engine* const> engines = Ladder::engines;
+    const engine* chosen = detail::choose_engine(engines, isa, layout_for(source.gguf()));
+    if (chosen == nullptr) {
+        return detail::guarded([&]() -> result<memory_estimate> { return detail::no_engine(engines, isa); });
+    }
+    return detail::estimate_in(*chosen, source, options, of_session);
+}
+
+template <class Ladder>
+result<memory_estimate> compiled_for<Ladder>::estimate(std::string_view utf8_path, const open_options& options,
+                                                       const session_options& of_session, std::string_view isa) {
+    const auto file =
+        detail::files_part<>::open(utf8_path, {options.load_tokenizer, options.pre_tokenizer, page_mode::mapped});
+    if (!file) {
+        return failed(file);
+    }
+    auto made = estimate(*file, options, of_session, isa);
+    if (made && detail::would_be_copied(*file, options.pages)) {
+        made->copied += std::exchange(made->mapped, 0u);
+    }
+    return made;
+}
 
 template <class Ladder>
 result<any_model> compiled_for<Ladder>::open(model_file source, const open_options& options, std::string_view isa) {

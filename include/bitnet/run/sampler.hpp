@@ -5,6 +5,7 @@
 
 #include <bitnet/checkpoint/sampling_advice.hpp>
 #include <bitnet/core/buffer.hpp>
+#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/exponential.hpp>
 #include <bitnet/core/float_environment.hpp>
@@ -12,12 +13,15 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/sort_first.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/model/ranking.hpp>
+#include <bitnet/run/saved_sampler.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_counts.hpp>
 #include <bitnet/text/token.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -144,6 +148,45 @@ public:
         random_ = options_.seed;
     }
 
+    /// Writes the random state, the recent tokens, and the options, which restore() compares but for the seed.
+    /// Allocates nothing itself. \return what the sink returns
+    [[nodiscard]] result<void> save(byte_sink sink) const {
+        const detail::saved_sampler header = saved();
+        detail::checksum sum;
+        const auto write = [&](const void* data, std::size_t size) {
+            const std::span bytes(static_cast<const std::byte*>(data), size);
+            sum.add(bytes);
+            return sink.write(bytes);
+        };
+        auto written = write(&header, sizeof header);
+        for (std::size_t i = 0; written && i < header.recent; ++i) {
+            const token id = recent_[(accepted_ - header.recent + i) % recent_.size()];
+            written = write(&id, sizeof id);
+        }
+        const std::uint64_t value = sum.value();
+        return written ? write(&value, sizeof value) : std::move(written);
+    }
+    /// Bytes that save() writes.
+    [[nodiscard]] std::uint64_t saved_bytes() const noexcept {
+        return detail::saved_sampler::bytes_with(saved().recent);
+    }
+    /// Becomes the sampler that was saved. Allocates nothing. \param name what error messages call the save
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, inconsistent or invalid_token for what is no
+    /// whole save, wrong_model if options or vocabulary differ. The sampler stays as it was then.
+    [[nodiscard]] result<void> restore(std::span<const std::byte> bytes, std::string_view name = "saved sampler") {
+        const auto read = detail::saved_sampler::read(bytes, name, saved());
+        if (!read) {
+            return failed(read);
+        }
+        reset();
+        for (std::size_t i = 0; i < read->recent; ++i) {
+            accept(detail::saved_sampler::recent_token(bytes, i));
+        }
+        random_ = read->random;
+        options_.seed = read->numbers[2];
+        return {};
+    }
+
     /// Another sampler in the same state. \return errc::out_of_memory.
     [[nodiscard]] result<sampler> copy() const {
         auto made = open(options_, vocabulary_);
@@ -174,6 +217,22 @@ private:
     };
 
     sampler() noexcept = default;
+
+    /// What a save begins with.
+    [[nodiscard]] detail::saved_sampler saved() const noexcept {
+        const sampler_options& o = options_;
+        detail::saved_sampler made;
+        made.magic = detail::saved_sampler::spelled_magic();
+        made.recent = static_cast<std::uint32_t>(accepted_ < recent_.size() ? accepted_ : recent_.size());
+        const float fractions[] = {o.temperature,      o.top_p, o.min_p, o.repeat_penalty, o.presence_penalty,
+                                   o.frequency_penalty};
+        for (std::size_t i = 0; i < made.fractions.size(); ++i) {
+            made.fractions[i] = std::bit_cast<std::uint32_t>(fractions[i]);
+        }
+        made.numbers = {o.top_k, o.penalty_window, o.seed, vocabulary_};
+        made.random = random_;
+        return made;
+    }
 
     [[nodiscard]] static result<void> check_options(const sampler_options& o) {
         struct rule {

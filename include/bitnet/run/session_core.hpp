@@ -11,6 +11,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
+#include <bitnet/io/byte_sink.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -24,6 +25,8 @@
 #include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_session.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/workspace.hpp>
@@ -39,6 +42,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -69,19 +73,27 @@ public:
             return failed(pool);
         }
         options.threads = pool->ref().threads();
-        if (options.context == 0) {
-            options.context = (std::min)(model.parameters.context, session_options::default_context);
+        if (auto completed = complete(model.parameters, options); !completed) {
+            return failed(completed);
         }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
         auto space = workspace_share::open(model, options, *std::move(pool));
         if (!space) {
             return failed(space);
         }
         auto made = make(model, options, *std::move(space));
         return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
+    }
+
+    /// Puts the model's own numbers in place of those that were left to it. \return errc::invalid_argument
+    [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
+        if (options.context == 0) {
+            options.context = (std::min)(parameters.context, session_options::default_context);
+        }
+        if (auto checked = check_options(parameters, options); !checked) {
+            return checked;
+        }
+        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        return {};
     }
 
     ~session_core() override {
@@ -147,6 +159,15 @@ public:
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    std::uint64_t saved_bytes(const save_options& options) const noexcept override {
+        return record(options).bytes(cache_);
+    }
+    result<void> save(byte_sink sink, const save_options& options) const override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
     }
     result<std::unique_ptr<session_base>> fork() override {
         return guarded([&] { return make_fork(); });
@@ -578,6 +599,89 @@ private:
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
         has_state_ = from.has_state_;
+    }
+
+    [[nodiscard]] save_terms terms() const noexcept {
+        return {model_.identity.value(),
+                parameters_.layers,
+                parameters_.kv_heads,
+                parameters_.head_size,
+                parameters_.hidden,
+                parameters_.vocabulary,
+                model_.tables.kv->element_bytes,
+                static_cast<std::uint64_t>(model_.tensors.activations()),
+                static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
+                model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
+    }
+    /// What a save has. Without keys and values all tokens wait.
+    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
+        saved_session made;
+        made.terms = terms();
+        made.tokens = tokens_.span().first(end());
+        made.queued = options.keys_and_values ? queued_ : end();
+        made.has_pending = options.keys_and_values && pending_.has_value();
+        if (made.cached() == 0) {
+            return made;
+        }
+        made.sum = state_sum_.span();
+        made.summed_states = summed_states_;
+        if (state_after_ == cached_ && space_->owner == this && !space_->pass.is_under_way()) {
+            made.state = {space_->forward->state(last_row_), parameters_.hidden};
+        } else if (state_after_ == cached_ && has_state_) {
+            made.state = state_.span();
+        }
+        return made;
+    }
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
+            if (tokens_[i] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", i,
+                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
+                                       "values"})};
+            }
+        }
+        return record(options).write(sink, cache_);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
+        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        if (!saved) {
+            return failed(saved);
+        }
+        if (auto renewed = cache_.renew(saved->token_count); !renewed) {
+            return renewed;
+        }
+        if (space_->owner == this) { // what is in the workspace is forgotten
+            space_->pass.drop();
+            space_->owner = nullptr;
+        }
+        logits_.release();
+        stopped_by_ = stop_reason::none;
+        const auto load = [](auto& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
+            }
+        };
+        load(tokens_, saved->tokens);
+        load(state_, saved->state);
+        load(state_sum_, saved->sum);
+        cached_ = saved->cached();
+        queued_ = saved->queued;
+        pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
+        summed_states_ = saved->summed_states;
+        has_state_ = !saved->state.empty();
+        state_after_ = has_state_ ? cached_ : 0;
+        load_pages(*saved);
+        return {};
+    }
+    void load_pages(const session_bytes& saved) noexcept {
+        const std::byte* from = saved.pages.data();
+        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
+            const std::size_t count = positions_of_page(cached_, page);
+            cache_.load_page(page, count, from);
+            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
+        }
     }
 
     /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.

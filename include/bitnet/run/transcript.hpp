@@ -12,6 +12,7 @@
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -39,6 +40,15 @@ public:
     /// How many tokens of the open answer the model wrote.
     [[nodiscard]] std::size_t written() const noexcept {
         return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Whether all tokens of a turn are in the vocabulary.
+    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
+        const auto is_one = [this](token id) {
+            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
+        };
+        return (turn.stop == no_token || is_one(turn.stop)) &&
+               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
     }
 
     /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return

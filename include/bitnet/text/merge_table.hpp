@@ -29,9 +29,13 @@ struct merge {
 /// probe costs one cache line.
 class merge_table {
 public:
+    /// Bytes of memory for `count` merges.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(count + count / 2 + 2), "merge table");
+        auto table = buffer<slot>::allocate(slots_for(count), "merge table");
         if (!table) {
             return failed(table);
         }
@@ -72,6 +76,9 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept {
+        return std::bit_ceil(count + count / 2 + 2);
+    }
     struct slot {
         token left;
         token right;

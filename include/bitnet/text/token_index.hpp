@@ -23,6 +23,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// The bytes of tokens 0, 1, 2, ... one after another in one block of memory that it owns.
 class token_store {
 public:
+    /// Bytes of memory for `count` tokens of `bytes` bytes in total.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, std::uint64_t bytes) noexcept {
+        return (count + 1) * sizeof(std::uint32_t) + bytes;
+    }
     /// Room for `count` tokens of `bytes` bytes in total.
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_store> allocate(std::uint64_t count, std::uint64_t bytes) {
@@ -101,9 +105,13 @@ inline constexpr std::size_t longest_probe = 1024;
 /// token_store, which is passed in so that both can be moved freely.
 class token_index {
 public:
+    /// Bytes of memory for `count` tokens.
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) noexcept {
+        return slots_for(count) * sizeof(slot);
+    }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count) {
-        auto table = buffer<slot>::allocate(std::bit_ceil(2 * count + 2), "token index");
+        auto table = buffer<slot>::allocate(slots_for(count), "token index");
         if (!table) {
             return failed(table);
         }
@@ -148,6 +156,7 @@ public:
     }
 
 private:
+    [[nodiscard]] static std::uint64_t slots_for(std::uint64_t count) noexcept { return std::bit_ceil(2 * count + 2); }
     struct slot {
         std::uint32_t tag; ///< low half of the hash; the high half gives the place
         std::uint32_t token_plus_one;

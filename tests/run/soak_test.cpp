@@ -52,7 +52,7 @@ class soak {
 public:
     explicit soak(std::uint64_t seed)
         : random_{seed}, model_(*any_model::open(BITNET_TEST_MODEL)),
-          plain_(*any_session::open(model_, {.threads = 1})) {
+          plain_(*any_session::open(model_, {.threads = 1, .stop_at_stop_tokens = false})) {
         pages_.emplace(*model_.open_kv_pool(4 * model_.open_kv_pool(std::uint64_t{64} << 20)->page_bytes()));
         for (std::size_t i = 0; i < 4; ++i) {
             talks_.push_back(opened(i));

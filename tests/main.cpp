@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The doctest runner of every test program. A filter that selects no test case is a failure, not a success.
+// --soak=SECONDS: how long a test goes on whose name begins with "soak".
+#include "soak.hpp"
+
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 namespace {
 
@@ -30,6 +35,12 @@ REGISTER_LISTENER("count_selected", 1, count_selected);
 } // namespace
 
 int main(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view option = argv[i];
+        if (option.starts_with("--soak=")) {
+            bitnet_tests::soak_seconds = std::atoi(option.substr(7).data());
+        }
+    }
     doctest::Context context(argc, argv);
     const int status = context.run();
     const bool query = context.shouldExit(); // --help, --list-test-cases and the like

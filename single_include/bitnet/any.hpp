@@ -7293,7 +7293,8 @@ public:
     }
 
     /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
-    /// see any_session::step. An answer can end in it: ended_by().
+    /// see any_session::step. An answer can end in it: ended_by(). Where forks take turns, a step has to be long enough
+    /// for a pass of at most prompt_chunk tokens, which the next fork drops otherwise; a scheduler has no such limit.
     /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
     /// goes on.
     [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {

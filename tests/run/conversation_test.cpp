@@ -3,6 +3,7 @@
 #include "golden/golden_data.hpp"
 #include "golden/tiny_model_writer.hpp"
 #include "run/counted_allocations.hpp"
+#include "run/dialog_by_hand.hpp"
 
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/open_model.hpp>
@@ -55,47 +56,10 @@ std::string told(conversation& talk, std::string_view question) {
     return answered(talk);
 }
 
-/// The tokens of a history, written by a chat_dialog turn by turn.
-std::vector<token> tokens_of(const conversation& talk, const any_model& model, chat_thinking thinking) {
-    chat_dialog dialog = *talk.format().open_dialog({.thinking = thinking});
-    std::vector<token> all;
-    const auto take = [&] {
-        all.resize(dialog.kept());
-        const auto more = dialog.take();
-        REQUIRE(more);
-        all.insert(all.end(), more->begin(), more->end());
-    };
-    for (std::size_t i = 0; i < talk.history().size(); ++i) {
-        const conversation_turn& turn = talk.history()[i];
-        if (!turn.is_answer) {
-            require_done(dialog.add({turn.role, turn.text}));
-            take();
-            continue;
-        }
-        dialog.add_prompt();
-        take();
-        std::vector<token> answer;
-        if (turn.begun_bytes != 0) {
-            answer =
-                *model.text().encode(std::string_view(turn.text).substr(0, turn.begun_bytes), {.follows_text = true});
-        }
-        REQUIRE(answer == std::vector<token>(turn.tokens.begin(),
-                                             turn.tokens.begin() + static_cast<std::ptrdiff_t>(turn.begun_tokens)));
-        all.insert(all.end(), turn.tokens.begin(), turn.tokens.end());
-        if (turn.stop != no_token) {
-            all.push_back(turn.stop);
-        }
-        if (i + 1 != talk.history().size()) {
-            dialog.end_answer(turn.tokens, turn.stop != no_token);
-        }
-    }
-    return all;
-}
-
 /// The tokens are those of the history, and the logits after them those of a session that never had any others.
 void check_against_plain_session(conversation& talk, const any_model& model,
                                  chat_thinking thinking = chat_thinking::by_template) {
-    const auto expected = tokens_of(talk, model, thinking);
+    const auto expected = bitnet_tests::tokens_by_hand(talk, model, thinking);
     REQUIRE(std::vector<token>(talk.tokens().begin(), talk.tokens().end()) == expected);
     while (talk.state() == conversation_state::reading) {
         REQUIRE(talk.step({}));
@@ -228,6 +192,22 @@ TEST_CASE("a conversation says what a session that is fed the dialog by hand say
         CHECK(driven.take_text() == expected[i]);
     }
     CHECK(driven.position() == blocking.position());
+    auto all = scheduler::open(model, {.threads = 2});
+    REQUIRE(all);
+    std::vector<conversation> served;
+    served.reserve(3);
+    for (std::size_t i = 0; i < 3; ++i) {
+        served.push_back(open(1, 16));
+        require_done(all->add(served[i], static_cast<int>(i)));
+        require_done(served[i].say(questions[0]));
+    }
+    while (all->step(std::chrono::microseconds(500)) == step_state::working) {
+    }
+    for (conversation& one : served) {
+        CHECK(one.take_text() == expected[0]);
+        CHECK(one.ended_by() != answer_end::none);
+        check_against_plain_session(one, model);
+    }
     require_done(driven.reset());
     CHECK(driven.history().size() == 1);
     CHECK(told(driven, questions[0]) == expected[0]);
@@ -465,8 +445,11 @@ TEST_CASE("forks have one past and go their own ways, each as if it were alone")
     for (bool more = true; more;) { // by turns
         more = false;
         for (std::size_t i = 0; i < all.size(); ++i) {
-            more = *all[i].step({}) != conversation_state::idle || more;
-            texts[i] += all[i].take_text();
+            if (auto choose = all[i].chooser()) {
+                all[i].take(all[i].session().next(*choose));
+                texts[i] += all[i].take_text();
+                more = true;
+            }
         }
     }
     for (unsigned i = 0; i < all.size(); ++i) {

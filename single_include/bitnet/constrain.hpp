@@ -5630,6 +5630,7 @@ public:
     /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
     bool accept(token id) noexcept {
         if (!allows(id)) {
+            is_beyond_ = !is_broken_ && !has_ended_ && matcher_.out_of_budget();
             is_broken_ = true;
             return false;
         }
@@ -5657,7 +5658,7 @@ public:
     void restart() noexcept {
         matcher_.restart();
         tokens_ = 0;
-        has_ended_ = is_broken_ = is_near_ = false;
+        has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
     }
     /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
     [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
@@ -5736,6 +5737,9 @@ private:
     }
 
     [[nodiscard]] result<allowed_tokens> find_allowed() {
+        if (is_broken_ && is_beyond_) {
+            return budget_error();
+        }
         if (is_broken_) {
             return error{errc::invalid_token, "grammar: the last token was not allowed, so that none can follow it"};
         }
@@ -5835,6 +5839,7 @@ private:
     std::size_t tokens_ = 0;
     bool has_ended_ = false;
     bool is_broken_ = false; ///< a token was taken that was not allowed
+    bool is_beyond_ = false; ///< or that the matcher could not follow
     bool is_near_ = false;
 };
 

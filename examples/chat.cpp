@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-chat: talks with a model, line by line. Answers go to stdout as they come, everything else to stderr.
+#include "grammar_options.hpp"
 #include "interrupt.hpp"
 #include "model_options.hpp"
 #include "sampling_options.hpp"
@@ -11,6 +12,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,6 +34,7 @@ constexpr std::array<std::string_view, 2> when_full_words{"drop", "stop"};
 struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
+    tools::grammar_options grammar;
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
@@ -68,6 +72,7 @@ struct settings {
         all.choice("--when-full", when_full_words, when_full,
                    "what happens when the context is full: drop forgets the oldest turns, stop ends the dialog there");
         sampling.add_to(all);
+        grammar.add_to(all); // of each answer, from its first token on: --thinking off where a model thinks
         model.add_running(all);
         model.add_text(all);
         model.add_reading(all);
@@ -85,12 +90,19 @@ public:
         if (!talk) {
             return std::move(talk).error();
         }
-        return printed_conversation(chosen, model, *std::move(talk));
+        printed_conversation made(chosen, model, *std::move(talk));
+        if (auto opened = made.open_grammar(); !opened) {
+            return std::move(opened).error();
+        }
+        return made;
     }
 
     /// Starts anew.
     [[nodiscard]] bitnet::result<void> reset() {
         dropped_ = 0;
+        if (choose_ != nullptr) {
+            choose_->reset();
+        }
         return talk_.reset();
     }
 
@@ -104,12 +116,40 @@ public:
             say_what_to_do();
             return {};
         }
+        if (constrained_ != nullptr) {
+            constrained_->constraint().restart();
+        }
         return print();
     }
 
 private:
     printed_conversation(const settings& chosen, const bitnet::any_model& model, bitnet::conversation talk)
         : settings_(&chosen), model_(&model), talk_(std::move(talk)) {}
+
+    /// Every answer is to match the grammar, and ends within -n tokens, whole.
+    [[nodiscard]] bitnet::result<void> open_grammar() {
+        if (!settings_->grammar.is_given()) {
+            return {};
+        }
+        auto choose =
+            bitnet::sampler::open(settings_->sampling.with(model_->sampling()), model_->parameters().vocabulary);
+        if (!choose) {
+            return std::move(choose).error();
+        }
+        choose_ = std::make_unique<bitnet::sampler>(*std::move(choose));
+        auto opened = tools::constrained_sampler::open(
+            settings_->grammar, model_->text(), *choose_,
+            settings_->tokens != 0 ? std::optional<std::size_t>(settings_->tokens) : std::nullopt);
+        if (!opened) {
+            return std::move(opened).error();
+        }
+        constrained_ = *std::move(opened);
+        talk_.choose_with(constrained_->chooser());
+        for (const std::string& note : constrained_->grammar().notes()) {
+            say("note: " + note);
+        }
+        return {};
+    }
 
     [[nodiscard]] bitnet::result<void> print() {
         const tools::interrupt interrupt;
@@ -160,6 +200,8 @@ private:
     const settings* settings_;
     const bitnet::any_model* model_;
     bitnet::conversation talk_;
+    std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
+    std::unique_ptr<tools::constrained_sampler> constrained_;
     std::size_t dropped_ = 0; ///< turns, as far as they were told
 };
 

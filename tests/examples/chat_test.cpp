@@ -46,6 +46,25 @@ std::string write_with_template(const temporary_folder& folder, std::string_view
 
 } // namespace
 
+TEST_CASE("every answer of bitnet-chat matches the grammar") {
+    const temporary_folder folder;
+    const std::string choices = folder.write("choices.txt", "yes\nno\nperhaps\n");
+    const outcome done = run("chat", with({"--choices", choices, "-n", "12", "--temp", "2", "--seed", "3"}),
+                             "Is it far?\nIs it near?\n/reset\nIs it far?\n");
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    std::istringstream lines(done.out);
+    std::vector<std::string> answers;
+    for (std::string line; std::getline(lines, line);) {
+        CHECK((line == "yes" || line == "no" || line == "perhaps"));
+        answers.push_back(line);
+    }
+    REQUIRE(answers.size() == 3);
+    CHECK(answers[0] == answers[2]); // the same seed
+    const outcome both = run("chat", with({"--choices", choices, "--regex", "a"}), "Is it far?\n");
+    CHECK(both.status == 1);
+    CHECK(contains(both.err, "more than one of --grammar"));
+}
+
 TEST_CASE("an answer is the model's continuation of the rendered dialog") {
     const std::vector<std::string> options{"-n", "30", "--seed", "4"};
     const outcome one = run("chat", with(options), "Once upon a time\n");

@@ -330,7 +330,7 @@ private:
             return failed(session);
         }
         auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
-                                    model.parameters().vocabulary);
+                                    model.parameters().vocabulary, of_session.memory);
         if (!choose) {
             return failed(choose);
         }

@@ -9072,8 +9072,8 @@ struct name_list {
     [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept { return name_at(elements, i); }
 };
 
-/// The list whose names are a member of the elements: names_of<&gguf_tensor::name>(tensors).
-template <auto Name, class T> [[nodiscard]] name_list names_of(const buffer<T>& elements) noexcept {
+/// The list whose names are a member of the elements: list_of_names<&gguf_tensor::name>(tensors).
+template <auto Name, class T> [[nodiscard]] name_list list_of_names(const buffer<T>& elements) noexcept {
     return {elements.data(), elements.size(),
             [](const void* first, std::size_t i) noexcept { return static_cast<const T*>(first)[i].*Name; }};
 }
@@ -9212,12 +9212,12 @@ public:
 
     /// The entry called `key`, or null. O(log n).
     [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
-        const std::size_t found = keys_sorted_.find(detail::names_of<&gguf_value::key>(values_), key);
+        const std::size_t found = keys_sorted_.find(detail::list_of_names<&gguf_value::key>(values_), key);
         return found != detail::name_index::none ? &values_[found] : nullptr;
     }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(detail::names_of<&gguf_tensor::name>(tensors_), tensor_name);
+        const std::size_t found = names_sorted_.find(detail::list_of_names<&gguf_tensor::name>(tensors_), tensor_name);
         return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
@@ -9571,7 +9571,7 @@ private:
     }
 
     [[nodiscard]] bool sort_keys() {
-        const name_list keys = names_of<&gguf_value::key>(file_.values_);
+        const name_list keys = list_of_names<&gguf_value::key>(file_.values_);
         if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
@@ -9668,7 +9668,7 @@ private:
     }
 
     [[nodiscard]] bool sort_names() {
-        const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
+        const name_list names = list_of_names<&gguf_tensor::name>(file_.tensors_);
         if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
@@ -15219,7 +15219,7 @@ public:
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
         const std::size_t found =
-            names_sorted_.find(detail::names_of<&safetensors_tensor::name>(tensors_), tensor_name);
+            names_sorted_.find(detail::list_of_names<&safetensors_tensor::name>(tensors_), tensor_name);
         return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
@@ -15249,7 +15249,7 @@ public:
         safetensors_file file(*std::move(header));
         file.name_ = name_;
         if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
-            !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
+            !file.names_sorted_.build(list_of_names<&safetensors_tensor::name>(file.tensors_),
                                       sentence({name_, ": an index of names"}), failure_, tables())) {
             return std::move(failure_);
         }

@@ -98,12 +98,12 @@ public:
 
     /// The entry called `key`, or null. O(log n).
     [[nodiscard]] const gguf_value* find(std::string_view key) const noexcept {
-        const std::size_t found = keys_sorted_.find(detail::names_of<&gguf_value::key>(values_), key);
+        const std::size_t found = keys_sorted_.find(detail::list_of_names<&gguf_value::key>(values_), key);
         return found != detail::name_index::none ? &values_[found] : nullptr;
     }
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const gguf_tensor* find_tensor(std::string_view tensor_name) const noexcept {
-        const std::size_t found = names_sorted_.find(detail::names_of<&gguf_tensor::name>(tensors_), tensor_name);
+        const std::size_t found = names_sorted_.find(detail::list_of_names<&gguf_tensor::name>(tensors_), tensor_name);
         return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
@@ -457,7 +457,7 @@ private:
     }
 
     [[nodiscard]] bool sort_keys() {
-        const name_list keys = names_of<&gguf_value::key>(file_.values_);
+        const name_list keys = list_of_names<&gguf_value::key>(file_.values_);
         if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }
@@ -554,7 +554,7 @@ private:
     }
 
     [[nodiscard]] bool sort_names() {
-        const name_list names = names_of<&gguf_tensor::name>(file_.tensors_);
+        const name_list names = list_of_names<&gguf_tensor::name>(file_.tensors_);
         if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
             return false;
         }

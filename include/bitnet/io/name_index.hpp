@@ -38,8 +38,8 @@ struct name_list {
     [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept { return name_at(elements, i); }
 };
 
-/// The list whose names are a member of the elements: names_of<&gguf_tensor::name>(tensors).
-template <auto Name, class T> [[nodiscard]] name_list names_of(const buffer<T>& elements) noexcept {
+/// The list whose names are a member of the elements: list_of_names<&gguf_tensor::name>(tensors).
+template <auto Name, class T> [[nodiscard]] name_list list_of_names(const buffer<T>& elements) noexcept {
     return {elements.data(), elements.size(),
             [](const void* first, std::size_t i) noexcept { return static_cast<const T*>(first)[i].*Name; }};
 }

@@ -139,7 +139,7 @@ public:
     /// The tensor called `tensor_name`, or null. O(log n).
     [[nodiscard]] const safetensors_tensor* find(std::string_view tensor_name) const noexcept {
         const std::size_t found =
-            names_sorted_.find(detail::names_of<&safetensors_tensor::name>(tensors_), tensor_name);
+            names_sorted_.find(detail::list_of_names<&safetensors_tensor::name>(tensors_), tensor_name);
         return found != detail::name_index::none ? &tensors_[found] : nullptr;
     }
 
@@ -169,7 +169,7 @@ public:
         safetensors_file file(*std::move(header));
         file.name_ = name_;
         if (!read_tensors(file) || !check_coverage(file.tensors_.span()) ||
-            !file.names_sorted_.build(names_of<&safetensors_tensor::name>(file.tensors_),
+            !file.names_sorted_.build(list_of_names<&safetensors_tensor::name>(file.tensors_),
                                       sentence({name_, ": an index of names"}), failure_, tables())) {
             return std::move(failure_);
         }

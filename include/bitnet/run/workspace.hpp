@@ -15,6 +15,7 @@
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/forward_pass.hpp>
+#include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>

@@ -44105,7 +44105,8 @@ private:
                         options.prompt_chunk * sizeof(sequence_row) + pages * sizeof(kv_page) + sizeof(workspace) +
                         sizeof(session_core) +
                         (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
-        made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float);
+        made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
+                       allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
         const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
         made_.tokens = context * sizeof(token) + (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
     }

@@ -38950,7 +38950,7 @@ public:
             return stopped(stop_reason::context_full);
         }
         const default_float_environment environment;
-        const auto computed = guarded([&]() -> result<token> {
+        auto computed = guarded([&]() -> result<token> {
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }

@@ -4846,7 +4846,8 @@ struct allowed_tokens {
 namespace bitnet::inline BITNET_ABI {
 
 /// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
-/// two choose(), then accept() with the token that choose() returned. None of them may throw.
+/// two choose(), then accept() with the token that choose() returned; where that is none of the vocabulary, next() ends
+/// with stop_reason::error instead (no_token: errc::no_token_left). None of them may throw.
 ///
 /// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
 /// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.

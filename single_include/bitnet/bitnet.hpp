@@ -4851,7 +4851,8 @@ struct allowed_tokens {
 namespace bitnet::inline BITNET_ABI {
 
 /// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
-/// two choose(), then accept() with the token that choose() returned. None of them may throw.
+/// two choose(), then accept() with the token that choose() returned; where that is none of the vocabulary, next() ends
+/// with stop_reason::error instead (no_token: errc::no_token_left). None of them may throw.
 ///
 /// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
 /// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
@@ -39076,6 +39077,9 @@ public:
     }
     /// What next() does with the token that `choose` chose.
     std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        if (chosen < 0 || static_cast<std::size_t>(chosen) >= parameters_.vocabulary) {
+            return stopped(failed(guarded([&] { return check_choice(chosen); })));
+        }
         choose.accept(chosen);
         pending_ = chosen;
         tokens_[cached_] = chosen;
@@ -39600,6 +39604,15 @@ private:
             }
         }
         return {};
+    }
+
+    /// Of a token that is none of the vocabulary.
+    [[nodiscard]] result<void> check_choice(token chosen) const {
+        if (chosen == no_token) {
+            return error{errc::no_token_left, "session: the chooser chose no token"};
+        }
+        return error{errc::invalid_token, sentence({"session: the chooser chose token ", chosen,
+                                                    ", the vocabulary has ", parameters_.vocabulary})};
     }
 
     [[nodiscard]] result<void> check_head() const {

@@ -173,3 +173,32 @@ TEST_CASE("a session gives a chooser of the program's own the logits that it nee
         }
     }
 }
+
+TEST_CASE("a token that is none of the vocabulary is an error, and the session goes on as it was") {
+    struct stray {
+        std::size_t needs() const noexcept { return 1; }
+        token choose(std::span<const float>) const noexcept { return id; }
+        token choose(std::span<const scored_token>) const noexcept { return id; }
+        void accept(token) noexcept { ++accepted; }
+
+        token id;
+        int accepted = 0;
+    };
+    const auto model = any_model::open(BITNET_TEST_MODEL);
+    REQUIRE(model);
+    auto session = any_session::open(*model, {});
+    REQUIRE(session);
+    REQUIRE(session->feed(std::vector<token>{7, 8, 9}));
+    const auto vocabulary = static_cast<token>(model->parameters().vocabulary);
+    for (const token id : {no_token, token{-2}, vocabulary}) {
+        stray choose{id};
+        CHECK_FALSE(session->next(choose));
+        CHECK(session->stopped_by() == stop_reason::error);
+        CHECK(session->last_error().code == (id == no_token ? errc::no_token_left : errc::invalid_token));
+        CHECK(choose.accepted == 0);
+        CHECK(session->position() == 3);
+    }
+    stray last{vocabulary - 1};
+    CHECK(session->next(last) == vocabulary - 1);
+    CHECK(last.accepted == 1);
+}

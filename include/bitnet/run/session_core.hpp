@@ -257,6 +257,9 @@ public:
     }
     /// What next() does with the token that `choose` chose.
     std::optional<token> take(any_chooser choose, token chosen) noexcept {
+        if (chosen < 0 || static_cast<std::size_t>(chosen) >= parameters_.vocabulary) {
+            return stopped(failed(guarded([&] { return check_choice(chosen); })));
+        }
         choose.accept(chosen);
         pending_ = chosen;
         tokens_[cached_] = chosen;
@@ -781,6 +784,15 @@ private:
             }
         }
         return {};
+    }
+
+    /// Of a token that is none of the vocabulary.
+    [[nodiscard]] result<void> check_choice(token chosen) const {
+        if (chosen == no_token) {
+            return error{errc::no_token_left, "session: the chooser chose no token"};
+        }
+        return error{errc::invalid_token, sentence({"session: the chooser chose token ", chosen,
+                                                    ", the vocabulary has ", parameters_.vocabulary})};
     }
 
     [[nodiscard]] result<void> check_head() const {

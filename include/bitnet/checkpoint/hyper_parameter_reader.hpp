@@ -419,8 +419,8 @@ private:
             made_.pooling = pooling_type::mean;
         } else if (*said == 2 || *said > 3) {
             fail(errc::unsupported_architecture,
-                 {"'", key("pooling_type"), "' is ", *said, " (", *said < names.size() ? names[*said] : "unknown",
-                  "); 1 (mean) and 3 (last) can be run"});
+                 {"'", key("pooling_type"), "' is ", *said, " (",
+                  *said < names.size() ? names[to_size(*said)] : "unknown", "); 1 (mean) and 3 (last) can be run"});
         }
     }
 

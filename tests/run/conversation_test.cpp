@@ -339,7 +339,38 @@ TEST_CASE("regenerate() keeps the prompt, and the sampler goes on") {
     check_against_plain_session(talk, model);
 }
 
-TEST_CASE("edit() changes a turn and computes what follows it again; rewind() forgets turns") {
+TEST_CASE("regenerate() forgets the stop token of the answer before") {
+    struct script {
+        std::size_t needs() const noexcept { return 1; }
+        token choose(std::span<const float>) const noexcept { return tokens[at]; }
+        token choose(std::span<const scored_token>) const noexcept { return tokens[at]; }
+        void accept(token) noexcept { ++at; }
+
+        std::vector<token> tokens;
+        std::size_t at = 0;
+    };
+    const any_model& model = trained_model();
+    auto talk = talk_of(model, {.system = tales, .session = {.context = 300, .threads = 1}, .answer_limit = 4});
+    token stop = 0;
+    while (!talk.format().is_stop(stop)) {
+        ++stop;
+    }
+    script choose{{40, 41, stop, 50, 51, 52, 53}};
+    talk.choose_with(any_chooser(choose));
+    told(talk, questions[0]);
+    CHECK(talk.ended_by() == answer_end::stop_token);
+    CHECK(talk.history().back().stop == stop);
+    require_done(talk.regenerate());
+    answered(talk);
+    CHECK(talk.ended_by() == answer_end::limit);
+    CHECK(talk.history().back().stop == no_token);
+    CHECK(talk.history().back().tokens == std::vector<token>{50, 51, 52, 53});
+    talk.choose_with(std::nullopt);
+    require_done(talk.say(questions[1]));
+    check_against_plain_session(talk, model);
+}
+
+TEST_CASE("edit() changes a turn and computes what follows it again, and rewind() forgets turns") {
     const any_model& model = trained_model();
     auto talk = talk_of(model, {.system = tales,
                                 .session = {.context = 500, .threads = 1},

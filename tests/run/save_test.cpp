@@ -512,7 +512,7 @@ TEST_CASE("of a model with longrope a save needs a context that rotates as its o
     }
 }
 
-TEST_CASE("a full pool refuses a save and loses nothing; pages of the session itself serve again") {
+TEST_CASE("a full pool refuses a save and loses nothing, and pages of the session itself serve again") {
     const auto file = written(paged_shape());
     const auto m = opened(file);
     auto kv = pool_of(m, 3);

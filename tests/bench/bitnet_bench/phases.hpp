@@ -147,8 +147,14 @@ public:
             const phase_timer timer(phase::ternary);
             plain_->blocks->multiply(w, first, count, x, y, y_stride);
         };
-        engine_ = {
-            plain.isa, &loops_, &kv_, &ternary_, &blocks_, plain.enable, &bitnet::detail::open_owned_pool<timed_pool>};
+        engine_ = {plain.isa,
+                   &loops_,
+                   &kv_,
+                   &ternary_,
+                   &blocks_,
+                   plain.enable,
+                   &bitnet::detail::open_owned_pool<timed_pool>,
+                   plain.has_threads};
         return engine_;
     }
 

@@ -17027,8 +17027,7 @@ public:
     }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
-        auto table =
-            buffer<slot>::allocate(slots_for(count), "token index", {memory, {memory_use::tables, false}});
+        auto table = buffer<slot>::allocate(slots_for(count), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }
@@ -42215,8 +42214,7 @@ public:
     }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<merge_table> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
-        auto table = buffer<slot>::allocate(slots_for(count), "merge table",
-                                            {memory, {memory_use::tables, false}});
+        auto table = buffer<slot>::allocate(slots_for(count), "merge table", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }

@@ -113,8 +113,7 @@ public:
     }
     /// \return errc::out_of_memory with the bytes asked for.
     [[nodiscard]] static result<token_index> allocate(std::uint64_t count, const memory_source* memory = nullptr) {
-        auto table =
-            buffer<slot>::allocate(slots_for(count), "token index", {memory, {memory_use::tables, false}});
+        auto table = buffer<slot>::allocate(slots_for(count), "token index", {memory, {memory_use::tables, false}});
         if (!table) {
             return failed(table);
         }

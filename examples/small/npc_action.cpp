@@ -5,9 +5,7 @@
 #include <bitnet/any.hpp>
 #include <bitnet/constrain.hpp>
 
-#include <cstddef>
 #include <iostream>
-#include <span>
 #include <string>
 
 enum class mood { calm, angry };
@@ -25,36 +23,23 @@ template <> struct bitnet::fields_of<npc_action> {
                field("steps", &npc_action::steps, {.minimum = 0, .maximum = 9}));
 };
 
-/// Takes the most likely token that the grammar allows.
-struct greedy_by_grammar {
-    bitnet::matcher& at;
-    const bitnet::tokenizer& text;
-
-    bool allows(bitnet::token id) const { return !text.is_special(id) && at.allows(text.bytes_of(id)); }
-    std::size_t needs() const { return 0; } // all logits
-    bitnet::token choose(std::span<const float> all) const {
-        bitnet::token best = bitnet::no_token;
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            const auto id = static_cast<bitnet::token>(i);
-            if ((best < 0 || all[i] > all[static_cast<std::size_t>(best)]) && allows(id)) {
-                best = id;
-            }
-        }
-        return best;
-    }
-    bitnet::token choose(std::span<const bitnet::scored_token>) const { return bitnet::no_token; } // not called
-    void accept(bitnet::token id) const { at.accept(text.bytes_of(id)); }
-};
-
 int main(int argc, char** argv) {
     const auto model = value(bitnet::any_model::open(argc > 1 ? argv[1] : "examples/models/tiny.gguf"));
     auto session = value(bitnet::any_session::open(model, {.context = 256}));
-    auto at = value(bitnet::matcher::open(value(bitnet::grammar::of<npc_action>())));
-    greedy_by_grammar choose{at, model.text()};
+    auto greedy = value(bitnet::sampler::open(bitnet::sampler_options::greedy(), model.parameters().vocabulary));
     value(session.feed(value(model.text().encode("<|begin_of_text|>The king said: ", {.parse_special = true}))));
-    std::string answer; // grows until the grammar allows nothing more
-    while (!at.is_done()) {
-        answer += model.text().bytes_of(session.next(choose).value());
+
+    const auto trie = value(bitnet::token_trie::open(model.text())); // once for a model
+    const auto grammar = value(bitnet::grammar::of<npc_action>());
+    auto constraint = value(bitnet::token_constraint::open(grammar, trie));
+    auto choose = value(bitnet::constrained_chooser<bitnet::sampler>::open(greedy, constraint));
+    std::string answer;
+    while (!constraint.is_done()) {
+        const auto token = session.next(choose);
+        if (!token) {
+            break;
+        }
+        answer += model.text().bytes_of(*token);
     }
     std::cout << answer << '\n' << value(bitnet::from_json<npc_action>(answer)).steps << " steps\n";
 }

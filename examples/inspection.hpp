@@ -2,7 +2,7 @@
 // report: what a GGUF file holds, what would be made of it, and whether it runs here.
 #pragma once
 
-#include "memory_estimate.hpp"
+#include "ladder.hpp"
 #include "model_options.hpp"
 #include "utf8_path.hpp"
 
@@ -61,6 +61,23 @@ struct chat_report {
     bitnet::result<std::string> tools;  ///< the same with a tool, a call and its result, or why that is not to be had
 };
 
+/// What is allocated, in bytes, beside the file.
+struct memory_report {
+    /// Of a session with so many positions.
+    struct session {
+        std::size_t context;
+        std::uint64_t kv_f16;
+        std::uint64_t kv_f32;
+        std::uint64_t kv_i8;
+        std::uint64_t working; ///< all else
+    };
+
+    std::uint64_t model = 0; ///< whatever the sessions: repacked tensors, norms, tokenizer, tables
+    std::vector<session> sessions;
+    std::uint64_t screen = 0;           ///< what a screened head takes in the model; 0 if there is none
+    std::uint64_t screened_session = 0; ///< and in each session
+};
+
 /// All that is known of a file; what could not be found out is a sentence.
 struct report {
     const bitnet::gguf_file& file;
@@ -75,22 +92,9 @@ struct report {
     bitnet::sampling_advice sampling;
     std::uint64_t ternary_tensors = 0;
     std::vector<std::string> bad_tensors; ///< codes and scales that are none
+    memory_report memory;
     bitnet::result<bitnet::any_model> opened;
 
-    /// Bytes that are taken whatever the context: the file's and those of repacked tensors.
-    [[nodiscard]] std::uint64_t fixed_bytes() const { return file_bytes + (opened ? opened->repacked_bytes() : 0); }
-    /// What a session takes with `context` positions: of the model as it would run, or of BitNet's where it does not.
-    [[nodiscard]] std::vector<session_memory> sessions() const {
-        return estimates(*parameters, opened ? bytes_of_activation(opened->activations(), opened->layout()) : 1.0);
-    }
-    /// Nothing for a head whose type has no screen.
-    [[nodiscard]] std::optional<screened_head_memory> screened_head() const {
-        const bool has_head = parameters && !parameters->is_embedder;
-        const bitnet::gguf_tensor* head = has_head ? file.find_tensor(parameters->lm_head_name()) : nullptr;
-        const auto element = head != nullptr ? bitnet::detail::float_element_of(head->type) : std::nullopt;
-        return element && bitnet::detail::admits_screen(*element) ? std::optional(estimate_screened_head(*parameters))
-                                                                  : std::nullopt;
-    }
     [[nodiscard]] bool runs() const { return opened && bad_tensors.empty(); }
     [[nodiscard]] std::string why_not() const {
         return opened ? bad_tensors.empty() ? "" : bad_tensors.front() : opened.error().message;
@@ -176,6 +180,35 @@ inline chat_report look_at_chat(const bitnet::gguf_file& file, const bitnet::res
     return made;
 }
 
+/// For 512 positions, each further power of two from 2048 on below the model's context, and for that.
+inline memory_report estimated_memory(const bitnet::model_file& source, const model_options& chosen) {
+    memory_report made;
+    const auto parameters = bitnet::hyper_parameters::read(source.gguf());
+    bitnet::open_options options = chosen.to_open();
+    const auto estimate = [&](std::size_t context, std::string_view kv) {
+        const auto found = estimate_memory(source, options, {.context = context}, chosen.isa, kv);
+        return found ? *found : bitnet::memory_estimate{};
+    };
+    const auto add = [&](std::size_t context) {
+        const bitnet::memory_estimate all = estimate(context, "f16");
+        made.model = all.model() - all.copied;
+        made.sessions.push_back({context, all.keys_and_values, estimate(context, "f32").keys_and_values,
+                                 estimate(context, "i8").keys_and_values, all.session() - all.keys_and_values});
+    };
+    for (std::size_t context = 512; parameters && context < parameters->context; context *= context == 512 ? 4 : 2) {
+        add(context);
+    }
+    if (parameters) {
+        add(parameters->context);
+        const bitnet::memory_estimate stored = estimate(1, "f16");
+        options.lm_head = bitnet::lm_head_mode::screened;
+        const bitnet::memory_estimate screened = estimate(1, "f16");
+        made.screen = screened.screen;
+        made.screened_session = screened.scratch - stored.scratch;
+    }
+    return made;
+}
+
 inline report look_at(const bitnet::model_file& source, const model_options& chosen) {
     std::error_code ignored;
     const bitnet::gguf_file& file = source.gguf();
@@ -196,6 +229,7 @@ inline report look_at(const bitnet::model_file& source, const model_options& cho
                 .sampling = {},
                 .ternary_tensors = 0,
                 .bad_tensors = {},
+                .memory = estimated_memory(source, chosen),
                 .opened = open_model(chosen.file, chosen.to_open(), chosen.isa, chosen.kv)};
     for (const bitnet::gguf_tensor& tensor : file.tensors()) {
         made.totals[bitnet::name_of(tensor.type)].add(tensor);

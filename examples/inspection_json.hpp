@@ -235,24 +235,23 @@ inline void write_chat(json_writer& json, const report& made) {
 }
 
 inline void write_memory(json_writer& json, const report& made) {
+    json.member("model_bytes", made.memory.model);
     json.begin("memory", '[');
-    if (made.parameters) {
-        for (const session_memory& each : made.sessions()) {
-            json.begin('{');
-            json.member("context", each.context);
-            json.member("kv_cache_bytes_f16", each.kv_f16);
-            json.member("kv_cache_bytes_f32", each.kv_f32);
-            json.member("kv_cache_bytes_i8", each.kv_i8);
-            json.member("working_bytes", each.working);
-            json.member("all_bytes_f16", made.fixed_bytes() + each.kv_f16 + each.working);
-            json.end('}');
-        }
+    for (const memory_report::session& each : made.memory.sessions) {
+        json.begin('{');
+        json.member("context", each.context);
+        json.member("kv_cache_bytes_f16", each.kv_f16);
+        json.member("kv_cache_bytes_f32", each.kv_f32);
+        json.member("kv_cache_bytes_i8", each.kv_i8);
+        json.member("working_bytes", each.working);
+        json.member("all_bytes_f16", made.file_bytes + made.memory.model + each.kv_f16 + each.working);
+        json.end('}');
     }
     json.end(']');
-    if (const auto screened = made.screened_head()) {
+    if (made.memory.screened_session != 0) {
         json.begin("screened_head", '{');
-        json.member("screen_bytes", screened->screen);
-        json.member("session_bytes", screened->session);
+        json.member("screen_bytes", made.memory.screen);
+        json.member("session_bytes", made.memory.screened_session);
         json.end('}');
     }
 }

@@ -87,23 +87,22 @@ inline void print_model(const report& made) {
 }
 
 inline void print_memory(const report& made) {
-    if (!made.parameters) {
+    if (made.memory.sessions.empty()) {
         return;
     }
-    std::printf("\nmemory in bytes: %llu of the file and of repacked tensors, and for each session\n",
-                static_cast<unsigned long long>(made.fixed_bytes()));
-    std::printf("  %9s %14s %14s %14s %14s %16s\n", "positions", "KV as f16", "as f32", "as i8", "working, about",
+    const auto number = [](std::uint64_t bytes) { return static_cast<unsigned long long>(bytes); };
+    std::printf("\nmemory in bytes: %llu of the file, %llu of the model beside it, and for each session\n",
+                number(made.file_bytes), number(made.memory.model));
+    std::printf("  %9s %14s %14s %14s %14s %16s\n", "positions", "KV as f16", "as f32", "as i8", "working",
                 "all, KV as f16");
-    for (const session_memory& each : made.sessions()) {
-        const auto number = [](std::uint64_t bytes) { return static_cast<unsigned long long>(bytes); };
+    for (const memory_report::session& each : made.memory.sessions) {
         std::printf("  %9zu %14llu %14llu %14llu %14llu %16llu\n", each.context, number(each.kv_f16),
                     number(each.kv_f32), number(each.kv_i8), number(each.working),
-                    number(made.fixed_bytes() + each.kv_f16 + each.working));
+                    number(made.file_bytes + made.memory.model + each.kv_f16 + each.working));
     }
-    if (const auto screened = made.screened_head()) {
-        std::printf("  a screened head takes %llu more, and %llu more for each session\n",
-                    static_cast<unsigned long long>(screened->screen),
-                    static_cast<unsigned long long>(screened->session));
+    if (made.memory.screened_session != 0) {
+        std::printf("  a screened head takes %llu more, and %llu more for each session\n", number(made.memory.screen),
+                    number(made.memory.screened_session));
     }
 }
 

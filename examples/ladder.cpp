@@ -30,6 +30,10 @@ std::span<const bitnet::engine* const> engines_with(std::string_view kv) noexcep
     return {};
 }
 
+static bitnet::error no_element(std::string_view kv) {
+    return {bitnet::errc::invalid_argument, "a KV cache of '" + std::string(kv) + "': f16, f32 or i8 expected"};
+}
+
 bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, const bitnet::open_options& options,
                                              std::string_view isa, std::string_view kv) {
     const auto engines = engines_with(kv);
@@ -38,8 +42,18 @@ bitnet::result<bitnet::any_model> open_model(std::string_view utf8_path, const b
                                                        {options.load_tokenizer, options.pre_tokenizer, options.pages});
         return file ? bitnet::detail::open_model(*std::move(file), options, isa, engines) : failed(file);
     }
-    return bitnet::error{bitnet::errc::invalid_argument,
-                         "a KV cache of '" + std::string(kv) + "': f16, f32 or i8 expected"};
+    return no_element(kv);
+}
+
+bitnet::result<bitnet::memory_estimate> estimate_memory(const bitnet::model_file& file,
+                                                        const bitnet::open_options& options,
+                                                        const bitnet::session_options& of_session, std::string_view isa,
+                                                        std::string_view kv) {
+    const auto engines = engines_with(kv);
+    if (engines.empty()) {
+        return no_element(kv);
+    }
+    return bitnet::detail::estimate_memory(file, options, of_session, isa, engines);
 }
 
 } // namespace tools

@@ -22,4 +22,10 @@ namespace tools {
 [[nodiscard]] bitnet::result<bitnet::any_model>
 open_model(std::string_view utf8_path, const bitnet::open_options& options, std::string_view isa, std::string_view kv);
 
+/// What that would allocate, and a session. \return what bitnet::estimate_memory returns
+[[nodiscard]] bitnet::result<bitnet::memory_estimate> estimate_memory(const bitnet::model_file& file,
+                                                                      const bitnet::open_options& options,
+                                                                      const bitnet::session_options& of_session,
+                                                                      std::string_view isa, std::string_view kv);
+
 } // namespace tools

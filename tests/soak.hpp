@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// How long a test that has no end goes on.
+// How far tests go that have no end.
 #pragma once
 
 namespace bitnet_tests {
 
 inline int soak_seconds = 3;
+inline int damaged_saves = 30000;
 
 } // namespace bitnet_tests

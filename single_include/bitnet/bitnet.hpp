@@ -34031,7 +34031,7 @@ private:
         }
         used_tensors_ = *std::move(used);
         auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
-                                                      {file_.memory(), {memory_use::weights, false}});
+                                                      {file_.memory(), {memory_use::tables, false}});
         if (!layers) {
             return failed(layers);
         }
@@ -44218,17 +44218,23 @@ namespace detail {
     return open_model(std::move(source), options, isa, engines, progress);
 }
 
+/// estimate_memory over engines, the fastest first.
+[[nodiscard]] inline result<memory_estimate> estimate_memory(const model_file& source, const open_options& options,
+                                                             const session_options& of_session, std::string_view isa,
+                                                             std::span<const engine* const> engines) {
+    const engine* chosen = choose_engine(engines, isa, layout_for(source.gguf()));
+    if (chosen == nullptr) {
+        return guarded([&]() -> result<memory_estimate> { return no_engine(engines, isa); });
+    }
+    return estimate_in(*chosen, source, options, of_session);
+}
+
 } // namespace detail
 
 template <class Ladder>
 result<memory_estimate> compiled_for<Ladder>::estimate(const model_file& source, const open_options& options,
                                                        const session_options& of_session, std::string_view isa) {
-    const std::span<const engine* const> engines = Ladder::engines;
-    const engine* chosen = detail::choose_engine(engines, isa, layout_for(source.gguf()));
-    if (chosen == nullptr) {
-        return detail::guarded([&]() -> result<memory_estimate> { return detail::no_engine(engines, isa); });
-    }
-    return detail::estimate_in(*chosen, source, options, of_session);
+    return detail::estimate_memory(source, options, of_session, isa, Ladder::engines);
 }
 
 template <class Ladder>

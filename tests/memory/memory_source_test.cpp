@@ -10,6 +10,7 @@
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/scheduler.hpp>
@@ -183,6 +184,40 @@ TEST_CASE("with a source of the host's, nothing large of a model and its session
     CHECK(check_that_nothing_large_bypasses(borrowed(lm_head_mode::as_stored)) < head / 4);
     CHECK(check_that_nothing_large_bypasses(borrowed(lm_head_mode::screened)) > head / 3);
     CHECK(check_that_nothing_large_bypasses(borrowed(lm_head_mode::automatic)) > 0);
+}
+
+TEST_CASE("what a source gives is what estimate_memory says, use by use and within one in a hundred") {
+    const temporary_folder folder;
+    const std::string path = folder.write("wide.gguf", text_of(wide()));
+    for (const page_mode pages : {page_mode::mapped, page_mode::copied}) {
+        for (const lm_head_mode head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+            for (const bool is_repacked : {false, true}) {
+                CAPTURE(is_repacked);
+                limited_memory memory;
+                const open_options options{.pages = pages, .lm_head = head, .memory = memory.source()};
+                const std::string file = is_repacked ? folder.write("repacked.gguf", text_of(repacked(wide()))) : path;
+                const auto estimated = estimate_memory(file, options, {.context = 1000});
+                REQUIRE(estimated);
+                CHECK(memory.live_blocks() == 0);
+                const auto model = any_model::open(file, options);
+                REQUIRE(model);
+                const auto session = any_session::open(*model, {.context = 1000, .threads = 1});
+                REQUIRE(session);
+                const auto check_close = [](std::uint64_t said, std::uint64_t given) {
+                    INFO(said << " bytes estimated, " << given << " given");
+                    CHECK(100 * said >= 99 * given);
+                    CHECK(100 * said <= 101 * given);
+                };
+                const memory_estimate& e = *estimated;
+                CHECK((e.repacked != 0) == is_repacked);
+                check_close(e.copied + e.repacked + e.screen + e.norms, memory.bytes(memory_use::weights));
+                check_close(e.tokenizer + e.tables, memory.bytes(memory_use::tables));
+                check_close(e.keys_and_values, memory.bytes(memory_use::pages));
+                check_close(e.scratch + e.logits + e.tokens, memory.bytes(memory_use::scratch));
+                check_close(e.model() + e.session(), memory.live_bytes());
+            }
+        }
+    }
 }
 
 TEST_CASE("what is repacked or copied comes from the host's source") {

@@ -4,10 +4,15 @@
 #include "run/counted_allocations.hpp"
 
 #include <bitnet/run/batch.hpp>
+#include <bitnet/run/conversation.hpp>
 #include <bitnet/run/open_model.hpp>
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <span>
 #include <vector>
 
 using namespace bitnet;
@@ -48,6 +53,75 @@ void check_that_nothing_is_allocated(lm_head_mode head) {
 TEST_CASE("feed, next, logits and reset allocate nothing") {
     check_that_nothing_is_allocated(lm_head_mode::as_stored);
     check_that_nothing_is_allocated(lm_head_mode::screened);
+}
+
+TEST_CASE("a dialog in pages, with steps, rewinds, saves, restores and a fork beside it, allocates nothing") {
+    bitnet_tests::model_shape shape;
+    shape.context = 700;
+    const auto bytes = bitnet_tests::tiny_model(shape);
+    REQUIRE(bytes);
+    const auto model = any_model::open(byte_source::borrow(bytes->span(), "tiny"));
+    REQUIRE(model);
+    auto pages = model->open_kv_pool(model->open_kv_pool(std::uint64_t{1} << 30)->page_bytes() * 6);
+    REQUIRE(pages);
+    auto talk = any_session::open(*model, {.threads = 2, .kv = &*pages, .stop_at_stop_tokens = false});
+    auto choose = sampler::open({.repeat_penalty = 1.1f}, model->parameters().vocabulary);
+    REQUIRE((talk && choose));
+    const std::vector<token> prompt(300, 5);
+    REQUIRE(talk->feed(prompt));
+    std::vector<std::byte> memory(std::size_t{4} << 20);
+    std::atomic<bool> cancel{false};
+    talk->set_cancel_flag(&cancel);
+    const std::size_t before_fork = bitnet_tests::allocations();
+    auto fork = talk->fork();
+    CHECK(bitnet_tests::allocations() - before_fork <= 5); // the object, its tokens, table of pages, state and sum
+    REQUIRE(fork);
+    const std::size_t before = bitnet_tests::allocations();
+    bool ok = true;
+    for (int turn = 0; turn < 5; ++turn) {
+        for (any_session* each : {&*talk, &*fork}) {
+            ok = ok && each->queue(std::span(prompt).first(40)).has_value();
+            while (ok && *each->step(std::chrono::microseconds(100), *choose) == step_state::working) {
+            }
+            for (int i = 0; i < 10; ++i) {
+                ok = ok && each->next(*choose).has_value();
+            }
+            byte_room room{memory};
+            ok = ok && each->save(room).has_value() && each->rewind(290).has_value();
+            ok = ok && each->restore(std::span(memory).first(room.size)).has_value();
+        }
+        cancel = true;
+        ok = ok && talk->next(*choose) == std::nullopt && talk->stopped_by() == stop_reason::cancelled;
+        cancel = false;
+        ok = ok && talk->rewind(280).has_value() && fork->rewind(256 + static_cast<std::size_t>(turn)).has_value();
+    }
+    CHECK(bitnet_tests::allocations() == before);
+    CHECK(ok);
+}
+
+TEST_CASE("saving a conversation to memory allocates nothing, in the middle of an answer and behind it") {
+    const auto model = any_model::open(BITNET_TEST_MODEL);
+    REQUIRE(model);
+    auto talk = conversation::open(*model, {.system = "You tell fairy tales.",
+                                            .session = {.context = 200, .threads = 1},
+                                            .sampling = sampler_options{.repeat_penalty = 1.1f, .seed = 3},
+                                            .answer_limit = 12});
+    REQUIRE(talk);
+    std::vector<std::byte> memory(std::size_t{4} << 20);
+    const auto saved_for_nothing = [&](const save_options& options) {
+        const std::size_t before = bitnet_tests::allocations();
+        byte_room room{memory};
+        const bool ok = talk->save(room, options).has_value();
+        return ok && room.size != 0 && bitnet_tests::allocations() == before;
+    };
+    for (const char* question : {"Who lived in the castle?", "Why?"}) {
+        REQUIRE(talk->say(question));
+        while (talk->state() != conversation_state::idle) {
+            REQUIRE(talk->step(std::chrono::milliseconds(1)));
+            CHECK(saved_for_nothing({.keys_and_values = false}));
+        }
+        CHECK(saved_for_nothing({}));
+    }
 }
 
 TEST_CASE("a batch with an int8 KV cache allocates nothing, over several attention blocks") {

@@ -5,7 +5,9 @@
 #include "run/job_queue.hpp"
 
 #include <bitnet/run/batch.hpp>
+#include <bitnet/run/conversation.hpp>
 #include <bitnet/run/model.hpp>
+#include <bitnet/run/open_model.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/thread/pool.hpp>
 
@@ -128,4 +130,21 @@ TEST_CASE("ten open sessions of which none is asked use no CPU") {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50)); // the spinning is over
     CHECK(busy_during(300) < 0.05);
+}
+
+TEST_CASE("ten open conversations of which none speaks use no CPU, in the middle of an answer either") {
+    const auto model = any_model::open(BITNET_TEST_MODEL, {.lm_head = lm_head_mode::as_stored});
+    REQUIRE(model);
+    std::vector<conversation> talks;
+    for (unsigned i = 0; i < 10; ++i) {
+        auto talk = conversation::open(*model, {.session = {.context = 100, .threads = 2}, .answer_limit = 20});
+        REQUIRE(talk);
+        REQUIRE(talk->say("Who lived in the castle?"));
+        while (talk->state() != conversation_state::idle && talk->answer_tokens() < 2 * i) {
+            REQUIRE(talk->step(std::chrono::milliseconds(1)));
+        }
+        talks.push_back(*std::move(talk));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50)); // the spinning is over
+    CHECK(busy_during(200) < 0.005);
 }

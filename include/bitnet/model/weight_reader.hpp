@@ -127,7 +127,7 @@ private:
         }
         used_tensors_ = *std::move(used);
         auto layers = buffer<layer_weights>::allocate(model_.layers, "layer table",
-                                                      {file_.memory(), {memory_use::weights, false}});
+                                                      {file_.memory(), {memory_use::tables, false}});
         if (!layers) {
             return failed(layers);
         }

@@ -255,6 +255,11 @@ private:
         return some_tokens(count, vocabulary_, seed);
     }
 
+    /// The chat format of conversations: any will do where the file's own is not known.
+    [[nodiscard]] static std::string_view format_of(const bitnet::any_model& model) {
+        return model.chat() ? std::string_view() : "bitnet";
+    }
+
     void describe() {
         vocabulary_ = model_->parameters().vocabulary;
         out_.put("model", std::string_view(chosen_.file));
@@ -433,9 +438,10 @@ private:
         auto greedy = must(bitnet::sampler::open(bitnet::sampler_options::greedy(), vocabulary_));
         for (int i = 0; i < 10; ++i) {
             if (model_->has_text()) {
-                talks.push_back(must(bitnet::conversation::open(
-                    *model_,
-                    {.system = "You live in a castle.", .session = {.threads = chosen_.threads}, .answer_limit = 4})));
+                talks.push_back(must(bitnet::conversation::open(*model_, {.system = "You live in a castle.",
+                                                                          .session = {.threads = chosen_.threads},
+                                                                          .chat_format = format_of(*model_),
+                                                                          .answer_limit = 4})));
                 must(talks.back().say("Who are you?"));
                 static_cast<void>(must(talks.back().answer([](std::string_view) {})));
             } else {
@@ -473,6 +479,7 @@ private:
         const std::size_t pages_of_prefix = kv.pages() - kv.free_pages();
         const std::uint64_t with_world = counted.all();
         std::vector<bitnet::any_session> all;
+        all.reserve(chosen_.conversations);
         sample forks;
         for (std::size_t i = 0; i < chosen_.conversations; ++i) {
             const auto start = steady::now();
@@ -523,7 +530,8 @@ private:
             must(model.text().encode(world, ids));
         }
         bitnet::kv_pool kv = pool_of(model, chosen_.shared / 256 + 2);
-        bitnet::conversation_options options{.system = world, .session = {.threads = chosen_.threads, .kv = &kv}};
+        bitnet::conversation_options options{
+            .system = world, .session = {.threads = chosen_.threads, .kv = &kv}, .chat_format = format_of(model)};
         options.session.context = model.parameters().context;
         auto first = must(bitnet::conversation::open(model, options));
         while (first.state() != bitnet::conversation_state::idle) {

@@ -29,7 +29,7 @@ constexpr std::string_view help = "A line is a question; a line that begins with
                                   "Thoughts in front of answers are not printed (--show-thoughts prints them).\n";
 
 constexpr std::array<std::string_view, 3> thinking_words{"auto", "on", "off"};
-constexpr std::array<std::string_view, 2> when_full_words{"drop", "stop"};
+constexpr std::array<std::string_view, 3> when_full_words{"drop", "window", "stop"};
 
 struct settings {
     tools::model_options model;
@@ -50,7 +50,9 @@ struct settings {
                 .chat = {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
                                      : thinking == "off" ? bitnet::chat_thinking::off
                                                          : bitnet::chat_thinking::by_template},
-                .when_full = when_full == "stop" ? bitnet::full_context::stop : bitnet::full_context::drop_oldest,
+                .when_full = when_full == "stop"     ? bitnet::full_context::stop
+                             : when_full == "window" ? bitnet::full_context::window
+                                                     : bitnet::full_context::drop_oldest,
                 .answer_limit = tokens,
                 .show_thoughts = show_thoughts,
                 .show_special = show_special};
@@ -69,8 +71,11 @@ struct settings {
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
         model.add_context(all, 1);
-        all.choice("--when-full", when_full_words, when_full,
-                   "what happens when the context is full: drop forgets the oldest turns, stop ends the dialog there");
+        all.choice(
+            "--when-full", when_full_words, when_full,
+            "what happens when the context is full: drop forgets the oldest turns and reads the rest again; window "
+            "drops 256 positions behind the first ones and reads nothing again, which is approximate; stop ends the "
+            "dialog there");
         sampling.add_to(all);
         grammar.add_to(all); // of each answer, from its first token on: --thinking off where a model thinks
         model.add_running(all);
@@ -100,6 +105,7 @@ public:
     /// Starts anew.
     [[nodiscard]] bitnet::result<void> reset() {
         dropped_ = 0;
+        dropped_tokens_ = 0;
         if (choose_ != nullptr) {
             choose_->reset();
         }
@@ -180,6 +186,11 @@ private:
                 "; --when-full stop keeps them)");
             dropped_ = talk_.dropped();
         }
+        if (talk_.dropped_tokens() != dropped_tokens_) {
+            say("(the window has " + std::to_string(talk_.position() - talk_.dropped_tokens()) + " of " +
+                std::to_string(talk_.position()) + " tokens)");
+            dropped_tokens_ = talk_.dropped_tokens();
+        }
         if (talk_.ended_by() == bitnet::answer_end::cancelled) {
             say("(stopped)");
         } else if (talk_.ended_by() == bitnet::answer_end::context_full) {
@@ -203,6 +214,7 @@ private:
     std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
     std::unique_ptr<tools::constrained_sampler> constrained_;
     std::size_t dropped_ = 0; ///< turns, as far as they were told
+    std::size_t dropped_tokens_ = 0;
 };
 
 /// The next line of stdin, without its end; false at the end of the input.

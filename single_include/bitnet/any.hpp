@@ -1836,6 +1836,19 @@ struct session_options {
     /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
     /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
+    /// Whether a session whose context is full goes on, with a window: of what it has, the first positions (sinks)
+    /// stay, and of what is behind them the oldest page of 256 positions is dropped whenever room is needed. So a token
+    /// sees the sinks and the last ones, context - 255 to context positions together. The keys and values of those were
+    /// made while more was there: the answers are not those of a session that was fed what is left, and what was
+    /// dropped is forgotten but for that. Distances are counted as if nothing had been between the sinks and the
+    /// window, so that none is longer than the context. What is computed depends on the tokens, `context` and `sinks`
+    /// alone. The context is a whole number of pages then; 0 takes as many as there are. Costs 4 bytes more a position.
+    /// Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023, here with keys that are
+    /// never rotated again: it is the query that is rotated a second time for the sinks.
+    bool window = false;
+    /// Positions at the front that a window keeps, in whole pages: rounded up to a multiple of 256. One page or the
+    /// length of a system prompt.
+    std::size_t sinks = 1;
     /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
     /// cores, or opens many sessions, says how many, or lends a pool.
     std::optional<std::size_t> threads = {};
@@ -5589,13 +5602,18 @@ public:
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual bool can_rewind(std::size_t position) const noexcept = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
     [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
     [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
-    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    [[nodiscard]] std::size_t sinks() const noexcept { return options_.window ? options_.sinks : 0; }
+    /// Those of position() that are there.
+    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
@@ -5608,6 +5626,7 @@ protected:
 
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
+    std::size_t dropped_ = 0;      ///< positions that were there behind the sinks, of a window
     std::optional<token> pending_; ///< given by next(), not yet run
     std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
@@ -5637,7 +5656,8 @@ public:
 
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
-    /// fed then, and the session goes on as it was.
+    /// fed then, and the session goes on as it was. With a window there is always room, but pages that are shared with
+    /// a fork are replaced as they are dropped: errc::kv_pool_full is as errc::cancelled then, see set_cancel_flag().
     [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
@@ -5666,7 +5686,8 @@ public:
 
     /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
     /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
-    /// have not. \return as feed(); nothing is queued then.
+    /// have not. With a window there is room for at least `context` tokens in the queue. \return as feed(); nothing is
+    /// queued then.
     [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
     /// Tokens in the queue.
     [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
@@ -5737,8 +5758,13 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue. With a
+    /// window those that were dropped count, too, so that it passes the context.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
+    /// How many of these a window has dropped: positions [sinks(), sinks() + dropped()). A multiple of 256.
+    [[nodiscard]] std::size_t dropped() const noexcept { return base_->dropped(); }
+    /// Positions at the front that are never dropped; 0 without a window.
+    [[nodiscard]] std::size_t sinks() const noexcept { return base_->sinks(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
     /// The token that next() gave and that has not run yet; nullopt if there is none.
@@ -5748,14 +5774,18 @@ public:
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
 
-    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    /// The tokens of the sequence, position() of them without dropped(): those of the sinks, then those of the window.
+    /// no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
     /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
     /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
     /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
-    /// of.
+    /// of, or if a window has dropped what was seen at `position`: see can_rewind(). Nothing is forgotten then.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+    /// Whether rewind(position) finds what it needs: always, if there are as many tokens, until a window has dropped
+    /// something. After that for positions up to sinks(), and for those behind the first one of the last page.
+    [[nodiscard]] bool can_rewind(std::size_t position) const noexcept { return base_->can_rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
@@ -5767,10 +5797,10 @@ public:
 
     /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
     /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
-    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
-    /// The session is not changed.
-    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
-    /// out.
+    /// does not depend on the context or the kv_pool, until a window has dropped something; its layout is in
+    /// run/saved_session.hpp. Allocates nothing itself. The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if keys and values are left out and embeddings were
+    /// fed or a window has dropped something: they cannot be computed again then.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
         return base_->save(sink, options);
     }
@@ -5785,8 +5815,8 @@ public:
     /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
     /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
     /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
-    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
-    /// kv_pool_full. The session goes on as it was then.
+    /// of other elements of keys and values, rounding of activations, pooling, rotation of longrope, or of
+    /// another window that has dropped something; context_full, kv_pool_full. The session goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
         return base_->restore(saved, name);
     }
@@ -6495,8 +6525,14 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a conversation does when its context has no room left.
 enum class full_context : unsigned char {
-    stop,       ///< an answer ends there, and what is said next is errc::context_full
-    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    stop,        ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest, ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    /// The session goes on with a window, see session_options::window: nothing is fed again, and the answers are not
+    /// those of drop_oldest. The system's turn is in the sinks, which are made as large as it needs. The history keeps
+    /// all turns, those that the window has dropped, too. A change that goes back to what the window does not have any
+    /// more, as regenerate() of a long answer may, feeds again all that follows the sinks; if that is more than the
+    /// context, the oldest turns are forgotten.
+    window
 };
 
 /// Texts are copied.
@@ -7193,14 +7229,15 @@ namespace bitnet::inline BITNET_ABI {
 /// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
 /// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
 /// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
-/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
-/// functions allocate what the texts of the dialog need.
+/// but where a stop text is cut off, where turns are dropped, for text of more than 8 bytes a token, and with a window
+/// for an answer that is longer than the context; the other functions allocate what the texts of the dialog need.
 class conversation final : public speaker {
 public:
     /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
     /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
     /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
-    /// errc::context_full if the context has no room for the system's turn.
+    /// errc::context_full if the context has no room for the system's turn; with a window errc::invalid_argument if it
+    /// leaves no page of 256 positions behind it.
     [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
         return detail::guarded([&] { return make(model, nullptr, options); });
     }
@@ -7385,13 +7422,15 @@ public:
     /// Whether the answer is still in its thought, or ended in it.
     [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
 
-    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
-    /// function that is not const.
+    /// The turns that are in the context, or have been in it with a window, an answer that is being given included.
+    /// Valid until the next call of a function that is not const.
     [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
     /// How many turns were dropped so far to make room.
     [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    /// How many of tokens() a window has dropped, behind the first session().sinks().
+    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return session_.dropped(); }
 
-    /// The tokens of the dialog, those that are not computed yet included.
+    /// The tokens of the dialog, those that are not computed yet and those that a window has dropped included.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
     [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
     [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
@@ -7434,6 +7473,7 @@ private:
         std::vector<std::string> stop_texts = {};
         std::size_t answer_limit = 0;
         std::size_t room = 0; ///< 0: the full context is where it stops
+        bool has_window = false;
     };
 
     conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
@@ -7456,6 +7496,10 @@ private:
         }
         session_options of_session = options.session;
         of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        of_session.window = of_session.window || options.when_full == full_context::window;
+        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
+            return failed(sized);
+        }
         auto session =
             pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
         if (!session) {
@@ -7481,6 +7525,17 @@ private:
                          detail::answer_text(model.text(), shown, *std::move(stops)), true);
     }
 
+    /// Makes the sinks as large as the system's turn.
+    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
+                                                 const chat_dialog& dialog, session_options& of_session) {
+        detail::transcript first(dialog, model.text());
+        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+            return begun;
+        }
+        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
+        return {};
+    }
+
     [[nodiscard]] static result<void> check_model(const any_model& model) {
         if (model.parameters().is_embedder) {
             return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
@@ -7498,7 +7553,8 @@ private:
         for (const std::string_view text : options.stop_texts) {
             made.stop_texts.emplace_back(text);
         }
-        if (options.when_full == full_context::drop_oldest) {
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
             made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
         }
         return made;
@@ -7550,6 +7606,9 @@ private:
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
         settle_cancel();
+        if (!options.keys_and_values && session_.dropped() != 0) {
+            return session_.save(sink, options); // says why that cannot be
+        }
         const detail::saved_dialog dialog{ended_,
                                           error_.code,
                                           error_.message,
@@ -7644,9 +7703,11 @@ private:
     }
 
     [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        return begin_with_system(next, settings_.system);
+    }
+    [[nodiscard]] static result<void> begin_with_system(detail::transcript& next, const std::string& system) {
         auto done = next.become({});
-        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
-                                                 : std::move(done);
+        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
     }
 
     [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
@@ -7702,7 +7763,8 @@ private:
 
     /// Memory for the rest of the answer.
     void prepare(detail::transcript& next) {
-        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
+        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
         const std::size_t limit = settings_.answer_limit;
         next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
         text_.reserve(next.turns().back().begun_bytes);
@@ -7715,6 +7777,9 @@ private:
 
     /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
     [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_room_to_queue(next, dropped);
+        }
         const std::size_t context = session_.context();
         const auto has_room = [&](std::size_t free) {
             return next.tokens().size() <= context && context - next.tokens().size() >= free;
@@ -7736,6 +7801,21 @@ private:
         return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
     }
 
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_room_to_queue(detail::transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
     [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
         const std::size_t taken = common(now_.tokens(), tokens);
         return detail::error_saying(errc::context_full,
@@ -7752,9 +7832,22 @@ private:
         return count;
     }
 
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
     /// The session keeps what it has of these tokens and is to run the rest.
     [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = common(session_.tokens(), tokens);
+        const std::size_t kept = kept_of(tokens);
         if (auto rewound = session_.rewind(kept); !rewound) {
             return rewound;
         }

@@ -1841,6 +1841,19 @@ struct session_options {
     /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
     /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
+    /// Whether a session whose context is full goes on, with a window: of what it has, the first positions (sinks)
+    /// stay, and of what is behind them the oldest page of 256 positions is dropped whenever room is needed. So a token
+    /// sees the sinks and the last ones, context - 255 to context positions together. The keys and values of those were
+    /// made while more was there: the answers are not those of a session that was fed what is left, and what was
+    /// dropped is forgotten but for that. Distances are counted as if nothing had been between the sinks and the
+    /// window, so that none is longer than the context. What is computed depends on the tokens, `context` and `sinks`
+    /// alone. The context is a whole number of pages then; 0 takes as many as there are. Costs 4 bytes more a position.
+    /// Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023, here with keys that are
+    /// never rotated again: it is the query that is rotated a second time for the sinks.
+    bool window = false;
+    /// Positions at the front that a window keeps, in whole pages: rounded up to a multiple of 256. One page or the
+    /// length of a system prompt.
+    std::size_t sinks = 1;
     /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
     /// cores, or opens many sessions, says how many, or lends a pool.
     std::optional<std::size_t> threads = {};
@@ -5594,13 +5607,18 @@ public:
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual bool can_rewind(std::size_t position) const noexcept = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
     [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
     [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
-    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    [[nodiscard]] std::size_t sinks() const noexcept { return options_.window ? options_.sinks : 0; }
+    /// Those of position() that are there.
+    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
@@ -5613,6 +5631,7 @@ protected:
 
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
+    std::size_t dropped_ = 0;      ///< positions that were there behind the sinks, of a window
     std::optional<token> pending_; ///< given by next(), not yet run
     std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
@@ -5642,7 +5661,8 @@ public:
 
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
-    /// fed then, and the session goes on as it was.
+    /// fed then, and the session goes on as it was. With a window there is always room, but pages that are shared with
+    /// a fork are replaced as they are dropped: errc::kv_pool_full is as errc::cancelled then, see set_cancel_flag().
     [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
@@ -5671,7 +5691,8 @@ public:
 
     /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
     /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
-    /// have not. \return as feed(); nothing is queued then.
+    /// have not. With a window there is room for at least `context` tokens in the queue. \return as feed(); nothing is
+    /// queued then.
     [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
     /// Tokens in the queue.
     [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
@@ -5742,8 +5763,13 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue. With a
+    /// window those that were dropped count, too, so that it passes the context.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
+    /// How many of these a window has dropped: positions [sinks(), sinks() + dropped()). A multiple of 256.
+    [[nodiscard]] std::size_t dropped() const noexcept { return base_->dropped(); }
+    /// Positions at the front that are never dropped; 0 without a window.
+    [[nodiscard]] std::size_t sinks() const noexcept { return base_->sinks(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
     /// The token that next() gave and that has not run yet; nullopt if there is none.
@@ -5753,14 +5779,18 @@ public:
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
 
-    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    /// The tokens of the sequence, position() of them without dropped(): those of the sinks, then those of the window.
+    /// no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
     /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
     /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
     /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
-    /// of.
+    /// of, or if a window has dropped what was seen at `position`: see can_rewind(). Nothing is forgotten then.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+    /// Whether rewind(position) finds what it needs: always, if there are as many tokens, until a window has dropped
+    /// something. After that for positions up to sinks(), and for those behind the first one of the last page.
+    [[nodiscard]] bool can_rewind(std::size_t position) const noexcept { return base_->can_rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
@@ -5772,10 +5802,10 @@ public:
 
     /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
     /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
-    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
-    /// The session is not changed.
-    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
-    /// out.
+    /// does not depend on the context or the kv_pool, until a window has dropped something; its layout is in
+    /// run/saved_session.hpp. Allocates nothing itself. The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if keys and values are left out and embeddings were
+    /// fed or a window has dropped something: they cannot be computed again then.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
         return base_->save(sink, options);
     }
@@ -5790,8 +5820,8 @@ public:
     /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
     /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
     /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
-    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
-    /// kv_pool_full. The session goes on as it was then.
+    /// of other elements of keys and values, rounding of activations, pooling, rotation of longrope, or of
+    /// another window that has dropped something; context_full, kv_pool_full. The session goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
         return base_->restore(saved, name);
     }
@@ -6500,8 +6530,14 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a conversation does when its context has no room left.
 enum class full_context : unsigned char {
-    stop,       ///< an answer ends there, and what is said next is errc::context_full
-    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    stop,        ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest, ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    /// The session goes on with a window, see session_options::window: nothing is fed again, and the answers are not
+    /// those of drop_oldest. The system's turn is in the sinks, which are made as large as it needs. The history keeps
+    /// all turns, those that the window has dropped, too. A change that goes back to what the window does not have any
+    /// more, as regenerate() of a long answer may, feeds again all that follows the sinks; if that is more than the
+    /// context, the oldest turns are forgotten.
+    window
 };
 
 /// Texts are copied.
@@ -7198,14 +7234,15 @@ namespace bitnet::inline BITNET_ABI {
 /// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
 /// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
 /// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
-/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
-/// functions allocate what the texts of the dialog need.
+/// but where a stop text is cut off, where turns are dropped, for text of more than 8 bytes a token, and with a window
+/// for an answer that is longer than the context; the other functions allocate what the texts of the dialog need.
 class conversation final : public speaker {
 public:
     /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
     /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
     /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
-    /// errc::context_full if the context has no room for the system's turn.
+    /// errc::context_full if the context has no room for the system's turn; with a window errc::invalid_argument if it
+    /// leaves no page of 256 positions behind it.
     [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
         return detail::guarded([&] { return make(model, nullptr, options); });
     }
@@ -7390,13 +7427,15 @@ public:
     /// Whether the answer is still in its thought, or ended in it.
     [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
 
-    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
-    /// function that is not const.
+    /// The turns that are in the context, or have been in it with a window, an answer that is being given included.
+    /// Valid until the next call of a function that is not const.
     [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
     /// How many turns were dropped so far to make room.
     [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    /// How many of tokens() a window has dropped, behind the first session().sinks().
+    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return session_.dropped(); }
 
-    /// The tokens of the dialog, those that are not computed yet included.
+    /// The tokens of the dialog, those that are not computed yet and those that a window has dropped included.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
     [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
     [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
@@ -7439,6 +7478,7 @@ private:
         std::vector<std::string> stop_texts = {};
         std::size_t answer_limit = 0;
         std::size_t room = 0; ///< 0: the full context is where it stops
+        bool has_window = false;
     };
 
     conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
@@ -7461,6 +7501,10 @@ private:
         }
         session_options of_session = options.session;
         of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        of_session.window = of_session.window || options.when_full == full_context::window;
+        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
+            return failed(sized);
+        }
         auto session =
             pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
         if (!session) {
@@ -7486,6 +7530,17 @@ private:
                          detail::answer_text(model.text(), shown, *std::move(stops)), true);
     }
 
+    /// Makes the sinks as large as the system's turn.
+    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
+                                                 const chat_dialog& dialog, session_options& of_session) {
+        detail::transcript first(dialog, model.text());
+        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+            return begun;
+        }
+        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
+        return {};
+    }
+
     [[nodiscard]] static result<void> check_model(const any_model& model) {
         if (model.parameters().is_embedder) {
             return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
@@ -7503,7 +7558,8 @@ private:
         for (const std::string_view text : options.stop_texts) {
             made.stop_texts.emplace_back(text);
         }
-        if (options.when_full == full_context::drop_oldest) {
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
             made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
         }
         return made;
@@ -7555,6 +7611,9 @@ private:
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
         settle_cancel();
+        if (!options.keys_and_values && session_.dropped() != 0) {
+            return session_.save(sink, options); // says why that cannot be
+        }
         const detail::saved_dialog dialog{ended_,
                                           error_.code,
                                           error_.message,
@@ -7649,9 +7708,11 @@ private:
     }
 
     [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        return begin_with_system(next, settings_.system);
+    }
+    [[nodiscard]] static result<void> begin_with_system(detail::transcript& next, const std::string& system) {
         auto done = next.become({});
-        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
-                                                 : std::move(done);
+        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
     }
 
     [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
@@ -7707,7 +7768,8 @@ private:
 
     /// Memory for the rest of the answer.
     void prepare(detail::transcript& next) {
-        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
+        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
         const std::size_t limit = settings_.answer_limit;
         next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
         text_.reserve(next.turns().back().begun_bytes);
@@ -7720,6 +7782,9 @@ private:
 
     /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
     [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_room_to_queue(next, dropped);
+        }
         const std::size_t context = session_.context();
         const auto has_room = [&](std::size_t free) {
             return next.tokens().size() <= context && context - next.tokens().size() >= free;
@@ -7741,6 +7806,21 @@ private:
         return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
     }
 
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_room_to_queue(detail::transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
     [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
         const std::size_t taken = common(now_.tokens(), tokens);
         return detail::error_saying(errc::context_full,
@@ -7757,9 +7837,22 @@ private:
         return count;
     }
 
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
     /// The session keeps what it has of these tokens and is to run the rest.
     [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = common(session_.tokens(), tokens);
+        const std::size_t kept = kept_of(tokens);
         if (auto rewound = session_.rewind(kept); !rewound) {
             return rewound;
         }
@@ -31367,7 +31460,8 @@ struct kv_block {
 /// one scale for each position and head, absmax / 127. The order is private to this class and the loops. Pages are the
 /// cache's own, one after another and the last as short as the context allows, or taken from a kv_page_store when they
 /// are needed and given back; those of a store may be shared, and are copied when they are written. Memory is written
-/// as the sequence grows, from front to back: a short one in a long context takes what it needs.
+/// as the sequence grows, from front to back: a short one in a long context takes what it needs. With a window pages
+/// are dropped between, and positions are those that are there.
 class kv_cache {
 public:
     kv_cache() noexcept = default;
@@ -31487,6 +31581,25 @@ public:
         if (store_ != nullptr) {
             drop_pages((count + attention_block - 1) / attention_block);
         }
+    }
+
+    /// Page `page` goes, those behind it move up, and a writable one comes at the end: the same, unless it is shared.
+    /// \pre all pages of the context are held; it is a multiple of attention_block
+    /// \return errc::kv_pool_full; nothing is dropped then
+    [[nodiscard]] result<void> drop_page(std::size_t page) {
+        kv_page last = pages_[page];
+        if (store_ != nullptr && store_->is_shared(last)) {
+            const auto taken = store_->take();
+            if (!taken) {
+                return store_->is_full(1);
+            }
+            store_->give_back(std::exchange(last, *taken));
+        }
+        for (; page + 1 < held_; ++page) {
+            pages_[page] = pages_[page + 1];
+        }
+        pages_[page] = last;
+        return {};
     }
 
     /// Becomes a copy of the first `count` positions of `other`: its pages are shared if both are of one store.
@@ -32048,10 +32161,16 @@ struct scratch {
     float_rows value;    ///< [rows, kv_columns]
     float_rows attended; ///< [rows, query_columns]
     float_rows gated;    ///< [rows, feed_forward]
-    float_rows cosines;  ///< [rows, head_size / 2]
-    float_rows sines;    ///< [rows, head_size / 2]
+    float_rows cosines;  ///< [rows, 2, head_size / 2]: the second ones for the sinks of a window
+    float_rows sines;    ///< [rows, 2, head_size / 2]
     quantized_rows quantized;
     attention_parts parts;
+
+    /// Queries [rows, query_columns] for the sinks of windows: where gated() is, which is not needed meanwhile.
+    [[nodiscard]] matrix_view<float> sink_query(std::size_t rows) noexcept {
+        assert(rows * query.cols <= gated.values.size());
+        return {gated.values.data(), rows, query.cols};
+    }
 
     /// What open() allocates.
     [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, activation_rounding rounding,
@@ -32059,13 +32178,17 @@ struct scratch {
                                              std::size_t max_rows) noexcept {
         const std::size_t widest = widest_of(model);
         const std::uint64_t floats = model.hidden + widest + 2 * (model.query_columns() + model.kv_columns()) +
-                                     model.feed_forward + model.head_size / 2 * 2;
+                                     gated_columns(model) + model.head_size / 2 * 2 * 2;
         const std::uint64_t part = model.query_columns() * sizeof(float) + model.heads * sizeof(softmax_state);
         return max_rows * floats * sizeof(float) + attention_parts::most * part +
                quantized_rows::bytes(rounding, are_blocks, kernel, widest, max_rows);
     }
     [[nodiscard]] static std::size_t widest_of(const hyper_parameters& model) noexcept {
         return (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+    }
+
+    [[nodiscard]] static std::size_t gated_columns(const hyper_parameters& model) noexcept {
+        return (std::max)(model.feed_forward, model.query_columns());
     }
 
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
@@ -32087,9 +32210,10 @@ struct scratch {
         floats(made.key, model.kv_columns());
         floats(made.value, model.kv_columns());
         floats(made.attended, model.query_columns());
-        floats(made.gated, model.feed_forward);
-        floats(made.cosines, model.head_size / 2);
-        floats(made.sines, model.head_size / 2);
+        floats(made.gated, gated_columns(model));
+        made.gated.cols = model.feed_forward;
+        floats(made.cosines, model.head_size / 2 * 2);
+        floats(made.sines, model.head_size / 2 * 2);
         made.quantized.stride = quantized_rows::stride_of(widest);
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();
@@ -32121,16 +32245,29 @@ namespace bitnet::inline BITNET_ABI::detail {
 class kv_cache;
 class rotary_frequencies;
 
-/// A token at a position of a sequence, whose cache holds all earlier positions.
+/// How a sequence with a window is seen: its first blocks are sinks, and of those behind them the oldest are gone.
+struct window_view {
+    std::size_t sinks = 0;   ///< blocks
+    std::size_t dropped = 0; ///< positions, a multiple of attention_block
+};
+
+/// A token at a position of a sequence, whose cache holds all earlier positions, or with a window the first and the
+/// last of them: positions count those that are there.
 struct sequence_row {
     kv_cache* cache;
     const rotary_frequencies* frequencies; ///< the same for all rows of a sequence
     std::size_t position;
     token id;
     const float* embedding = nullptr; ///< [hidden], as the first layer takes it; null: the embedding of `id`, scaled
+    window_view window = {};
 
     /// How many attention blocks hold positions 0..position.
     [[nodiscard]] std::size_t blocks() const noexcept { return position / attention_block + 1; }
+    /// The position by which its key, and the query for what is no sink, are rotated: all that ever were.
+    [[nodiscard]] std::size_t rotation() const noexcept { return position + window.dropped; }
+    /// Whether block `b` sees the query that is rotated by `position`: as if nothing had been between the sinks and the
+    /// window, so that no distance is longer than the context.
+    [[nodiscard]] bool is_beyond_gap(std::size_t b) const noexcept { return window.dropped != 0 && b < window.sinks; }
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -32189,7 +32326,7 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
     }
 }
 
-/// Every row of a pass attends to positions 0..position of its sequence:
+/// Every row of a pass attends to positions 0..position of its sequence, with a window to those that are left:
 /// out = softmax(q k^T / sqrt(head_size)) v, head by head; the heads of a group share keys and values.
 ///
 /// Blocks of 256 positions are reduced one by one and merged ascending by one thread, so that the bits depend on the
@@ -32198,11 +32335,13 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
 /// Source: the online softmax of Milakov and Gimelshein, 2018; tests/run/same_bits_test.cpp.
 class attention {
 public:
-    /// query, out [rows, heads * head_size]
+    /// query, sink_query, out [rows, heads * head_size]. \param sink_query of rows with a window that has dropped
+    /// something: see sequence_row::is_beyond_gap
     attention(const loop_table& loops, const kv_table& kv, const hyper_parameters& model, std::size_t layer,
-              std::span<const sequence_row> rows, matrix_view<float> query, matrix_view<float> out,
-              attention_parts& parts) noexcept
-        : loops_(loops), kv_(kv), model_(model), layer_(layer), rows_(rows), query_(query), out_(out), parts_(parts) {}
+              std::span<const sequence_row> rows, matrix_view<float> query, matrix_view<float> sink_query,
+              matrix_view<float> out, attention_parts& parts) noexcept
+        : loops_(loops), kv_(kv), model_(model), layer_(layer), rows_(rows), query_(query), sink_query_(sink_query),
+          out_(out), parts_(parts) {}
 
     void run(pool_ref pool) const noexcept {
         std::size_t blocks = 0;
@@ -32287,7 +32426,7 @@ private:
         attention_tile tile;
         for (const running_query& each : some) {
             float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;
-            tile.add(query_.row(each.row).data() + each.column, seen(rows_[each.row], b), out);
+            tile.add(query_of(each.row, b) + each.column, seen(rows_[each.row], b), out);
         }
         attend_tile(loops_, kv_, block, model_.head_size, tile);
         for (std::size_t i = 0; i < some.size(); ++i) {
@@ -32310,7 +32449,7 @@ private:
             attention_tile tile;
             for (std::size_t h = head; h < (std::min)(head + attention_tile::most, end); ++h) {
                 const std::size_t column = h * model_.head_size;
-                tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
+                tile.add(query_of(r, b) + column, seen(rows_[r], b), parts_.vector(part) + column);
             }
             attend_tile(loops_, kv_, block, model_.head_size, tile);
             std::copy_n(tile.states.data(), tile.size, parts_.states(part) + head);
@@ -32338,6 +32477,10 @@ private:
         }
     }
 
+    /// The query row that block `b` sees.
+    [[nodiscard]] const float* query_of(std::size_t r, std::size_t b) const noexcept {
+        return rows_[r].is_beyond_gap(b) ? sink_query_.row(r).data() : query_.row(r).data();
+    }
     [[nodiscard]] float* out_of(const running_query& each) const noexcept {
         return out_.row(each.row).data() + each.column;
     }
@@ -32352,6 +32495,7 @@ private:
     std::size_t layer_;
     std::span<const sequence_row> rows_;
     matrix_view<float> query_;
+    matrix_view<float> sink_query_;
     matrix_view<float> out_;
     attention_parts& parts_;
 };
@@ -33597,7 +33741,12 @@ public:
             } else {
                 look_up(static_cast<std::size_t>(rows[r].id), x);
             }
-            rows[r].frequencies->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
+            float* cosines = row_of(scratch_.cosines, r);
+            float* sines = row_of(scratch_.sines, r);
+            rows[r].frequencies->angles(rows[r].rotation(), cosines, sines);
+            if (rows[r].window.dropped != 0) {
+                rows[r].frequencies->angles(rows[r].position, cosines + pairs(), sines + pairs());
+            }
         });
     }
 
@@ -33606,8 +33755,8 @@ public:
         const auto& w = weights_->layer(index);
         query_key_value(pool, w);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
-        attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), used(scratch_.attended),
-                  scratch_.parts)
+        attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), scratch_.sink_query(rows_.size()),
+                  used(scratch_.attended), scratch_.parts)
             .run(pool);
         quantize(pool, scratch_.attended, {w.attn_sub_norm});
         add_to_residual(pool, w.attn_output, w.post_attention_norm);
@@ -33709,6 +33858,7 @@ private:
         }
     }
 
+    [[nodiscard]] std::size_t pairs() const noexcept { return model_->head_size / 2; }
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
         return all.values.data() + r * all.cols;
@@ -33754,8 +33904,15 @@ private:
         add_bias(w.attn_q_bias, used(scratch_.query), r);
         add_bias(w.attn_k_bias, used(scratch_.key), r);
         add_bias(w.attn_v_bias, used(scratch_.value), r);
-        rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
-        rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
+        const float* cosines = row_of(scratch_.cosines, r);
+        const float* sines = row_of(scratch_.sines, r);
+        if (rows_[r].window.dropped != 0) {
+            float* to_sinks = scratch_.sink_query(rows_.size()).row(r).data();
+            std::copy_n(row_of(scratch_.query, r), model_->query_columns(), to_sinks);
+            rotate_heads(to_sinks, model_->heads, w.attn_q_norm, r, cosines + pairs(), sines + pairs());
+        }
+        rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r, cosines, sines);
+        rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r, cosines, sines);
         rows_[r].cache->store(layer, rows_[r].position, row_of(scratch_.key, r), row_of(scratch_.value, r));
     }
 
@@ -33766,9 +33923,8 @@ private:
     }
 
     /// Norms, where there is a norm, and rotates the heads of row `r` in place.
-    void rotate_heads(float* head, std::size_t count, const float* norm, std::size_t r) noexcept {
-        const float* cosines = row_of(scratch_.cosines, r);
-        const float* sines = row_of(scratch_.sines, r);
+    void rotate_heads(float* head, std::size_t count, const float* norm, std::size_t r, const float* cosines,
+                      const float* sines) noexcept {
         for (const float* end = head + count * model_->head_size; head != end; head += model_->head_size) {
             if (norm != nullptr) {
                 loops_->rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
@@ -33776,18 +33932,17 @@ private:
             if (model_->pairing == rotary_pairing::interleaved) {
                 split_neighbours(head, row_of(scratch_.normed, r));
             }
-            loops_->rotate(head, cosines, sines, model_->head_size / 2);
+            loops_->rotate(head, cosines, sines, pairs());
         }
     }
 
     /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
     /// with the order of the columns, the sums of attention are the same too.
     void split_neighbours(float* head, float* spare) noexcept {
-        const std::size_t pairs = model_->head_size / 2;
-        std::copy_n(head, 2 * pairs, spare);
-        for (std::size_t j = 0; j < pairs; ++j) {
+        std::copy_n(head, 2 * pairs(), spare);
+        for (std::size_t j = 0; j < pairs(); ++j) {
             head[j] = spare[2 * j];
-            head[j + pairs] = spare[2 * j + 1];
+            head[j + pairs()] = spare[2 * j + 1];
         }
     }
 
@@ -38203,16 +38358,19 @@ struct model_parts {
 //     offset  bytes  what
 //          0      8  "BITNETSS"
 //          8      4  version, 1
-//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run, 4 a window has dropped
+//                    something
 //         16      8  bytes of the whole save
 //         24      8  fingerprint of the model: see model_fingerprint
 //         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
 //                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
-//        104      8  n, all tokens
+//        104      8  n, all tokens but those that were dropped
 //        112      8  those at the end that are queued: all, if keys and values were left out
 //        120      8  states in the sum of states
 //        128      8  checksum of the bytes before
-//        136    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//        136  3 * 8  if a window has dropped something: its context, its sinks, and how many positions it dropped
+//                    behind them
+//          .    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
 //                    those that are queued
 //                 .  the last state, f32 [hidden], if it is there
 //                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
@@ -38250,9 +38408,24 @@ struct save_terms {
     std::uint64_t rotation = 0;
 };
 
+/// The window of a session, all zeros without. What comes after it has dropped something depends on all of it.
+struct save_window {
+    std::uint64_t context = 0;
+    std::uint64_t sinks = 0;
+    std::uint64_t dropped = 0;
+};
+
+/// What a session that takes a save has room for.
+struct save_room {
+    std::size_t context = 0;
+    std::size_t tokens = 0; ///< queued ones, too
+    save_window window;     ///< its own
+};
+
 /// A session as a save has it. Borrows all of it.
 struct saved_session {
     save_terms terms;
+    save_window window;
     std::span<const token> tokens; ///< the queued ones too
     std::size_t queued = 0;
     bool has_pending = false; ///< the token before the queue has not run
@@ -38274,6 +38447,7 @@ struct session_bytes {
     std::size_t queued = 0;
     bool has_pending = false;
     std::size_t summed_states = 0;
+    std::size_t dropped = 0;
     std::span<const std::byte> tokens;
     std::span<const std::byte> state;
     std::span<const std::byte> sum;
@@ -38286,7 +38460,8 @@ struct session_bytes {
     /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
     /// invalid_token
     [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
-                                                    const save_terms& here, std::size_t context, const kv_cache& cache);
+                                                    const save_terms& here, const save_room& room,
+                                                    const kv_cache& cache);
 };
 
 inline constexpr std::string_view session_magic = "BITNETSS";
@@ -38297,6 +38472,7 @@ struct session_header {
     static constexpr std::size_t bytes = 136;
     static constexpr std::uint32_t flag_state = 1;
     static constexpr std::uint32_t flag_pending = 2;
+    static constexpr std::uint32_t flag_dropped = 4;
 
     std::array<char, 8> magic{};
     std::uint32_t version = session_version;
@@ -38332,14 +38508,15 @@ static_assert(sizeof(session_header) == session_header::bytes, "no padding, whic
 }
 
 inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
-    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) +
-           saved_bytes_of(cache, cached());
+    return session_header::bytes + (window.dropped != 0 ? sizeof window : 0) + tokens.size_bytes() +
+           state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) + saved_bytes_of(cache, cached());
 }
 
 inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
     session_header header;
     std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
-    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0);
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0) |
+                   (window.dropped != 0 ? session_header::flag_dropped : 0);
     header.total = bytes(cache);
     header.terms = terms;
     header.tokens = tokens.size();
@@ -38350,7 +38527,8 @@ inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) 
         return written;
     }
     checksum of_parts(header.sum);
-    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+    const std::span<const save_window> windows(&window, window.dropped != 0 ? 1 : 0);
+    for (const auto part : {std::as_bytes(windows), std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
         of_parts.add(part);
         if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
             return written;
@@ -38376,11 +38554,12 @@ public:
     session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
         : bytes_(bytes), name_(name), cache_(cache) {}
 
-    [[nodiscard]] result<session_bytes> read(const save_terms& here, std::size_t context) {
+    [[nodiscard]] result<session_bytes> read(const save_terms& here, const save_room& room) {
         auto checked = read_header();
         checked = checked ? check_terms(here) : std::move(checked);
-        checked = checked ? divide(context) : std::move(checked);
+        checked = checked ? divide(room) : std::move(checked);
         checked = checked ? check_tokens() : std::move(checked);
+        checked = checked ? check_window(room.window) : std::move(checked);
         checked = checked ? check_pages() : std::move(checked);
         return checked ? result<session_bytes>(made_) : failed(checked);
     }
@@ -38446,34 +38625,40 @@ private:
     }
 
     /// Gives each part its bytes, after the sizes of all are known to be right.
-    [[nodiscard]] result<void> divide(std::size_t context) {
+    [[nodiscard]] result<void> divide(const save_room& room) {
         const session_header& h = header_;
-        if (h.tokens > context) {
-            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", context});
+        if (h.tokens > room.tokens) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", room.tokens});
         }
         const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
         const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
-        if (h.flags > 3 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
-            h.summed_states > h.tokens) {
+        const bool has_dropped = (h.flags & session_header::flag_dropped) != 0;
+        if (h.flags > 7 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            (h.summed_states > h.tokens && !has_dropped)) {
             return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
                                              h.summed_states, " states in its sum for ", h.tokens, " tokens"});
         }
         made_.token_count = to_size(h.tokens);
         made_.queued = to_size(h.queued);
         made_.has_pending = pending != 0;
+        if (made_.cached() > room.context) {
+            return fail(errc::context_full, {"has keys and values of ", made_.cached(),
+                                             " tokens, the context has room for ", room.context});
+        }
         made_.summed_states = to_size(h.summed_states);
         const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
         const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
-        const std::uint64_t sizes[] = {h.tokens * sizeof(token), has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
-        parts_ = sizes[0] + sizes[1] + sizes[2];
+        const std::uint64_t sizes[] = {has_dropped ? sizeof(save_window) : 0, h.tokens * sizeof(token),
+                                       has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
         const std::uint64_t expected =
             session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
         if (expected != h.total) {
             return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
         }
         std::size_t at = session_header::bytes;
-        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum};
-        for (std::size_t i = 0; i < 3; ++i) {
+        std::span<const std::byte>* const parts[] = {&window_, &made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 4; ++i) {
             *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
             at += parts[i]->size();
         }
@@ -38499,6 +38684,28 @@ private:
         return {};
     }
 
+    /// What is in it is what was saved: the checksum is right.
+    [[nodiscard]] result<void> check_window(const save_window& here) {
+        save_window saved;
+        if (window_.empty()) {
+            return {};
+        }
+        std::memcpy(&saved, window_.data(), sizeof saved);
+        if (saved.context != here.context || saved.sinks != here.sinks) {
+            return fail(errc::wrong_model,
+                        {"the session that was saved has a window of ", saved.context, " positions, ", saved.sinks,
+                         " of them sinks, and has dropped ", saved.dropped, "; this one has a window of ", here.context,
+                         " positions, ", here.sinks, " of them sinks"});
+        }
+        if (saved.dropped == 0 || saved.dropped % attention_block != 0 || saved.dropped > SIZE_MAX / 2 ||
+            made_.cached() < saved.context - attention_block) {
+            return fail(errc::inconsistent, {"has keys and values of ", made_.cached(), " tokens, and a window of ",
+                                             saved.context, " positions that has dropped ", saved.dropped});
+        }
+        made_.dropped = to_size(saved.dropped);
+        return {};
+    }
+
     [[nodiscard]] result<void> check_pages() const {
         std::size_t at = 0;
         for (std::size_t page = 0; at < made_.pages.size(); ++page) {
@@ -38519,13 +38726,14 @@ private:
     const kv_cache& cache_;
     session_header header_;
     session_bytes made_;
+    std::span<const std::byte> window_;
     std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
     std::uint64_t seed_ = 0;
 };
 
 inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
-                                                 const save_terms& here, std::size_t context, const kv_cache& cache) {
-    return session_bytes_reader(bytes, name, cache).read(here, context);
+                                                 const save_terms& here, const save_room& room, const kv_cache& cache) {
+    return session_bytes_reader(bytes, name, cache).read(here, room);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -38909,12 +39117,19 @@ public:
     [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
         if (options.context == 0) {
             options.context = (std::min)(parameters.context, session_options::default_context);
+            options.context -= options.window ? options.context % attention_block : 0;
         }
         if (auto checked = check_options(parameters, options); !checked) {
             return checked;
         }
         options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        options.sinks = (options.sinks + attention_block - 1) / attention_block * attention_block;
         return {};
+    }
+
+    /// How many tokens a session keeps, queued ones included. With a window as many can be queued as are there.
+    [[nodiscard]] static std::size_t token_places(const session_options& options) noexcept {
+        return options.window ? 2 * options.context : options.context;
     }
 
     ~session_core() override {
@@ -38976,10 +39191,15 @@ public:
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
-    std::span<const token> tokens() const noexcept override { return tokens_.span().first(position()); }
+    std::span<const token> tokens() const noexcept override { return tokens_.span().first(kept()); }
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    bool can_rewind(std::size_t to) const noexcept override {
+        // A page is dropped for the first position of the last one, whose own state is that of a full window.
+        return to <= position() && (dropped_ == 0 || to <= options_.sinks || to == position() ||
+                                    to > dropped_ + context() - attention_block);
     }
     std::uint64_t saved_bytes(const save_options& options) const noexcept override {
         return record(options).bytes(cache_);
@@ -39000,6 +39220,7 @@ public:
         }
         cache_.keep(0);
         cached_ = 0;
+        dropped_ = 0;
         queued_ = 0;
         ++revision_;
         state_after_ = 0;
@@ -39016,10 +39237,14 @@ public:
         drop_head();
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
-        return {&cache_, &frequencies_, cached_, id, embedding};
+        return {&cache_, &frequencies_, cached_, id, embedding, view()};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
-    [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
+    [[nodiscard]] result<void> reserve_step() {
+        auto room = make_room();
+        return room ? cache_.reserve(cached_, cached_ + 1) : std::move(room);
+    }
+    [[nodiscard]] bool has_place() const noexcept { return options_.window ? !is_full() : cached_ != context(); }
     /// After that pass: takes over the state of its row `index` and the logits that were made of it.
     void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         end_rows(pass, index, 1);
@@ -39034,7 +39259,14 @@ public:
     [[nodiscard]] bool is_cancelled() const noexcept {
         return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
     }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Whether no position is left, with a window because they would be too many to be counted.
+    [[nodiscard]] bool is_full() const noexcept {
+        return options_.window ? dropped_ > most_dropped : end() != 0 && end() == context();
+    }
+    /// How many rows the next pass can have: one that makes room does so before its first row.
+    [[nodiscard]] std::size_t next_room() const noexcept {
+        return options_.window && cached_ == context() ? attention_block : context() - cached_;
+    }
     /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
     [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
@@ -39049,12 +39281,13 @@ public:
     }
     /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_rows(std::size_t count) {
-        return cache_.reserve_to_copy(cached_, cached_ + count);
+        auto room = count != 0 ? make_room() : result<void>{};
+        return room ? cache_.reserve_to_copy(cached_, cached_ + count) : std::move(room);
     }
     /// The first rows.size() of waiting(). \pre there is room for them
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
         }
     }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
@@ -39125,7 +39358,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -39135,8 +39368,9 @@ private:
         if (auto ran = run_waiting(); !ran) {
             return ran;
         }
-        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
+        std::span<const token> part; // of one pass
+        for (std::size_t begin = 0; begin < tokens.size(); begin += part.size()) {
+            part = tokens.subspan(begin, (std::min)({options_.prompt_chunk, tokens.size() - begin, next_room()}));
             add_to_queue(part);
             auto ran = run_waiting();
             if (ran && visitor != nullptr) {
@@ -39163,15 +39397,19 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = reserve_to(end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
             return ran;
         }
-        for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
-            const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
+        std::size_t together = 0;
+        for (std::size_t begin = 0; begin < count; begin += together) {
+            if (auto room = make_room(); !room) {
+                return room;
+            }
+            together = (std::min)({options_.prompt_chunk, count - begin, next_room()});
             if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
                 drop_queue();
                 return ran;
@@ -39184,7 +39422,12 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
+        if (tokens.size() > tokens_.size() - end()) {
+            return error{errc::context_full,
+                         sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
+                                   tokens_.size() - end(), " more"})};
+        }
+        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -39207,7 +39450,10 @@ private:
         }
         while (waiting() != 0) {
             if (!is_under_way()) {
-                const std::size_t most = (std::min)(waiting(), options_.prompt_chunk);
+                if (auto room = make_room(); !room) {
+                    return failed(room);
+                }
+                const std::size_t most = (std::min)({waiting(), options_.prompt_chunk, next_room()});
                 begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
             }
             if (!run_pass()) {
@@ -39310,10 +39556,32 @@ private:
                          sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
                                    session_options::largest_prompt_chunk, " are possible"})};
         }
+        if (auto checked = check_window(options); !checked) {
+            return checked;
+        }
         if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
             return error{errc::invalid_argument,
                          sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
                                    name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] static result<void> check_window(const session_options& options) {
+        const std::size_t pages = options.context / attention_block;
+        if (!options.window) {
+            return {};
+        }
+        if (options.context % attention_block != 0 || pages < 2) {
+            return error{errc::invalid_argument,
+                         sentence({"session: a window takes a context of whole pages of ", attention_block,
+                                   " positions, two at least, and ", options.context, " positions were asked for"})};
+        }
+        if (options.sinks == 0 || options.sinks > options.context - attention_block) {
+            return error{
+                errc::invalid_argument,
+                sentence({"session: ", options.sinks, " positions were asked for as the sinks of a window, 1 ", "to ",
+                          options.context - attention_block, " are possible in a context of ", options.context})};
         }
         return {};
     }
@@ -39335,7 +39603,7 @@ private:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens", from);
+        auto tokens = buffer<token>::allocate_uninitialized(token_places(options_), "session, its tokens", from);
         if (!tokens) {
             return failed(tokens);
         }
@@ -39410,7 +39678,7 @@ private:
         drop_pass();
         ++revision_;
         queued_ = 0;
-        cache_.keep(position());
+        cache_.keep(kept());
     }
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
@@ -39426,6 +39694,9 @@ private:
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
+        if (!can_rewind(to)) {
+            return was_dropped(to);
+        }
         if (queued_ != 0) {
             drop_queue();
         }
@@ -39437,12 +39708,23 @@ private:
         ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        if (to != state_after_) {
+        if (dropped_ != 0 && to <= options_.sinks) {
+            dropped_ = 0;
+            state_after_ = 0;
+        }
+        const std::size_t left = to - dropped_;
+        if (left != state_after_) {
             logits_.release();
         }
-        cached_ = to;
-        cache_.keep(to);
+        cached_ = left;
+        cache_.keep(left);
         return {};
+    }
+    [[nodiscard]] error was_dropped(std::size_t to) const {
+        return {errc::invalid_argument,
+                sentence({"session: position ", to, " was asked for, the window has dropped positions ", options_.sinks,
+                          " to ", options_.sinks + dropped_ - 1, "; up to ", options_.sinks, " and from ",
+                          dropped_ + context() - attention_block + 1, " on are possible"})};
     }
 
     [[nodiscard]] result<std::unique_ptr<session_base>> make_fork() {
@@ -39462,10 +39744,11 @@ private:
         from.take_workspace();
         from.drop_pass();
         from.keep_state();
-        std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
+        std::copy_n(from.tokens_.data(), from.kept(), tokens_.data());
         std::copy_n(from.state_.data(), state_.size(), state_.data());
         std::copy_n(from.state_sum_.data(), state_sum_.size(), state_sum_.data());
         cached_ = from.cached_;
+        dropped_ = from.dropped_;
         state_after_ = from.state_after_;
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
@@ -39488,6 +39771,7 @@ private:
     [[nodiscard]] saved_session record(const save_options& options) const noexcept {
         saved_session made;
         made.terms = terms();
+        made.window = window_terms();
         made.tokens = tokens_.span().first(end());
         made.queued = options.keys_and_values ? queued_ : end();
         made.has_pending = options.keys_and_values && pending_.has_value();
@@ -39503,7 +39787,16 @@ private:
         }
         return made;
     }
+    [[nodiscard]] save_window window_terms() const noexcept {
+        return {options_.window ? context() : 0, sinks(), dropped_};
+    }
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        if (!options.keys_and_values && dropped_ != 0) {
+            return error{errc::invalid_argument,
+                         sentence({"session: the window has dropped ", dropped_,
+                                   " positions, without which nothing can run again, so that a save needs keys and "
+                                   "values"})};
+        }
         for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
             if (tokens_[i] == no_token) {
                 return error{errc::invalid_argument,
@@ -39516,11 +39809,12 @@ private:
     }
 
     [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
-        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        const auto saved =
+            session_bytes::read(bytes, name, terms(), {context(), tokens_.size(), window_terms()}, cache_);
         if (!saved) {
             return failed(saved);
         }
-        if (auto renewed = cache_.renew(saved->token_count); !renewed) {
+        if (auto renewed = cache_.renew((std::min)(saved->token_count, context())); !renewed) {
             return renewed;
         }
         if (space_->owner == this) { // what is in the workspace is forgotten
@@ -39538,6 +39832,7 @@ private:
         load(state_, saved->state);
         load(state_sum_, saved->sum);
         cached_ = saved->cached();
+        dropped_ = saved->dropped;
         queued_ = saved->queued;
         pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
         summed_states_ = saved->summed_states;
@@ -39583,7 +39878,7 @@ private:
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (count > context() - end()) {
+        if (options_.window ? is_full() : count > context() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
                                    " positions and ", end(), " are taken"})};
@@ -39668,12 +39963,34 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
+        if (auto reserved = reserve_to(end()); !reserved) {
             return reserved;
         }
         take_workspace();
         return {};
     }
+    /// Room for the positions up to `last`, which with a window may be more than there will ever be.
+    [[nodiscard]] result<void> reserve_to(std::size_t last) {
+        return cache_.reserve_to_copy(cached_, (std::min)(last, context()));
+    }
+    /// Before a pass: a window that is full drops its oldest page. \pre none is under way \return errc::kv_pool_full
+    [[nodiscard]] result<void> make_room() {
+        if (!options_.window || cached_ != context()) {
+            return {};
+        }
+        if (auto dropped = cache_.drop_page(options_.sinks / attention_block); !dropped) {
+            return dropped;
+        }
+        const auto all = tokens_.span().first(end());
+        const auto first = all.begin() + static_cast<std::ptrdiff_t>(options_.sinks);
+        std::copy(first + static_cast<std::ptrdiff_t>(attention_block), all.end(), first);
+        state_after_ = state_after_ == cached_ ? cached_ - attention_block : 0;
+        cached_ -= attention_block;
+        dropped_ += attention_block;
+        ++revision_;
+        return {};
+    }
+    [[nodiscard]] window_view view() const noexcept { return {sinks() / attention_block, dropped_}; }
 
     /// Calls work() until it is true. \return errc::cancelled.
     template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
@@ -39689,7 +40006,10 @@ private:
     [[nodiscard]] result<void> run_waiting() {
         while (waiting() != 0) {
             if (!is_under_way()) {
-                begin_waiting((std::min)(waiting(), options_.prompt_chunk));
+                if (auto room = make_room(); !room) {
+                    return room;
+                }
+                begin_waiting((std::min)({waiting(), options_.prompt_chunk, next_room()}));
             }
             if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
                 return ran;
@@ -39809,7 +40129,7 @@ private:
     /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
     void begin_waiting(std::size_t count) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
         }
         begin_pass(count);
     }
@@ -39817,7 +40137,8 @@ private:
     [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
         const std::size_t count = embeddings.size() / parameters_.hidden;
         for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden,
+                               view()};
             tokens_[cached_ + i] = no_token;
         }
         begin_pass(count);
@@ -39853,12 +40174,14 @@ private:
         ++revision_;
     }
 
+    static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
+
     model_parts model_;
     const hyper_parameters& parameters_;
     const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
-    buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
+    buffer<token> tokens_; ///< [token_places()]: kept() that are part of the sequence, then the queue
     buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
     held_logits logits_; ///< those of the last token
@@ -39986,7 +40309,9 @@ private:
             if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
             }
-            if (auto reserved = core_of(entries[i]).reserve_step(); !reserved) {
+        }
+        for (const batch_entry& each : entries) { // windows drop pages here
+            if (auto reserved = core_of(each).reserve_step(); !reserved) {
                 return reserved;
             }
         }
@@ -39998,7 +40323,7 @@ private:
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
         }
-        if (of.cached() == of.context()) {
+        if (!of.has_place()) {
             return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
                                                        " positions and ", of.cached(), " are taken"})};
         }
@@ -40572,6 +40897,7 @@ private:
         session_core& session = *each.session;
         const std::size_t waiting = session.waiting();
         std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        count = (std::min)(count, session.next_room());
         each.is_answered = each.wants_answer && count == waiting;
         if (each.is_answered && left.answers == 0) {
             if (each.is_speaking) {
@@ -44119,7 +44445,8 @@ private:
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
         const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
-        made_.tokens = context * sizeof(token) + (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+        made_.tokens = session_core::token_places(options) * sizeof(token) +
+                       (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
     }
 
     const engine& tables_;

@@ -162,6 +162,24 @@ TEST_CASE("with --when-full stop a full context is reported with the remedy, and
     CHECK(output("chat", with({"-c", "40", "-n", "4"}), longer + "\nthe king\n") == hello);
 }
 
+TEST_CASE("with --when-full window a dialog goes on for ever, too, and nothing is forgotten as a turn") {
+    const auto options = with({"--temp", "0.8", "-n", "60", "--when-full", "window", "-s", "Tell a story."});
+    std::string questions;
+    for (int i = 0; i < 14; ++i) {
+        questions += i % 2 == 0 ? "Once upon a time there was a castle in a wood, and nobody knew who had built it\n"
+                                : "the king\n";
+    }
+    const outcome ran = run("chat", options, questions);
+    CHECK(ran.status == 0);
+    CHECK(contains(ran.err, "(the window has "));
+    CHECK(!contains(ran.err, "turns were forgotten"));
+    CHECK(!contains(ran.err, "tokens do not fit"));
+    CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') >= 14);
+    const outcome refused = run("chat", with({"-c", "60", "--when-full", "window"}), "the king\n");
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "a window takes a context of whole pages"));
+}
+
 TEST_CASE("a dialog goes on for ever: the oldest turns are forgotten, with a note, and what the system says is kept") {
     const std::vector<std::string> options{"-c", "60", "--temp", "0", "-n", "12", "-s", "Tell a story."};
     std::string questions;

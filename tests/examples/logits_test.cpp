@@ -295,6 +295,34 @@ TEST_CASE("perplexity is computed from the logits of each chunk after a BOS") {
           doctest::Approx(total / std::log(2.0) / static_cast<double>(text.size())).epsilon(1e-5));
 }
 
+TEST_CASE("perplexity of a sequence that fills its context: again, or with a window, the same on all machines") {
+    const temporary_folder folder;
+    std::string text = "Once upon a time there was a king who had three daughters, and the youngest was fair.";
+    const std::string path = folder.write("short.txt", text);
+    const auto perplexity = [](const std::string& file, const std::string& when_full, const std::string& isa) {
+        return output("perplexity",
+                      {"-m", tiny, "-f", file, "-c", "512", "--when-full", when_full, "--isa", isa, "-t", "2"});
+    };
+    const std::vector<std::string> isas = isas_that_run();
+    const std::string& best = isas.front();
+    const std::string whole = perplexity(path, "restart", best);
+    CHECK(perplexity(path, "again", best) == whole);
+    CHECK(perplexity(path, "window", best) == whole);
+    for (int i = 0; i < 50; ++i) {
+        text += " The " + std::to_string(i * i) + " sons of the king went to the castle, and the " + std::to_string(i) +
+                ". daughter to the wood.";
+    }
+    const std::string longer = folder.write("long.txt", text);
+    const std::string window = perplexity(longer, "window", best);
+    CHECK(figure(window, "tokens") > 1024);
+    CHECK(perplexity(longer, "window", isas[isas.size() > 1 ? 1 : 0]) == window);
+    CHECK(perplexity(longer, "again", best) != window);
+    CHECK(perplexity(longer, "restart", best) != window);
+    const outcome refused = run("perplexity", {"-m", tiny, "-f", path, "-c", "500", "--when-full", "window"});
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "a window takes a context of whole pages of 256 positions, two at least, and 500"));
+}
+
 TEST_CASE("perplexity prints the same with any number of threads, and no progress if stderr is a file") {
     const temporary_folder folder;
     const std::string path =

@@ -123,7 +123,9 @@ TEST_CASE("--help names every option and exits with 0") {
         {"tokenize", {"-m", "--special", "--decode", "--pre"}, {}},
         {"logits", {"-m", "--ids", "--isa", "--kv", "--activations", "-t", "--all", "--i2s-source"}, "[f16]"},
         {"inspect", {"FILE", "--json", "--pre", "--i2s-source"}, {}},
-        {"perplexity", {"-m", "-f", "-c", "-t", "--kv", "--activations", "--isa", "--pre", "--i2s-source"}, {}},
+        {"perplexity",
+         {"-m", "-f", "-c", "--when-full", "-t", "--kv", "--activations", "--isa", "--pre", "--i2s-source"},
+         "[restart]"},
     };
     for (const command& each : expected) {
         const std::string usage = output(each.tool, {"--help"});

@@ -46,6 +46,14 @@ public:
         read_context_extension();
     }
 
+    /// From here on with a window, as in the paper of Xiao et al.: a token sees the first `sinks` positions and the
+    /// last blocks of 256, as many as `context` has, and all of these are rotated anew by their places among what it
+    /// sees.
+    void see_through_a_window(std::size_t context, std::size_t sinks) {
+        window_ = context;
+        sinks_ = sinks;
+    }
+
     /// Hidden states after the last norm, after each token.
     [[nodiscard]] rows_of_doubles states(const std::vector<int>& tokens) const {
         const rows_of_doubles embedding = dense("token_embd.weight");
@@ -340,18 +348,51 @@ private:
 
     void attention(const std::string& block, rows_of_doubles& x) const {
         rows_of_doubles keys;
+        rows_of_doubles keys_as_made;
         rows_of_doubles values;
         for (std::size_t position = 0; position < x.size(); ++position) {
             const auto n = norm(x[position], block + "attn_norm.weight");
             auto q = norm_heads(projection(n, block + "attn_q"), block + "attn_q_norm.weight");
             keys.push_back(norm_heads(projection(n, block + "attn_k"), block + "attn_k_norm.weight"));
             values.push_back(projection(n, block + "attn_v"));
-            rotate(q, position);
+            keys_as_made.push_back(keys.back());
             rotate(keys.back(), position);
-            const auto attended = norm_if(attend(q, keys, values), block + "attn_sub_norm.weight");
+            const auto seen = seen_from(position);
+            rotate(q, seen.size() - 1);
+            const auto attended = norm_if(seen.size() == keys.size()
+                                              ? attend(q, keys, values)
+                                              : attend(q, rotated(chosen(keys_as_made, seen)), chosen(values, seen)),
+                                          block + "attn_sub_norm.weight");
             add_branch(x[position],
                        norm_if(projection(attended, block + "attn_output"), block + "post_attention_norm.weight"));
         }
+    }
+
+    [[nodiscard]] std::vector<std::size_t> seen_from(std::size_t position) const {
+        std::size_t first = 0; // behind the sinks
+        while (window_ != 0 && position - first >= window_) {
+            first += 256;
+        }
+        std::vector<std::size_t> seen;
+        for (std::size_t p = 0; p <= position; ++p) {
+            if (p < sinks_ || p >= sinks_ + first) {
+                seen.push_back(p);
+            }
+        }
+        return seen;
+    }
+    [[nodiscard]] static rows_of_doubles chosen(const rows_of_doubles& rows, const std::vector<std::size_t>& which) {
+        rows_of_doubles some;
+        for (const std::size_t row : which) {
+            some.push_back(rows[row]);
+        }
+        return some;
+    }
+    [[nodiscard]] rows_of_doubles rotated(rows_of_doubles keys) const {
+        for (std::size_t place = 0; place < keys.size(); ++place) {
+            rotate(keys[place], place);
+        }
+        return keys;
     }
 
     [[nodiscard]] std::vector<double> attend(const std::vector<double>& q, const rows_of_doubles& keys,
@@ -416,6 +457,8 @@ private:
     }
 
     const bitnet::gguf_file& file_;
+    std::size_t window_ = 0; ///< 0: none
+    std::size_t sinks_ = 0;
     std::string architecture_;
     std::string activation_;
     std::string prefix_;

@@ -75,6 +75,14 @@ void check_against_plain_session(conversation& talk, const any_model& model,
     CHECK(std::memcmp(ours->data(), theirs->data(), theirs->size_bytes()) == 0);
 }
 
+std::size_t common(std::span<const token> a, std::span<const token> b) {
+    std::size_t count = 0;
+    while (count < a.size() && count < b.size() && a[count] == b[count]) {
+        ++count;
+    }
+    return count;
+}
+
 /// A dialog as programs wrote it before there were conversations.
 struct by_hand {
     const any_model& model;
@@ -635,6 +643,128 @@ TEST_CASE("drop_oldest in the midst of an answer, which goes on") {
     CHECK(has_dropped);
     CHECK(talk.history().back().text == text);
     check_against_plain_session(talk, model);
+}
+
+namespace {
+
+/// The tokens are those of the history, and the logits after them those of a session with the same window.
+void check_against_window(conversation& talk, const any_model& model) {
+    const auto expected = bitnet_tests::tokens_by_hand(talk, model);
+    REQUIRE(std::vector<token>(talk.tokens().begin(), talk.tokens().end()) == expected);
+    while (talk.state() == conversation_state::reading) {
+        REQUIRE(talk.step(for_ever));
+    }
+    auto plain = *any_session::open(model, {.context = talk.context(),
+                                            .window = true,
+                                            .sinks = talk.session().sinks(),
+                                            .threads = 1,
+                                            .prompt_chunk = 256});
+    require_done(plain.feed(expected));
+    CHECK(plain.position() == talk.session().position());
+    CHECK(plain.dropped() == talk.dropped_tokens());
+    const auto ours = talk.session().logits();
+    const auto theirs = plain.logits();
+    REQUIRE(ours);
+    REQUIRE(theirs);
+    CHECK(std::memcmp(ours->data(), theirs->data(), theirs->size_bytes()) == 0);
+}
+
+} // namespace
+
+TEST_CASE("window: a dialog goes on beyond the context, whatever is changed, and the system's turn stays") {
+    const any_model& model = trained_model();
+    const conversation_options options{.system = tales,
+                                       .session = {.context = 512, .threads = 1},
+                                       .sampling = with_penalties(2),
+                                       .when_full = full_context::window,
+                                       .answer_limit = 150};
+    auto talk = talk_of(model, options);
+    CHECK(talk.session().sinks() == 256);
+    for (unsigned i = 0; i < 5; ++i) {
+        told(talk, questions[i % 3]);
+        REQUIRE(talk.session().tokens().size() <= 512);
+    }
+    while (talk.dropped_tokens() < 512) {
+        told(talk, questions[0]);
+    }
+    CHECK(talk.position() > 768);
+    CHECK(talk.dropped() == 0);
+    CHECK(talk.history()[0].text == tales);
+    CHECK(common(talk.tokens(), talk.session().tokens()) >= 256);
+    check_against_window(talk, model);
+    SUBCASE("an answer that reaches back over a page is written anew") {
+        REQUIRE(talk.say("Why?", "Once"));
+        while (talk.session().position() % 256 < 250 && talk.state() != conversation_state::idle) {
+            REQUIRE(talk.step({}));
+        }
+        for (int i = 0; i < 2; ++i) {
+            require_done(talk.regenerate());
+            answered(talk);
+            check_against_window(talk, model);
+        }
+    }
+    SUBCASE("turns are changed and taken back, the first ones, too") {
+        require_done(talk.edit(3, "Who?"));
+        check_against_window(talk, model);
+        require_done(talk.rewind(talk.history().size() - 2));
+        check_against_window(talk, model);
+        require_done(talk.rewind(3));
+        check_against_window(talk, model);
+        require_done(talk.reset());
+        CHECK(talk.dropped_tokens() == 0);
+        check_against_window(talk, model);
+    }
+    SUBCASE("forked, saved and restored, it goes on the same way") {
+        auto fork = talk.fork();
+        REQUIRE(fork);
+        std::vector<std::byte> bytes;
+        require_done(talk.save(byte_sink(bytes)));
+        const std::string expected = told(talk, "Why?");
+        CHECK(told(*fork, "Why?") == expected);
+        auto other = talk_of(model, options);
+        require_done(other.restore(bytes));
+        CHECK(told(other, "Why?") == expected);
+        check_against_window(other, model);
+        CHECK(std::vector<token>(other.tokens().begin(), other.tokens().end()) ==
+              std::vector<token>(talk.tokens().begin(), talk.tokens().end()));
+        std::vector<std::byte> none;
+        const auto refused = talk.save(byte_sink(none), {.keys_and_values = false});
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == errc::invalid_argument);
+        CHECK(none.empty());
+    }
+    SUBCASE("what is more than the session can queue takes the place of the oldest turns, or is refused") {
+        const std::size_t turns = talk.history().size();
+        for (unsigned i = 0; i < 9; ++i) {
+            require_done(talk.add({"user", std::string(100, 'x')}));
+            require_done(talk.add({"assistant", std::string(100, 'y')}));
+        }
+        require_done(talk.edit(1, "Well?"));
+        CHECK(talk.history()[0].text == tales);
+        CHECK(talk.dropped() + talk.history().size() == turns + 18);
+        CHECK(talk.dropped() > 0);
+        check_against_window(talk, model);
+        const auto before = talk.history().size();
+        const auto refused = talk.say(std::string(6000, 'x'));
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == errc::context_full);
+        CHECK(talk.history().size() == before);
+        check_against_window(talk, model);
+    }
+}
+
+TEST_CASE("window: the sinks are as long as the system's turn, which has to leave a page") {
+    const any_model& model = trained_model();
+    std::string long_text;
+    while (model.text().encode(long_text)->size() < 260) {
+        long_text += "The king had three sons, and the third was a fool. ";
+    }
+    const auto refused =
+        conversation::open(model, {.system = long_text, .session = {.threads = 1}, .when_full = full_context::window});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::invalid_argument);
+    CHECK(refused.error().message.find("as the sinks of a window, 1 to 256 are possible in a context of 512") !=
+          std::string::npos);
 }
 
 TEST_CASE("a pool that is full ends an answer with an error that loses nothing, and retry() goes on") {

@@ -47,12 +47,15 @@ using tokens = std::vector<token>;
 
 tokens tokens_of(const conversation& talk) { return {talk.tokens().begin(), talk.tokens().end()}; }
 
-/// Conversations that share a pool of pages too small for all of them, and a plain session that has none.
+/// Conversations that share a pool of pages too small for all of them, one of them with a window, and plain sessions
+/// that have none.
 class soak {
 public:
     explicit soak(std::uint64_t seed)
         : random_{seed}, model_(*any_model::open(BITNET_TEST_MODEL)),
-          plain_(*any_session::open(model_, {.threads = 1, .stop_at_stop_tokens = false})) {
+          plain_(*any_session::open(model_, {.threads = 1, .stop_at_stop_tokens = false})),
+          windowed_(*any_session::open(model_,
+                                       {.context = 512, .window = true, .threads = 1, .stop_at_stop_tokens = false})) {
         pages_.emplace(*model_.open_kv_pool(4 * model_.open_kv_pool(std::uint64_t{64} << 20)->page_bytes()));
         for (std::size_t i = 0; i < 4; ++i) {
             talks_.push_back(opened(i));
@@ -104,6 +107,7 @@ public:
     }
 
     std::size_t answers = 0; ///< tokens that were compared
+    std::size_t windows = 0; ///< of these those behind a gap
     std::size_t refusals = 0;
 
 private:
@@ -116,16 +120,23 @@ private:
         sampling.seed = random_.below(1000);
         sampling.repeat_penalty = i % 2 == 0 ? 1.1f : 1.0f;
         auto made = conversation::open(model_, {.system = i == 3 ? "" : "You tell fairy tales.",
-                                                .session = {.context = 90 + 100 * (i % 2),
+                                                .session = {.context = i == 2 ? 512 : 90 + 100 * (i % 2),
                                                             .threads = 1 + i % 2,
                                                             .prompt_chunk = 1 + random_.below(20),
                                                             .kv = i == 0 ? nullptr : &*pages_},
                                                 .sampling = sampling,
-                                                .when_full = i == 1 ? full_context::stop : full_context::drop_oldest,
+                                                .when_full = i == 1   ? full_context::stop
+                                                             : i == 2 ? full_context::window
+                                                                      : full_context::drop_oldest,
                                                 .stop_texts = i == 2 ? std::span<const std::string_view>()
                                                                      : std::span<const std::string_view>(stops),
-                                                .answer_limit = i == 0 ? std::size_t{0} : std::size_t{30}});
+                                                .answer_limit = i == 0   ? std::size_t{0}
+                                                                : i == 2 ? std::size_t{120}
+                                                                         : std::size_t{30}});
         REQUIRE(made);
+        for (int turn = 0; i == 2 && turn < 40; ++turn) { // it has come far
+            REQUIRE(made->add({turn % 2 == 0 ? "user" : "assistant", sayings[static_cast<unsigned>(turn) % 3]}));
+        }
         return *std::move(made);
     }
 
@@ -151,27 +162,32 @@ private:
             static_cast<void>(talks_[random_.below(4)].rewind(0)); // gives back pages
         }
         const tokens after = tokens_of(talk);
+        any_session& plain = talk.session().sinks() != 0 ? windowed_ : plain_;
         if (talk.dropped() != dropped || talk.ended_by() == answer_end::stop_text) {
             return; // the tokens before are others, or the last ones
         }
         REQUIRE(after.size() >= before.size());
         REQUIRE(std::equal(before.begin(), before.end(), after.begin()));
         for (std::size_t i = before.size(); i < after.size(); ++i) {
-            follow(std::span(after).first(i));
-            REQUIRE(plain_.next(choose) == after[i]);
+            follow(plain, std::span(after).first(i));
+            REQUIRE(plain.next(choose) == after[i]);
+            windows += plain.dropped() != 0 ? 1u : 0u;
             ++answers;
         }
     }
 
     /// The plain session has these tokens, sometimes from the start.
-    void follow(std::span<const token> all) {
+    void follow(any_session& plain, std::span<const token> all) {
         std::size_t kept = 0;
-        const auto held = plain_.tokens();
-        while (random_.below(50) != 0 && kept < (std::min)(all.size(), held.size()) && held[kept] == all[kept]) {
+        tokens& held = &plain == &plain_ ? held_ : held_of_windowed_; // with those that the window has dropped
+        while ((&plain == &windowed_ || random_.below(50) != 0) && kept < (std::min)(all.size(), held.size()) &&
+               held[kept] == all[kept]) {
             ++kept;
         }
-        REQUIRE(plain_.rewind(kept));
-        REQUIRE(plain_.feed(all.subspan(kept)));
+        kept = plain.can_rewind(kept) && random_.below(100) != 0 ? kept : 0;
+        REQUIRE(plain.rewind(kept));
+        REQUIRE(plain.feed(all.subspan(kept)));
+        held.assign(all.begin(), all.end());
     }
 
     void fork(conversation& talk, std::size_t to) {
@@ -191,7 +207,8 @@ private:
     /// What was saved is restored in another conversation, if its context is as long; a changed bit is refused.
     void save(conversation& talk, std::size_t to) {
         std::vector<std::byte> bytes;
-        const auto saved = talk.save(byte_sink(bytes), {.keys_and_values = random_.below(2) == 0});
+        const auto saved =
+            talk.save(byte_sink(bytes), {.keys_and_values = random_.below(2) == 0 || talk.dropped_tokens() != 0});
         REQUIRE_MESSAGE(saved, (saved ? "" : saved.error().message));
         conversation& other = talks_[to];
         const tokens before = tokens_of(other);
@@ -210,12 +227,15 @@ private:
     void check(conversation& talk) {
         const tokens now = tokens_of(talk);
         CHECK(now == bitnet_tests::tokens_by_hand(talk, model_));
-        CHECK(now.size() <= talk.context());
+        CHECK(now.size() - talk.dropped_tokens() <= talk.context() * (talk.session().sinks() != 0 ? 2 : 1));
     }
 
     dice random_;
     any_model model_;
     any_session plain_;
+    any_session windowed_;
+    tokens held_;
+    tokens held_of_windowed_;
     std::optional<kv_pool> pages_;
     std::vector<conversation> talks_;
 };
@@ -225,6 +245,7 @@ private:
 TEST_CASE("soak: whatever happens to conversations, their tokens are those of a plain session") {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(bitnet_tests::soak_seconds);
     std::size_t answers = 0;
+    std::size_t windows = 0;
     const auto goes_on = [&] { return answers <= 100 || std::chrono::steady_clock::now() < end; };
     for (std::uint64_t seed = 1; goes_on(); ++seed) {
         CAPTURE(seed);
@@ -235,5 +256,7 @@ TEST_CASE("soak: whatever happens to conversations, their tokens are those of a 
             all.do_something();
             answers += all.answers - before;
         }
+        windows += all.windows;
     }
+    MESSAGE(answers << " tokens, " << windows << " of them in windows that had dropped something");
 }

@@ -64,7 +64,7 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
     }
 }
 
-/// Every row of a pass attends to positions 0..position of its sequence:
+/// Every row of a pass attends to positions 0..position of its sequence, with a window to those that are left:
 /// out = softmax(q k^T / sqrt(head_size)) v, head by head; the heads of a group share keys and values.
 ///
 /// Blocks of 256 positions are reduced one by one and merged ascending by one thread, so that the bits depend on the
@@ -73,11 +73,13 @@ inline void attend_tile(const loop_table& loops, const kv_table& kv, const kv_bl
 /// Source: the online softmax of Milakov and Gimelshein, 2018; tests/run/same_bits_test.cpp.
 class attention {
 public:
-    /// query, out [rows, heads * head_size]
+    /// query, sink_query, out [rows, heads * head_size]. \param sink_query of rows with a window that has dropped
+    /// something: see sequence_row::is_beyond_gap
     attention(const loop_table& loops, const kv_table& kv, const hyper_parameters& model, std::size_t layer,
-              std::span<const sequence_row> rows, matrix_view<float> query, matrix_view<float> out,
-              attention_parts& parts) noexcept
-        : loops_(loops), kv_(kv), model_(model), layer_(layer), rows_(rows), query_(query), out_(out), parts_(parts) {}
+              std::span<const sequence_row> rows, matrix_view<float> query, matrix_view<float> sink_query,
+              matrix_view<float> out, attention_parts& parts) noexcept
+        : loops_(loops), kv_(kv), model_(model), layer_(layer), rows_(rows), query_(query), sink_query_(sink_query),
+          out_(out), parts_(parts) {}
 
     void run(pool_ref pool) const noexcept {
         std::size_t blocks = 0;
@@ -162,7 +164,7 @@ private:
         attention_tile tile;
         for (const running_query& each : some) {
             float* out = b == 0 ? out_of(each) : later.data() + tile.size * model_.head_size;
-            tile.add(query_.row(each.row).data() + each.column, seen(rows_[each.row], b), out);
+            tile.add(query_of(each.row, b) + each.column, seen(rows_[each.row], b), out);
         }
         attend_tile(loops_, kv_, block, model_.head_size, tile);
         for (std::size_t i = 0; i < some.size(); ++i) {
@@ -185,7 +187,7 @@ private:
             attention_tile tile;
             for (std::size_t h = head; h < (std::min)(head + attention_tile::most, end); ++h) {
                 const std::size_t column = h * model_.head_size;
-                tile.add(query_.row(r).data() + column, seen(rows_[r], b), parts_.vector(part) + column);
+                tile.add(query_of(r, b) + column, seen(rows_[r], b), parts_.vector(part) + column);
             }
             attend_tile(loops_, kv_, block, model_.head_size, tile);
             std::copy_n(tile.states.data(), tile.size, parts_.states(part) + head);
@@ -213,6 +215,10 @@ private:
         }
     }
 
+    /// The query row that block `b` sees.
+    [[nodiscard]] const float* query_of(std::size_t r, std::size_t b) const noexcept {
+        return rows_[r].is_beyond_gap(b) ? sink_query_.row(r).data() : query_.row(r).data();
+    }
     [[nodiscard]] float* out_of(const running_query& each) const noexcept {
         return out_.row(each.row).data() + each.column;
     }
@@ -227,6 +233,7 @@ private:
     std::size_t layer_;
     std::span<const sequence_row> rows_;
     matrix_view<float> query_;
+    matrix_view<float> sink_query_;
     matrix_view<float> out_;
     attention_parts& parts_;
 };

@@ -35,7 +35,8 @@ struct kv_block {
 /// one scale for each position and head, absmax / 127. The order is private to this class and the loops. Pages are the
 /// cache's own, one after another and the last as short as the context allows, or taken from a kv_page_store when they
 /// are needed and given back; those of a store may be shared, and are copied when they are written. Memory is written
-/// as the sequence grows, from front to back: a short one in a long context takes what it needs.
+/// as the sequence grows, from front to back: a short one in a long context takes what it needs. With a window pages
+/// are dropped between, and positions are those that are there.
 class kv_cache {
 public:
     kv_cache() noexcept = default;
@@ -155,6 +156,25 @@ public:
         if (store_ != nullptr) {
             drop_pages((count + attention_block - 1) / attention_block);
         }
+    }
+
+    /// Page `page` goes, those behind it move up, and a writable one comes at the end: the same, unless it is shared.
+    /// \pre all pages of the context are held; it is a multiple of attention_block
+    /// \return errc::kv_pool_full; nothing is dropped then
+    [[nodiscard]] result<void> drop_page(std::size_t page) {
+        kv_page last = pages_[page];
+        if (store_ != nullptr && store_->is_shared(last)) {
+            const auto taken = store_->take();
+            if (!taken) {
+                return store_->is_full(1);
+            }
+            store_->give_back(std::exchange(last, *taken));
+        }
+        for (; page + 1 < held_; ++page) {
+            pages_[page] = pages_[page + 1];
+        }
+        pages_[page] = last;
+        return {};
     }
 
     /// Becomes a copy of the first `count` positions of `other`: its pages are shared if both are of one store.

@@ -137,10 +137,16 @@ struct scratch {
     float_rows value;    ///< [rows, kv_columns]
     float_rows attended; ///< [rows, query_columns]
     float_rows gated;    ///< [rows, feed_forward]
-    float_rows cosines;  ///< [rows, head_size / 2]
-    float_rows sines;    ///< [rows, head_size / 2]
+    float_rows cosines;  ///< [rows, 2, head_size / 2]: the second ones for the sinks of a window
+    float_rows sines;    ///< [rows, 2, head_size / 2]
     quantized_rows quantized;
     attention_parts parts;
+
+    /// Queries [rows, query_columns] for the sinks of windows: where gated() is, which is not needed meanwhile.
+    [[nodiscard]] matrix_view<float> sink_query(std::size_t rows) noexcept {
+        assert(rows * query.cols <= gated.values.size());
+        return {gated.values.data(), rows, query.cols};
+    }
 
     /// What open() allocates.
     [[nodiscard]] static std::uint64_t bytes(const hyper_parameters& model, activation_rounding rounding,
@@ -148,13 +154,17 @@ struct scratch {
                                              std::size_t max_rows) noexcept {
         const std::size_t widest = widest_of(model);
         const std::uint64_t floats = model.hidden + widest + 2 * (model.query_columns() + model.kv_columns()) +
-                                     model.feed_forward + model.head_size / 2 * 2;
+                                     gated_columns(model) + model.head_size / 2 * 2 * 2;
         const std::uint64_t part = model.query_columns() * sizeof(float) + model.heads * sizeof(softmax_state);
         return max_rows * floats * sizeof(float) + attention_parts::most * part +
                quantized_rows::bytes(rounding, are_blocks, kernel, widest, max_rows);
     }
     [[nodiscard]] static std::size_t widest_of(const hyper_parameters& model) noexcept {
         return (std::max)({model.hidden, model.query_columns(), model.feed_forward});
+    }
+
+    [[nodiscard]] static std::size_t gated_columns(const hyper_parameters& model) noexcept {
+        return (std::max)(model.feed_forward, model.query_columns());
     }
 
     /// For products of `weights` by `kernel`. \pre max_rows > 0. \return errc::out_of_memory with the bytes asked for.
@@ -176,9 +186,10 @@ struct scratch {
         floats(made.key, model.kv_columns());
         floats(made.value, model.kv_columns());
         floats(made.attended, model.query_columns());
-        floats(made.gated, model.feed_forward);
-        floats(made.cosines, model.head_size / 2);
-        floats(made.sines, model.head_size / 2);
+        floats(made.gated, gated_columns(model));
+        made.gated.cols = model.feed_forward;
+        floats(made.cosines, model.head_size / 2 * 2);
+        floats(made.sines, model.head_size / 2 * 2);
         made.quantized.stride = quantized_rows::stride_of(widest);
         made.quantized.rounding = tensors.activations();
         made.quantized.are_blocks = tensors.has_blocks();

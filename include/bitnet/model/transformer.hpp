@@ -73,7 +73,12 @@ public:
             } else {
                 look_up(static_cast<std::size_t>(rows[r].id), x);
             }
-            rows[r].frequencies->angles(rows[r].position, row_of(scratch_.cosines, r), row_of(scratch_.sines, r));
+            float* cosines = row_of(scratch_.cosines, r);
+            float* sines = row_of(scratch_.sines, r);
+            rows[r].frequencies->angles(rows[r].rotation(), cosines, sines);
+            if (rows[r].window.dropped != 0) {
+                rows[r].frequencies->angles(rows[r].position, cosines + pairs(), sines + pairs());
+            }
         });
     }
 
@@ -82,8 +87,8 @@ public:
         const auto& w = weights_->layer(index);
         query_key_value(pool, w);
         parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
-        attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), used(scratch_.attended),
-                  scratch_.parts)
+        attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), scratch_.sink_query(rows_.size()),
+                  used(scratch_.attended), scratch_.parts)
             .run(pool);
         quantize(pool, scratch_.attended, {w.attn_sub_norm});
         add_to_residual(pool, w.attn_output, w.post_attention_norm);
@@ -185,6 +190,7 @@ private:
         }
     }
 
+    [[nodiscard]] std::size_t pairs() const noexcept { return model_->head_size / 2; }
     [[nodiscard]] matrix_view<float> used(float_rows& all) const noexcept { return all.first(rows_.size()); }
     [[nodiscard]] static float* row_of(float_rows& all, std::size_t r) noexcept {
         return all.values.data() + r * all.cols;
@@ -230,8 +236,15 @@ private:
         add_bias(w.attn_q_bias, used(scratch_.query), r);
         add_bias(w.attn_k_bias, used(scratch_.key), r);
         add_bias(w.attn_v_bias, used(scratch_.value), r);
-        rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r);
-        rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r);
+        const float* cosines = row_of(scratch_.cosines, r);
+        const float* sines = row_of(scratch_.sines, r);
+        if (rows_[r].window.dropped != 0) {
+            float* to_sinks = scratch_.sink_query(rows_.size()).row(r).data();
+            std::copy_n(row_of(scratch_.query, r), model_->query_columns(), to_sinks);
+            rotate_heads(to_sinks, model_->heads, w.attn_q_norm, r, cosines + pairs(), sines + pairs());
+        }
+        rotate_heads(row_of(scratch_.query, r), model_->heads, w.attn_q_norm, r, cosines, sines);
+        rotate_heads(row_of(scratch_.key, r), model_->kv_heads, w.attn_k_norm, r, cosines, sines);
         rows_[r].cache->store(layer, rows_[r].position, row_of(scratch_.key, r), row_of(scratch_.value, r));
     }
 
@@ -242,9 +255,8 @@ private:
     }
 
     /// Norms, where there is a norm, and rotates the heads of row `r` in place.
-    void rotate_heads(float* head, std::size_t count, const float* norm, std::size_t r) noexcept {
-        const float* cosines = row_of(scratch_.cosines, r);
-        const float* sines = row_of(scratch_.sines, r);
+    void rotate_heads(float* head, std::size_t count, const float* norm, std::size_t r, const float* cosines,
+                      const float* sines) noexcept {
         for (const float* end = head + count * model_->head_size; head != end; head += model_->head_size) {
             if (norm != nullptr) {
                 loops_->rms_norm(head, norm, model_->rms_epsilon, model_->head_size, head);
@@ -252,18 +264,17 @@ private:
             if (model_->pairing == rotary_pairing::interleaved) {
                 split_neighbours(head, row_of(scratch_.normed, r));
             }
-            loops_->rotate(head, cosines, sines, model_->head_size / 2);
+            loops_->rotate(head, cosines, sines, pairs());
         }
     }
 
     /// Columns 2 j and 2 j + 1 of a head to j and j + head_size / 2, where a checkpoint has them that was not permuted:
     /// with the order of the columns, the sums of attention are the same too.
     void split_neighbours(float* head, float* spare) noexcept {
-        const std::size_t pairs = model_->head_size / 2;
-        std::copy_n(head, 2 * pairs, spare);
-        for (std::size_t j = 0; j < pairs; ++j) {
+        std::copy_n(head, 2 * pairs(), spare);
+        for (std::size_t j = 0; j < pairs(); ++j) {
             head[j] = spare[2 * j];
-            head[j + pairs] = spare[2 * j + 1];
+            head[j + pairs()] = spare[2 * j + 1];
         }
     }
 

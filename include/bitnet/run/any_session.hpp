@@ -54,13 +54,18 @@ public:
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
+    [[nodiscard]] virtual bool can_rewind(std::size_t position) const noexcept = 0;
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> fork() = 0;
     [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
     [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
     [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
 
-    [[nodiscard]] std::size_t position() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    [[nodiscard]] std::size_t sinks() const noexcept { return options_.window ? options_.sinks : 0; }
+    /// Those of position() that are there.
+    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
     [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
@@ -73,6 +78,7 @@ protected:
 
     session_options options_;
     std::size_t cached_ = 0;       ///< positions in the cache
+    std::size_t dropped_ = 0;      ///< positions that were there behind the sinks, of a window
     std::optional<token> pending_; ///< given by next(), not yet run
     std::size_t queued_ = 0;       ///< accepted behind these, not yet run
     stop_reason stopped_by_ = stop_reason::none;
@@ -102,7 +108,8 @@ public:
 
     /// Appends tokens to the sequence and runs them through the model, `prompt_chunk` at a time.
     /// \return errc::invalid_token, errc::context_full if position() + tokens.size() exceeds the context; nothing is
-    /// fed then, and the session goes on as it was.
+    /// fed then, and the session goes on as it was. With a window there is always room, but pages that are shared with
+    /// a fork are replaced as they are dropped: errc::kv_pool_full is as errc::cancelled then, see set_cancel_flag().
     [[nodiscard]] result<void> feed(std::span<const token> tokens) { return base_->feed(tokens, nullptr); }
 
     /// The same, and visits the logits [vocabulary] after each of `tokens`: visit(index, span<const float>). Reads the
@@ -131,7 +138,8 @@ public:
 
     /// Accepts tokens as feed() does, and computes nothing: step() does, or else the next call that needs them. They
     /// are part of the sequence, and counted by position(), once they have run; rewind() and reset() drop those that
-    /// have not. \return as feed(); nothing is queued then.
+    /// have not. With a window there is room for at least `context` tokens in the queue. \return as feed(); nothing is
+    /// queued then.
     [[nodiscard]] result<void> queue(std::span<const token> tokens) { return base_->queue(tokens); }
     /// Tokens in the queue.
     [[nodiscard]] std::size_t queued() const noexcept { return base_->queued(); }
@@ -202,8 +210,13 @@ public:
     /// What finding the largest logits has cost so far; all zero without a screen.
     [[nodiscard]] const screen_statistics& screening() const noexcept { return base_->screening(); }
 
-    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue.
+    /// Tokens in the sequence: those fed, embeddings included, and those that next() gave; without the queue. With a
+    /// window those that were dropped count, too, so that it passes the context.
     [[nodiscard]] std::size_t position() const noexcept { return base_->position(); }
+    /// How many of these a window has dropped: positions [sinks(), sinks() + dropped()). A multiple of 256.
+    [[nodiscard]] std::size_t dropped() const noexcept { return base_->dropped(); }
+    /// Positions at the front that are never dropped; 0 without a window.
+    [[nodiscard]] std::size_t sinks() const noexcept { return base_->sinks(); }
     [[nodiscard]] std::size_t context() const noexcept { return base_->context(); }
     [[nodiscard]] std::size_t threads() const noexcept { return base_->threads(); }
     /// The token that next() gave and that has not run yet; nullopt if there is none.
@@ -213,14 +226,18 @@ public:
     /// \pre stopped_by() == stop_reason::error
     [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
 
-    /// The tokens of the sequence, position() of them; no_token where something else than a token was fed.
+    /// The tokens of the sequence, position() of them without dropped(): those of the sinks, then those of the window.
+    /// no_token where something else than a token was fed.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
 
     /// Forgets the tokens from `position` on, and the queue; what follows has the bits of a session that never had
     /// them. The last token that is kept runs once more if nothing is fed before the next one is asked for. \return
     /// errc::invalid_argument if there are fewer tokens, or if embedding() is a mean, which nothing can be taken out
-    /// of.
+    /// of, or if a window has dropped what was seen at `position`: see can_rewind(). Nothing is forgotten then.
     [[nodiscard]] result<void> rewind(std::size_t position) { return base_->rewind(position); }
+    /// Whether rewind(position) finds what it needs: always, if there are as many tokens, until a window has dropped
+    /// something. After that for positions up to sinks(), and for those behind the first one of the last page.
+    [[nodiscard]] bool can_rewind(std::size_t position) const noexcept { return base_->can_rewind(position); }
 
     /// A session with the same tokens that goes its own way. It shares threads and working memory with this one, so
     /// that both belong to one thread at a time, and a call of one ends the life of what the other's logits() gave. In
@@ -232,10 +249,10 @@ public:
 
     /// Writes the session as it is: its tokens, those that are queued too, what it needs to go on with the same bits,
     /// and by default its keys and values, as they are. A save is the same on every machine and instruction set, and
-    /// does not depend on the context or the kv_pool; its layout is in run/saved_session.hpp. Allocates nothing itself.
-    /// The session is not changed.
-    /// \return what the sink returns, and errc::invalid_argument if embeddings were fed and keys and values are left
-    /// out.
+    /// does not depend on the context or the kv_pool, until a window has dropped something; its layout is in
+    /// run/saved_session.hpp. Allocates nothing itself. The session is not changed.
+    /// \return what the sink returns, and errc::invalid_argument if keys and values are left out and embeddings were
+    /// fed or a window has dropped something: they cannot be computed again then.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) const {
         return base_->save(sink, options);
     }
@@ -250,8 +267,8 @@ public:
     /// is changed. Allocates nothing. \param saved all bytes of one save, which do not change meanwhile \param name
     /// what error messages call them, the file's name for instance \return errc::truncated, bad_magic, bad_version,
     /// bad_checksum, inconsistent or invalid_token for what is no whole save; wrong_model for one of another model, or
-    /// of other elements of keys and values, rounding of activations, pooling, or rotation of longrope; context_full,
-    /// kv_pool_full. The session goes on as it was then.
+    /// of other elements of keys and values, rounding of activations, pooling, rotation of longrope, or of
+    /// another window that has dropped something; context_full, kv_pool_full. The session goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved session") {
         return base_->restore(saved, name);
     }

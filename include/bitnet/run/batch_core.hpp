@@ -126,7 +126,9 @@ private:
             if (auto checked = check_entry(i, entries[i]); !checked) {
                 return checked;
             }
-            if (auto reserved = core_of(entries[i]).reserve_step(); !reserved) {
+        }
+        for (const batch_entry& each : entries) { // windows drop pages here
+            if (auto reserved = core_of(each).reserve_step(); !reserved) {
                 return reserved;
             }
         }
@@ -138,7 +140,7 @@ private:
         if (!of.is_of(parameters_)) {
             return error{errc::invalid_argument, sentence({"batch: entry ", i, " is a session of another model"})};
         }
-        if (of.cached() == of.context()) {
+        if (!of.has_place()) {
             return error{errc::context_full, sentence({"batch: entry ", i, ": the context has ", of.context(),
                                                        " positions and ", of.cached(), " are taken"})};
         }

@@ -61,14 +61,15 @@ namespace bitnet::inline BITNET_ABI {
 /// The tokens are those of a session that was fed the dialog by hand, whatever the steps, and whatever was said, taken
 /// back or changed before. What fails changes nothing. Borrows the model, which must outlive it; move-only. Belongs to
 /// one thread at a time, but for cancel(). step(), take() and take_text() allocate nothing once an answer was begun,
-/// but where a stop text is cut off, where turns are dropped, and for text of more than 8 bytes a token; the other
-/// functions allocate what the texts of the dialog need.
+/// but where a stop text is cut off, where turns are dropped, for text of more than 8 bytes a token, and with a window
+/// for an answer that is longer than the context; the other functions allocate what the texts of the dialog need.
 class conversation final : public speaker {
 public:
     /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
     /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
     /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
-    /// errc::context_full if the context has no room for the system's turn.
+    /// errc::context_full if the context has no room for the system's turn; with a window errc::invalid_argument if it
+    /// leaves no page of 256 positions behind it.
     [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
         return detail::guarded([&] { return make(model, nullptr, options); });
     }
@@ -253,13 +254,15 @@ public:
     /// Whether the answer is still in its thought, or ended in it.
     [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
 
-    /// The turns that are in the context, an answer that is being given included. Valid until the next call of a
-    /// function that is not const.
+    /// The turns that are in the context, or have been in it with a window, an answer that is being given included.
+    /// Valid until the next call of a function that is not const.
     [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
     /// How many turns were dropped so far to make room.
     [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    /// How many of tokens() a window has dropped, behind the first session().sinks().
+    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return session_.dropped(); }
 
-    /// The tokens of the dialog, those that are not computed yet included.
+    /// The tokens of the dialog, those that are not computed yet and those that a window has dropped included.
     [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
     [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
     [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
@@ -302,6 +305,7 @@ private:
         std::vector<std::string> stop_texts = {};
         std::size_t answer_limit = 0;
         std::size_t room = 0; ///< 0: the full context is where it stops
+        bool has_window = false;
     };
 
     conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
@@ -324,6 +328,10 @@ private:
         }
         session_options of_session = options.session;
         of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        of_session.window = of_session.window || options.when_full == full_context::window;
+        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
+            return failed(sized);
+        }
         auto session =
             pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
         if (!session) {
@@ -349,6 +357,17 @@ private:
                          detail::answer_text(model.text(), shown, *std::move(stops)), true);
     }
 
+    /// Makes the sinks as large as the system's turn.
+    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
+                                                 const chat_dialog& dialog, session_options& of_session) {
+        detail::transcript first(dialog, model.text());
+        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+            return begun;
+        }
+        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
+        return {};
+    }
+
     [[nodiscard]] static result<void> check_model(const any_model& model) {
         if (model.parameters().is_embedder) {
             return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
@@ -366,7 +385,8 @@ private:
         for (const std::string_view text : options.stop_texts) {
             made.stop_texts.emplace_back(text);
         }
-        if (options.when_full == full_context::drop_oldest) {
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
             made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
         }
         return made;
@@ -418,6 +438,9 @@ private:
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
         settle_cancel();
+        if (!options.keys_and_values && session_.dropped() != 0) {
+            return session_.save(sink, options); // says why that cannot be
+        }
         const detail::saved_dialog dialog{ended_,
                                           error_.code,
                                           error_.message,
@@ -512,9 +535,11 @@ private:
     }
 
     [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
+        return begin_with_system(next, settings_.system);
+    }
+    [[nodiscard]] static result<void> begin_with_system(detail::transcript& next, const std::string& system) {
         auto done = next.become({});
-        return done && !settings_.system.empty() ? next.add({.role = "system", .text = settings_.system})
-                                                 : std::move(done);
+        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
     }
 
     [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
@@ -570,7 +595,8 @@ private:
 
     /// Memory for the rest of the answer.
     void prepare(detail::transcript& next) {
-        const std::size_t room = session_.context() - (std::min)(session_.context(), next.tokens().size());
+        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
+        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
         const std::size_t limit = settings_.answer_limit;
         next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
         text_.reserve(next.turns().back().begun_bytes);
@@ -583,6 +609,9 @@ private:
 
     /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
     [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_room_to_queue(next, dropped);
+        }
         const std::size_t context = session_.context();
         const auto has_room = [&](std::size_t free) {
             return next.tokens().size() <= context && context - next.tokens().size() >= free;
@@ -604,6 +633,21 @@ private:
         return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
     }
 
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_room_to_queue(detail::transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
     [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
         const std::size_t taken = common(now_.tokens(), tokens);
         return detail::error_saying(errc::context_full,
@@ -620,9 +664,22 @@ private:
         return count;
     }
 
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
     /// The session keeps what it has of these tokens and is to run the rest.
     [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = common(session_.tokens(), tokens);
+        const std::size_t kept = kept_of(tokens);
         if (auto rewound = session_.rewind(kept); !rewound) {
             return rewound;
         }

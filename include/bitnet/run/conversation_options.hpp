@@ -19,8 +19,14 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What a conversation does when its context has no room left.
 enum class full_context : unsigned char {
-    stop,       ///< an answer ends there, and what is said next is errc::context_full
-    drop_oldest ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    stop,        ///< an answer ends there, and what is said next is errc::context_full
+    drop_oldest, ///< the oldest turns are forgotten, questions with their answers, and the rest is fed again
+    /// The session goes on with a window, see session_options::window: nothing is fed again, and the answers are not
+    /// those of drop_oldest. The system's turn is in the sinks, which are made as large as it needs. The history keeps
+    /// all turns, those that the window has dropped, too. A change that goes back to what the window does not have any
+    /// more, as regenerate() of a long answer may, feeds again all that follows the sinks; if that is more than the
+    /// context, the oldest turns are forgotten.
+    window
 };
 
 /// Texts are copied.

@@ -102,7 +102,8 @@ private:
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
         const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
-        made_.tokens = context * sizeof(token) + (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+        made_.tokens = session_core::token_places(options) * sizeof(token) +
+                       (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
     }
 
     const engine& tables_;

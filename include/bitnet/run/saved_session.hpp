@@ -6,16 +6,19 @@
 //     offset  bytes  what
 //          0      8  "BITNETSS"
 //          8      4  version, 1
-//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run, 4 a window has dropped
+//                    something
 //         16      8  bytes of the whole save
 //         24      8  fingerprint of the model: see model_fingerprint
 //         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
 //                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
-//        104      8  n, all tokens
+//        104      8  n, all tokens but those that were dropped
 //        112      8  those at the end that are queued: all, if keys and values were left out
 //        120      8  states in the sum of states
 //        128      8  checksum of the bytes before
-//        136    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//        136  3 * 8  if a window has dropped something: its context, its sinks, and how many positions it dropped
+//                    behind them
+//          .    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
 //                    those that are queued
 //                 .  the last state, f32 [hidden], if it is there
 //                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
@@ -63,9 +66,24 @@ struct save_terms {
     std::uint64_t rotation = 0;
 };
 
+/// The window of a session, all zeros without. What comes after it has dropped something depends on all of it.
+struct save_window {
+    std::uint64_t context = 0;
+    std::uint64_t sinks = 0;
+    std::uint64_t dropped = 0;
+};
+
+/// What a session that takes a save has room for.
+struct save_room {
+    std::size_t context = 0;
+    std::size_t tokens = 0; ///< queued ones, too
+    save_window window;     ///< its own
+};
+
 /// A session as a save has it. Borrows all of it.
 struct saved_session {
     save_terms terms;
+    save_window window;
     std::span<const token> tokens; ///< the queued ones too
     std::size_t queued = 0;
     bool has_pending = false; ///< the token before the queue has not run
@@ -87,6 +105,7 @@ struct session_bytes {
     std::size_t queued = 0;
     bool has_pending = false;
     std::size_t summed_states = 0;
+    std::size_t dropped = 0;
     std::span<const std::byte> tokens;
     std::span<const std::byte> state;
     std::span<const std::byte> sum;
@@ -99,7 +118,8 @@ struct session_bytes {
     /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
     /// invalid_token
     [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
-                                                    const save_terms& here, std::size_t context, const kv_cache& cache);
+                                                    const save_terms& here, const save_room& room,
+                                                    const kv_cache& cache);
 };
 
 inline constexpr std::string_view session_magic = "BITNETSS";
@@ -110,6 +130,7 @@ struct session_header {
     static constexpr std::size_t bytes = 136;
     static constexpr std::uint32_t flag_state = 1;
     static constexpr std::uint32_t flag_pending = 2;
+    static constexpr std::uint32_t flag_dropped = 4;
 
     std::array<char, 8> magic{};
     std::uint32_t version = session_version;
@@ -145,14 +166,15 @@ static_assert(sizeof(session_header) == session_header::bytes, "no padding, whic
 }
 
 inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
-    return session_header::bytes + tokens.size_bytes() + state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) +
-           saved_bytes_of(cache, cached());
+    return session_header::bytes + (window.dropped != 0 ? sizeof window : 0) + tokens.size_bytes() +
+           state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) + saved_bytes_of(cache, cached());
 }
 
 inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
     session_header header;
     std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
-    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0);
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0) |
+                   (window.dropped != 0 ? session_header::flag_dropped : 0);
     header.total = bytes(cache);
     header.terms = terms;
     header.tokens = tokens.size();
@@ -163,7 +185,8 @@ inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) 
         return written;
     }
     checksum of_parts(header.sum);
-    for (const auto part : {std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+    const std::span<const save_window> windows(&window, window.dropped != 0 ? 1 : 0);
+    for (const auto part : {std::as_bytes(windows), std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
         of_parts.add(part);
         if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
             return written;
@@ -189,11 +212,12 @@ public:
     session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
         : bytes_(bytes), name_(name), cache_(cache) {}
 
-    [[nodiscard]] result<session_bytes> read(const save_terms& here, std::size_t context) {
+    [[nodiscard]] result<session_bytes> read(const save_terms& here, const save_room& room) {
         auto checked = read_header();
         checked = checked ? check_terms(here) : std::move(checked);
-        checked = checked ? divide(context) : std::move(checked);
+        checked = checked ? divide(room) : std::move(checked);
         checked = checked ? check_tokens() : std::move(checked);
+        checked = checked ? check_window(room.window) : std::move(checked);
         checked = checked ? check_pages() : std::move(checked);
         return checked ? result<session_bytes>(made_) : failed(checked);
     }
@@ -259,34 +283,40 @@ private:
     }
 
     /// Gives each part its bytes, after the sizes of all are known to be right.
-    [[nodiscard]] result<void> divide(std::size_t context) {
+    [[nodiscard]] result<void> divide(const save_room& room) {
         const session_header& h = header_;
-        if (h.tokens > context) {
-            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", context});
+        if (h.tokens > room.tokens) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", room.tokens});
         }
         const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
         const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
-        if (h.flags > 3 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
-            h.summed_states > h.tokens) {
+        const bool has_dropped = (h.flags & session_header::flag_dropped) != 0;
+        if (h.flags > 7 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            (h.summed_states > h.tokens && !has_dropped)) {
             return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
                                              h.summed_states, " states in its sum for ", h.tokens, " tokens"});
         }
         made_.token_count = to_size(h.tokens);
         made_.queued = to_size(h.queued);
         made_.has_pending = pending != 0;
+        if (made_.cached() > room.context) {
+            return fail(errc::context_full, {"has keys and values of ", made_.cached(),
+                                             " tokens, the context has room for ", room.context});
+        }
         made_.summed_states = to_size(h.summed_states);
         const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
         const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
-        const std::uint64_t sizes[] = {h.tokens * sizeof(token), has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
-        parts_ = sizes[0] + sizes[1] + sizes[2];
+        const std::uint64_t sizes[] = {has_dropped ? sizeof(save_window) : 0, h.tokens * sizeof(token),
+                                       has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
         const std::uint64_t expected =
             session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
         if (expected != h.total) {
             return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
         }
         std::size_t at = session_header::bytes;
-        std::span<const std::byte>* const parts[] = {&made_.tokens, &made_.state, &made_.sum};
-        for (std::size_t i = 0; i < 3; ++i) {
+        std::span<const std::byte>* const parts[] = {&window_, &made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 4; ++i) {
             *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
             at += parts[i]->size();
         }
@@ -312,6 +342,28 @@ private:
         return {};
     }
 
+    /// What is in it is what was saved: the checksum is right.
+    [[nodiscard]] result<void> check_window(const save_window& here) {
+        save_window saved;
+        if (window_.empty()) {
+            return {};
+        }
+        std::memcpy(&saved, window_.data(), sizeof saved);
+        if (saved.context != here.context || saved.sinks != here.sinks) {
+            return fail(errc::wrong_model,
+                        {"the session that was saved has a window of ", saved.context, " positions, ", saved.sinks,
+                         " of them sinks, and has dropped ", saved.dropped, "; this one has a window of ", here.context,
+                         " positions, ", here.sinks, " of them sinks"});
+        }
+        if (saved.dropped == 0 || saved.dropped % attention_block != 0 || saved.dropped > SIZE_MAX / 2 ||
+            made_.cached() < saved.context - attention_block) {
+            return fail(errc::inconsistent, {"has keys and values of ", made_.cached(), " tokens, and a window of ",
+                                             saved.context, " positions that has dropped ", saved.dropped});
+        }
+        made_.dropped = to_size(saved.dropped);
+        return {};
+    }
+
     [[nodiscard]] result<void> check_pages() const {
         std::size_t at = 0;
         for (std::size_t page = 0; at < made_.pages.size(); ++page) {
@@ -332,13 +384,14 @@ private:
     const kv_cache& cache_;
     session_header header_;
     session_bytes made_;
+    std::span<const std::byte> window_;
     std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
     std::uint64_t seed_ = 0;
 };
 
 inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
-                                                 const save_terms& here, std::size_t context, const kv_cache& cache) {
-    return session_bytes_reader(bytes, name, cache).read(here, context);
+                                                 const save_terms& here, const save_room& room, const kv_cache& cache) {
+    return session_bytes_reader(bytes, name, cache).read(here, room);
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail

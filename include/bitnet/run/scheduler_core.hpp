@@ -308,6 +308,7 @@ private:
         session_core& session = *each.session;
         const std::size_t waiting = session.waiting();
         std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        count = (std::min)(count, session.next_room());
         each.is_answered = each.wants_answer && count == waiting;
         if (each.is_answered && left.answers == 0) {
             if (each.is_speaking) {

@@ -90,12 +90,19 @@ public:
     [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
         if (options.context == 0) {
             options.context = (std::min)(parameters.context, session_options::default_context);
+            options.context -= options.window ? options.context % attention_block : 0;
         }
         if (auto checked = check_options(parameters, options); !checked) {
             return checked;
         }
         options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+        options.sinks = (options.sinks + attention_block - 1) / attention_block * attention_block;
         return {};
+    }
+
+    /// How many tokens a session keeps, queued ones included. With a window as many can be queued as are there.
+    [[nodiscard]] static std::size_t token_places(const session_options& options) noexcept {
+        return options.window ? 2 * options.context : options.context;
     }
 
     ~session_core() override {
@@ -157,10 +164,15 @@ public:
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
-    std::span<const token> tokens() const noexcept override { return tokens_.span().first(position()); }
+    std::span<const token> tokens() const noexcept override { return tokens_.span().first(kept()); }
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
+    }
+    bool can_rewind(std::size_t to) const noexcept override {
+        // A page is dropped for the first position of the last one, whose own state is that of a full window.
+        return to <= position() && (dropped_ == 0 || to <= options_.sinks || to == position() ||
+                                    to > dropped_ + context() - attention_block);
     }
     std::uint64_t saved_bytes(const save_options& options) const noexcept override {
         return record(options).bytes(cache_);
@@ -181,6 +193,7 @@ public:
         }
         cache_.keep(0);
         cached_ = 0;
+        dropped_ = 0;
         queued_ = 0;
         ++revision_;
         state_after_ = 0;
@@ -197,10 +210,14 @@ public:
         drop_head();
         tokens_[cached_] = embedding == nullptr ? id : no_token;
         cache_.extend(cached_, 1);
-        return {&cache_, &frequencies_, cached_, id, embedding};
+        return {&cache_, &frequencies_, cached_, id, embedding, view()};
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
-    [[nodiscard]] result<void> reserve_step() { return cache_.reserve(cached_, cached_ + 1); }
+    [[nodiscard]] result<void> reserve_step() {
+        auto room = make_room();
+        return room ? cache_.reserve(cached_, cached_ + 1) : std::move(room);
+    }
+    [[nodiscard]] bool has_place() const noexcept { return options_.window ? !is_full() : cached_ != context(); }
     /// After that pass: takes over the state of its row `index` and the logits that were made of it.
     void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         end_rows(pass, index, 1);
@@ -215,7 +232,14 @@ public:
     [[nodiscard]] bool is_cancelled() const noexcept {
         return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
     }
-    [[nodiscard]] bool is_full() const noexcept { return end() != 0 && end() == context(); }
+    /// Whether no position is left, with a window because they would be too many to be counted.
+    [[nodiscard]] bool is_full() const noexcept {
+        return options_.window ? dropped_ > most_dropped : end() != 0 && end() == context();
+    }
+    /// How many rows the next pass can have: one that makes room does so before its first row.
+    [[nodiscard]] std::size_t next_room() const noexcept {
+        return options_.window && cached_ == context() ? attention_block : context() - cached_;
+    }
     /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
     [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
     /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
@@ -230,12 +254,13 @@ public:
     }
     /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_rows(std::size_t count) {
-        return cache_.reserve_to_copy(cached_, cached_ + count);
+        auto room = count != 0 ? make_room() : result<void>{};
+        return room ? cache_.reserve_to_copy(cached_, cached_ + count) : std::move(room);
     }
     /// The first rows.size() of waiting(). \pre there is room for them
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
-            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
         }
     }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
@@ -306,7 +331,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
+        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
         if (tokens.empty()) {
@@ -316,8 +341,9 @@ private:
         if (auto ran = run_waiting(); !ran) {
             return ran;
         }
-        for (std::size_t begin = 0; begin < tokens.size(); begin += options_.prompt_chunk) {
-            const auto part = tokens.subspan(begin, (std::min)(options_.prompt_chunk, tokens.size() - begin));
+        std::span<const token> part; // of one pass
+        for (std::size_t begin = 0; begin < tokens.size(); begin += part.size()) {
+            part = tokens.subspan(begin, (std::min)({options_.prompt_chunk, tokens.size() - begin, next_room()}));
             add_to_queue(part);
             auto ran = run_waiting();
             if (ran && visitor != nullptr) {
@@ -344,15 +370,19 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + count); !reserved || count == 0) {
+        if (auto reserved = reserve_to(end() + count); !reserved || count == 0) {
             return reserved;
         }
         take_workspace();
         if (auto ran = run_waiting(); !ran) {
             return ran;
         }
-        for (std::size_t begin = 0; begin < count; begin += options_.prompt_chunk) {
-            const std::size_t together = (std::min)(options_.prompt_chunk, count - begin);
+        std::size_t together = 0;
+        for (std::size_t begin = 0; begin < count; begin += together) {
+            if (auto room = make_room(); !room) {
+                return room;
+            }
+            together = (std::min)({options_.prompt_chunk, count - begin, next_room()});
             if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
                 drop_queue();
                 return ran;
@@ -365,7 +395,12 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end() + tokens.size()); !reserved) {
+        if (tokens.size() > tokens_.size() - end()) {
+            return error{errc::context_full,
+                         sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
+                                   tokens_.size() - end(), " more"})};
+        }
+        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
         add_to_queue(tokens);
@@ -388,7 +423,10 @@ private:
         }
         while (waiting() != 0) {
             if (!is_under_way()) {
-                const std::size_t most = (std::min)(waiting(), options_.prompt_chunk);
+                if (auto room = make_room(); !room) {
+                    return failed(room);
+                }
+                const std::size_t most = (std::min)({waiting(), options_.prompt_chunk, next_room()});
                 begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
             }
             if (!run_pass()) {
@@ -491,10 +529,32 @@ private:
                          sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
                                    session_options::largest_prompt_chunk, " are possible"})};
         }
+        if (auto checked = check_window(options); !checked) {
+            return checked;
+        }
         if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
             return error{errc::invalid_argument,
                          sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
                                    name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
+        }
+        return {};
+    }
+
+    [[nodiscard]] static result<void> check_window(const session_options& options) {
+        const std::size_t pages = options.context / attention_block;
+        if (!options.window) {
+            return {};
+        }
+        if (options.context % attention_block != 0 || pages < 2) {
+            return error{errc::invalid_argument,
+                         sentence({"session: a window takes a context of whole pages of ", attention_block,
+                                   " positions, two at least, and ", options.context, " positions were asked for"})};
+        }
+        if (options.sinks == 0 || options.sinks > options.context - attention_block) {
+            return error{
+                errc::invalid_argument,
+                sentence({"session: ", options.sinks, " positions were asked for as the sinks of a window, 1 ", "to ",
+                          options.context - attention_block, " are possible in a context of ", options.context})};
         }
         return {};
     }
@@ -516,7 +576,7 @@ private:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto tokens = buffer<token>::allocate_uninitialized(options_.context, "session, its tokens", from);
+        auto tokens = buffer<token>::allocate_uninitialized(token_places(options_), "session, its tokens", from);
         if (!tokens) {
             return failed(tokens);
         }
@@ -591,7 +651,7 @@ private:
         drop_pass();
         ++revision_;
         queued_ = 0;
-        cache_.keep(position());
+        cache_.keep(kept());
     }
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
@@ -607,6 +667,9 @@ private:
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
+        if (!can_rewind(to)) {
+            return was_dropped(to);
+        }
         if (queued_ != 0) {
             drop_queue();
         }
@@ -618,12 +681,23 @@ private:
         ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
-        if (to != state_after_) {
+        if (dropped_ != 0 && to <= options_.sinks) {
+            dropped_ = 0;
+            state_after_ = 0;
+        }
+        const std::size_t left = to - dropped_;
+        if (left != state_after_) {
             logits_.release();
         }
-        cached_ = to;
-        cache_.keep(to);
+        cached_ = left;
+        cache_.keep(left);
         return {};
+    }
+    [[nodiscard]] error was_dropped(std::size_t to) const {
+        return {errc::invalid_argument,
+                sentence({"session: position ", to, " was asked for, the window has dropped positions ", options_.sinks,
+                          " to ", options_.sinks + dropped_ - 1, "; up to ", options_.sinks, " and from ",
+                          dropped_ + context() - attention_block + 1, " on are possible"})};
     }
 
     [[nodiscard]] result<std::unique_ptr<session_base>> make_fork() {
@@ -643,10 +717,11 @@ private:
         from.take_workspace();
         from.drop_pass();
         from.keep_state();
-        std::copy_n(from.tokens_.data(), from.position(), tokens_.data());
+        std::copy_n(from.tokens_.data(), from.kept(), tokens_.data());
         std::copy_n(from.state_.data(), state_.size(), state_.data());
         std::copy_n(from.state_sum_.data(), state_sum_.size(), state_sum_.data());
         cached_ = from.cached_;
+        dropped_ = from.dropped_;
         state_after_ = from.state_after_;
         pending_ = from.pending_;
         summed_states_ = from.summed_states_;
@@ -669,6 +744,7 @@ private:
     [[nodiscard]] saved_session record(const save_options& options) const noexcept {
         saved_session made;
         made.terms = terms();
+        made.window = window_terms();
         made.tokens = tokens_.span().first(end());
         made.queued = options.keys_and_values ? queued_ : end();
         made.has_pending = options.keys_and_values && pending_.has_value();
@@ -684,7 +760,16 @@ private:
         }
         return made;
     }
+    [[nodiscard]] save_window window_terms() const noexcept {
+        return {options_.window ? context() : 0, sinks(), dropped_};
+    }
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
+        if (!options.keys_and_values && dropped_ != 0) {
+            return error{errc::invalid_argument,
+                         sentence({"session: the window has dropped ", dropped_,
+                                   " positions, without which nothing can run again, so that a save needs keys and "
+                                   "values"})};
+        }
         for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
             if (tokens_[i] == no_token) {
                 return error{errc::invalid_argument,
@@ -697,11 +782,12 @@ private:
     }
 
     [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
-        const auto saved = session_bytes::read(bytes, name, terms(), context(), cache_);
+        const auto saved =
+            session_bytes::read(bytes, name, terms(), {context(), tokens_.size(), window_terms()}, cache_);
         if (!saved) {
             return failed(saved);
         }
-        if (auto renewed = cache_.renew(saved->token_count); !renewed) {
+        if (auto renewed = cache_.renew((std::min)(saved->token_count, context())); !renewed) {
             return renewed;
         }
         if (space_->owner == this) { // what is in the workspace is forgotten
@@ -719,6 +805,7 @@ private:
         load(state_, saved->state);
         load(state_sum_, saved->sum);
         cached_ = saved->cached();
+        dropped_ = saved->dropped;
         queued_ = saved->queued;
         pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
         summed_states_ = saved->summed_states;
@@ -764,7 +851,7 @@ private:
     }
 
     [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (count > context() - end()) {
+        if (options_.window ? is_full() : count > context() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
                                    " positions and ", end(), " are taken"})};
@@ -849,12 +936,34 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
-        if (auto reserved = cache_.reserve_to_copy(cached_, end()); !reserved) {
+        if (auto reserved = reserve_to(end()); !reserved) {
             return reserved;
         }
         take_workspace();
         return {};
     }
+    /// Room for the positions up to `last`, which with a window may be more than there will ever be.
+    [[nodiscard]] result<void> reserve_to(std::size_t last) {
+        return cache_.reserve_to_copy(cached_, (std::min)(last, context()));
+    }
+    /// Before a pass: a window that is full drops its oldest page. \pre none is under way \return errc::kv_pool_full
+    [[nodiscard]] result<void> make_room() {
+        if (!options_.window || cached_ != context()) {
+            return {};
+        }
+        if (auto dropped = cache_.drop_page(options_.sinks / attention_block); !dropped) {
+            return dropped;
+        }
+        const auto all = tokens_.span().first(end());
+        const auto first = all.begin() + static_cast<std::ptrdiff_t>(options_.sinks);
+        std::copy(first + static_cast<std::ptrdiff_t>(attention_block), all.end(), first);
+        state_after_ = state_after_ == cached_ ? cached_ - attention_block : 0;
+        cached_ -= attention_block;
+        dropped_ += attention_block;
+        ++revision_;
+        return {};
+    }
+    [[nodiscard]] window_view view() const noexcept { return {sinks() / attention_block, dropped_}; }
 
     /// Calls work() until it is true. \return errc::cancelled.
     template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
@@ -870,7 +979,10 @@ private:
     [[nodiscard]] result<void> run_waiting() {
         while (waiting() != 0) {
             if (!is_under_way()) {
-                begin_waiting((std::min)(waiting(), options_.prompt_chunk));
+                if (auto room = make_room(); !room) {
+                    return room;
+                }
+                begin_waiting((std::min)({waiting(), options_.prompt_chunk, next_room()}));
             }
             if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
                 return ran;
@@ -990,7 +1102,7 @@ private:
     /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
     void begin_waiting(std::size_t count) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i]};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
         }
         begin_pass(count);
     }
@@ -998,7 +1110,8 @@ private:
     [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
         const std::size_t count = embeddings.size() / parameters_.hidden;
         for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden};
+            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden,
+                               view()};
             tokens_[cached_ + i] = no_token;
         }
         begin_pass(count);
@@ -1034,12 +1147,14 @@ private:
         ++revision_;
     }
 
+    static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
+
     model_parts model_;
     const hyper_parameters& parameters_;
     const rotary_frequencies& frequencies_;
     workspace_share space_;
     kv_cache cache_;
-    buffer<token> tokens_; ///< [context]: position() that are part of the sequence, then the queue
+    buffer<token> tokens_; ///< [token_places()]: kept() that are part of the sequence, then the queue
     buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
     bool has_state_ = false;
     held_logits logits_; ///< those of the last token

@@ -21,6 +21,19 @@ struct session_options {
     /// Positions that the session has room for; 0 takes the model's own, but not more than 4096. In a model with
     /// longrope it also decides how all of them rotate: see hyper_parameters::rope_long_divisors.
     std::size_t context = 0;
+    /// Whether a session whose context is full goes on, with a window: of what it has, the first positions (sinks)
+    /// stay, and of what is behind them the oldest page of 256 positions is dropped whenever room is needed. So a token
+    /// sees the sinks and the last ones, context - 255 to context positions together. The keys and values of those were
+    /// made while more was there: the answers are not those of a session that was fed what is left, and what was
+    /// dropped is forgotten but for that. Distances are counted as if nothing had been between the sinks and the
+    /// window, so that none is longer than the context. What is computed depends on the tokens, `context` and `sinks`
+    /// alone. The context is a whole number of pages then; 0 takes as many as there are. Costs 4 bytes more a position.
+    /// Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023, here with keys that are
+    /// never rotated again: it is the query that is rotated a second time for the sinks.
+    bool window = false;
+    /// Positions at the front that a window keeps, in whole pages: rounded up to a multiple of 256. One page or the
+    /// length of a system prompt.
+    std::size_t sinks = 1;
     /// Threads that a step uses, the calling one included; nullopt: usable_cores(). A host that has other work for its
     /// cores, or opens many sessions, says how many, or lends a pool.
     std::optional<std::size_t> threads = {};

@@ -387,7 +387,7 @@ private:
 class any_calls {
 public:
     any_calls(const any_model& opened, kv_pool* pool, bool has_guesses)
-        : opened_(opened), has_guesses_(has_guesses), options_{.context = 300,
+        : has_guesses_(has_guesses), options_{.context = 300,
                                                                .threads = 1,
                                                                .prompt_chunk = 16,
                                                                .kv = pool,
@@ -472,7 +472,6 @@ private:
     }
     void look(std::span<const float> all) { logits.insert(logits.end(), all.begin(), all.end()); }
 
-    const any_model& opened_;
     bool has_guesses_;
     session_options options_;
     any_session session_;

@@ -8142,6 +8142,7 @@ template <class Ladder = any_cpu>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <utility>
 
@@ -8211,28 +8212,29 @@ private:
         return latest_[static_cast<std::size_t>(hash) & (latest_.size() - 1)];
     }
 
-    /// Lists the tokens that are new. Places are named by the number of tokens before their end, which is below that of
-    /// the place listed before: what a rewound session had at later ones is passed over.
+    /// Lists the tokens that are new, after those that a rewound session has no more. Places are named by the number of
+    /// tokens before their end.
     void take_in(std::span<const token> all) noexcept {
         const std::size_t size = (std::min)(all.size(), seen_.size());
-        known_ = (std::min)(known_, size);
-        while (known_ != 0 && seen_[known_ - 1] != all[known_ - 1]) {
-            --known_;
+        for (const std::size_t common = common_begin(all.first((std::min)(known_, size))); known_ > common; --known_) {
+            if (known_ >= shortest_) {
+                list_of(seen_.span(), known_) = before_[known_ - 1]; // the latest of its list
+            }
         }
-        for (; known_ < size; ++known_) {
+        while (known_ < size) {
             seen_[known_] = all[known_];
-            const std::size_t end = known_ + 1;
-            if (end < shortest_) {
-                continue;
+            if (++known_ >= shortest_) {
+                std::uint32_t& latest = list_of(all, known_);
+                before_[known_ - 1] = std::exchange(latest, static_cast<std::uint32_t>(known_));
             }
-            std::uint32_t& latest = list_of(all, end);
-            std::uint32_t before = latest;
-            while (before != none && before >= end) {
-                before = before_[before - 1];
-            }
-            before_[end - 1] = before;
-            latest = static_cast<std::uint32_t>(end);
         }
+    }
+    /// How many of the first tokens are those that were seen.
+    [[nodiscard]] std::size_t common_begin(std::span<const token> all) const noexcept {
+        if (all.empty() || std::memcmp(all.data(), seen_.data(), all.size_bytes()) == 0) {
+            return all.size();
+        }
+        return static_cast<std::size_t>(std::mismatch(all.begin(), all.end(), seen_.data()).first - all.begin());
     }
 
     /// How many tokens stand before what is to be copied; 0 if there is nothing.
@@ -8245,7 +8247,7 @@ private:
         std::size_t best_length = shortest_ - 1;
         std::uint32_t place = list_of(all, size);
         for (std::size_t i = 0; i < most_places && place != none && best_length < longest; ++i) {
-            if (place < size) {
+            if (place < size) { // not the end itself
                 const std::size_t length = common_end(all, place);
                 best = length > best_length ? place : best;
                 best_length = (std::max)(length, best_length);

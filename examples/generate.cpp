@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-generate: continues a prompt, token by token.
+#include "draft_options.hpp"
 #include "grammar_options.hpp"
 #include "json_writer.hpp"
 #include "model_options.hpp"
@@ -31,6 +32,7 @@ struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
     tools::grammar_options grammar;
+    tools::draft_options draft;
     std::optional<std::string> given_prompt;
     std::optional<std::string> prompt_file;
     std::string prompt; ///< the one given or the file's
@@ -53,6 +55,7 @@ struct settings {
         model.add_context(all, 1);
         sampling.add_to(all);
         grammar.add_to(all);
+        draft.add_to(all);
         all.flag("--special", special, "control tokens that the prompt spells, such as <|eot_id|>, are those tokens");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
@@ -132,6 +135,9 @@ public:
         if (auto opened = open_grammar(*choose); !opened) {
             return opened;
         }
+        if (auto opened = open_draft(*session); !opened) {
+            return opened;
+        }
         context_ = session->context();
         stats.prompt_tokens = prompt->size();
         stopwatch watch;
@@ -144,6 +150,11 @@ public:
         largest_.resize(settings_.logprobs.value_or(0));
         largest_.resize((std::min)(largest_.size(), model_.parameters().vocabulary));
         return loop(*session, constrained_ ? constrained_->chooser() : bitnet::any_chooser(*choose), *stops, watch);
+    }
+
+    /// What guesses have saved; null without any.
+    [[nodiscard]] const bitnet::speculation_statistics* speculation() const noexcept {
+        return drafting_ ? &drafting_->session->statistics() : nullptr;
     }
 
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
@@ -166,6 +177,18 @@ private:
         for (const std::string& what : constrained_->grammar().notes()) {
             note(what);
         }
+        return {};
+    }
+
+    [[nodiscard]] bitnet::result<void> open_draft(bitnet::any_session& session) {
+        if (!settings_.draft.is_given()) {
+            return {};
+        }
+        auto opened = tools::drafting::open(settings_.draft, settings_.model, model_, session);
+        if (!opened) {
+            return std::move(opened).error();
+        }
+        drafting_ = *std::move(opened);
         return {};
     }
 
@@ -243,7 +266,10 @@ private:
         return {};
     }
 
-    [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::any_chooser choose) const {
+    [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::any_chooser choose) {
+        if (drafting_ != nullptr) {
+            return drafting_->session->next(choose); // of several tokens' logits together: see any_session::run_ahead
+        }
         if (settings_.logprobs && session.position() < session.context()) {
             static_cast<void>(session.logits()); // all are needed; next() tells what may be wrong
         }
@@ -300,6 +326,7 @@ private:
     const bitnet::any_model& model_;
     std::size_t context_ = 0;
     std::unique_ptr<tools::constrained_sampler> constrained_;
+    std::unique_ptr<tools::drafting> drafting_;
     std::vector<bitnet::token_logprob> largest_;
 };
 
@@ -311,6 +338,11 @@ void print_lines(const settings& chosen, const bitnet::any_model& model, const g
                  s.stopped.data());
     std::fprintf(stderr, "load %.1f ms; prompt %zu tokens, %.1f tok/s; generated %zu tokens, %.1f tok/s\n", s.load_ms,
                  s.prompt_tokens, s.prompt_rate(), s.generated_tokens, s.generated_rate());
+    if (const bitnet::speculation_statistics* guesses = done.speculation()) {
+        std::fprintf(stderr, "guessed %llu tokens, %llu of them right; %.2f tokens to a pass\n",
+                     static_cast<unsigned long long>(guesses->drafted),
+                     static_cast<unsigned long long>(guesses->accepted), guesses->tokens_per_pass());
+    }
 }
 
 void print_json(const settings& chosen, const bitnet::any_model& model, const generation& done) {
@@ -324,6 +356,11 @@ void print_json(const settings& chosen, const bitnet::any_model& model, const ge
     json.member("generated_tokens", s.generated_tokens);
     json.member("generated_ms", s.generated_ms);
     json.member("generated_tokens_per_second", s.generated_rate());
+    if (const bitnet::speculation_statistics* guesses = done.speculation()) {
+        json.member("drafted", guesses->drafted);
+        json.member("accepted", guesses->accepted);
+        json.member("tokens_per_pass", guesses->tokens_per_pass());
+    }
     json.member("stopped_by", s.stopped);
     json.member("threads", chosen.model.threads);
     json.member("isa", model.isa());

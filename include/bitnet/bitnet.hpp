@@ -175,6 +175,8 @@
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/draft_length.hpp>
+#include <bitnet/run/draft_model.hpp>
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/embedding_codes.hpp>
 #include <bitnet/run/estimated_memory.hpp>
@@ -194,7 +196,9 @@
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/repetition_penalty.hpp>
+#include <bitnet/run/rows_ahead.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/saved_conversation.hpp>
@@ -208,10 +212,12 @@
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/shared_head.hpp>
 #include <bitnet/run/speaker.hpp>
+#include <bitnet/run/speculation.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_counts.hpp>
+#include <bitnet/run/token_draft.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>

@@ -764,6 +764,7 @@ class conversation;
 struct conversation_options;
 enum class conversation_state : unsigned char;
 struct conversation_turn;
+class draft_model;
 enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
@@ -771,6 +772,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prompt_lookup;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
@@ -782,6 +784,8 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+struct speculation_options;
+struct speculation_statistics;
 enum class step_state;
 enum class stop_reason;
 struct token_logprob;
@@ -864,7 +868,9 @@ struct ternary_encoding;
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
+//     speculation                run/speculation.hpp
 //     token_chooser              run/token_chooser.hpp
+//     token_draft                run/token_draft.hpp
 //     tokens_to_embed            run/embedding.hpp
 //
 //     compare_checkpoints        convert/checkpoint_comparison.hpp
@@ -5599,6 +5605,8 @@ public:
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
@@ -5706,6 +5714,18 @@ public:
         const any_chooser erased(choose);
         return base_->step(budget, &erased);
     }
+
+    /// Runs the token that next() gave, and `guesses` for those that follow it, in one pass: as long as next() gives
+    /// these, it has nothing to run. Changes no token and no logit, whatever the guesses are: what next() gives
+    /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
+    /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
+    /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
+    /// cancelled. See speculation, which calls it.
+    std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
+    /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
+    /// errc::out_of_memory.
+    [[nodiscard]] result<void> reserve_ahead() { return base_->reserve_ahead(); }
 
     /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
     /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
@@ -7983,6 +8003,132 @@ private:
 
 #endif
 
+// ---- bitnet/run/draft_model.hpp ----
+// draft_model: guesses what a smaller model of the same vocabulary would say.
+#ifndef BITNET_RUN_DRAFT_MODEL_HPP
+#define BITNET_RUN_DRAFT_MODEL_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token_draft: a session of its own with another model, which follows the one whose tokens are guessed, also where
+/// that is rewound, and gives the largest logit. Guesses nothing behind embeddings, behind a stop token, and where its
+/// context is full. Borrows its model, which must outlive it. Serves one session at a time. Allocates in open() only.
+class draft_model {
+public:
+    /// \param main whose tokens are guessed \param options of the session; its context is cut to what `drafting` has
+    /// \return errc::invalid_argument if a token is not the same in both, naming the first, or if only one of them has
+    /// a tokenizer; errc::no_lm_head; and what any_session::open returns.
+    [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting,
+                                                  session_options options = {}) {
+        return detail::guarded([&]() -> result<draft_model> {
+            if (auto checked = check_vocabularies(main, drafting); !checked) {
+                return failed(checked);
+            }
+            options.context = (std::min)(options.context, drafting.parameters().context);
+            auto session = any_session::open(drafting, options);
+            if (!session) {
+                return failed(session);
+            }
+            sampler_options greedy = sampler_options::greedy();
+            greedy.penalty_window = 0;
+            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
+            if (!choose) {
+                return failed(choose);
+            }
+            return draft_model(*std::move(session), *std::move(choose));
+        });
+    }
+    static result<draft_model> open(const any_model&, any_model&&, session_options = {}) = delete; // would dangle
+
+    /// See token_draft. No more than 64.
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        if (!follow(all)) {
+            return {};
+        }
+        std::size_t count = 0;
+        while (count < (std::min)(at_most, guesses_.size())) {
+            const auto id = session_.next(choose_);
+            if (!id) {
+                break;
+            }
+            guesses_[count++] = *id;
+        }
+        return {guesses_.data(), count};
+    }
+
+    /// For its figures, and for a cancel flag: the guesses up to it are used then.
+    [[nodiscard]] any_session& session() noexcept { return session_; }
+
+private:
+    draft_model(any_session session, sampler choose) noexcept
+        : session_(std::move(session)), choose_(std::move(choose)) {}
+
+    [[nodiscard]] static result<void> check_vocabularies(const any_model& main, const any_model& drafting) {
+        if (drafting.parameters().is_embedder) {
+            return error{errc::no_lm_head, "draft model: it is a text embedding model and has no next token"};
+        }
+        if (main.has_text() != drafting.has_text()) {
+            return error{errc::invalid_argument,
+                         "draft model: one of the two models was opened without a tokenizer, so "
+                         "that their tokens cannot be compared"};
+        }
+        const std::size_t own = drafting.parameters().vocabulary;
+        const std::size_t others = main.parameters().vocabulary;
+        if (own != others) {
+            return error{errc::invalid_argument, detail::sentence({"draft model: its vocabulary has ", own,
+                                                                   " tokens, that of the model whose tokens it is to "
+                                                                   "guess ",
+                                                                   others})};
+        }
+        for (std::size_t i = 0; main.has_text() && i < own; ++i) {
+            const auto id = static_cast<token>(i);
+            const std::string_view here = bytes_of(drafting.text(), id);
+            const std::string_view there = bytes_of(main.text(), id);
+            if (here != there) {
+                return error{
+                    errc::invalid_argument,
+                    detail::sentence({"draft model: its token ", i, " is ", detail::quoted{here},
+                                      ", that of the model whose tokens it is to guess ", detail::quoted{there}})};
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] static std::string_view bytes_of(const tokenizer& text, token id) noexcept {
+        return text.contains(id) ? text.bytes_of(id) : std::string_view();
+    }
+
+    /// Makes `all` the tokens of the session. \return whether they are
+    [[nodiscard]] bool follow(std::span<const token> all) {
+        const std::span<const token> own = session_.tokens();
+        const std::size_t most = (std::min)(own.size(), all.size());
+        const auto common = static_cast<std::size_t>(
+            std::mismatch(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(most), all.begin()).first -
+            own.begin());
+        if (!session_.rewind(common)) {
+            return false;
+        }
+        if (!session_.feed(all.subspan(common))) {
+            return false; // the next call goes on from what was fed
+        }
+        return true;
+    }
+
+    any_session session_;
+    sampler choose_;
+    std::array<token, 64> guesses_{};
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/embedding.hpp ----
 // Text embeddings: the tokens of a text to embed.
 #ifndef BITNET_RUN_EMBEDDING_HPP
@@ -8069,6 +8215,152 @@ template <class Ladder = any_cpu>
                                                       std::string_view isa = {}) {
     return compiled_for<Ladder>::estimate(file, options, of_session, isa);
 }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/prompt_lookup.hpp ----
+// prompt_lookup: guesses that a sequence goes on as it did where its last tokens stood before.
+#ifndef BITNET_RUN_PROMPT_LOOKUP_HPP
+#define BITNET_RUN_PROMPT_LOOKUP_HPP
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token_draft without a model: copies what followed the longest of the sequence's ends that stands in it earlier,
+/// the latest where several are as long; where that runs into the end of the sequence, it repeats. For texts that
+/// quote, edit or summarise their prompt, code, JSON. Serves one session at a time, and finds out itself that one was
+/// rewound. Allocates in open() only, 12 to 16 bytes for each position. Cost: 10 ns for each token that is new, and for
+/// a guess some microseconds at most: no more than 32 places are compared. Saxena, "Prompt Lookup Decoding", 2023.
+class prompt_lookup {
+public:
+    /// \param context of the session: positions beyond are not looked up
+    /// \param shortest 1 to 16: ends of fewer tokens are not looked up. Less guesses more, and worse.
+    /// \param memory null: operator new \return errc::invalid_argument, errc::out_of_memory.
+    [[nodiscard]] static result<prompt_lookup> open(std::size_t context, std::size_t shortest = 3,
+                                                    const memory_source* memory = nullptr) {
+        if (shortest == 0 || shortest > longest) {
+            return detail::error_saying(
+                errc::invalid_argument,
+                {"prompt lookup: ends of ", shortest, " tokens were asked for, 1 to ", longest, " are possible"});
+        }
+        prompt_lookup made;
+        made.shortest_ = shortest;
+        const std::size_t positions = (std::min)(context, most_positions);
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        error failure;
+        detail::allocate(made.seen_, positions, "prompt lookup", failure, from);
+        detail::allocate(made.before_, positions, "prompt lookup", failure, from);
+        detail::allocate(made.latest_, std::bit_ceil(positions + 1), "prompt lookup", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        std::fill(made.latest_.span().begin(), made.latest_.span().end(), none);
+        return made;
+    }
+
+    /// See token_draft. No more than 64.
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) noexcept {
+        take_in(all);
+        const std::size_t behind = find(all);
+        if (behind == 0) {
+            return {};
+        }
+        const std::size_t count = (std::min)(at_most, guesses_.size());
+        for (std::size_t i = 0; i < count; ++i) {
+            guesses_[i] = behind + i < all.size() ? all[behind + i] : guesses_[behind + i - all.size()];
+        }
+        return {guesses_.data(), count};
+    }
+
+private:
+    static constexpr std::size_t longest = 16; ///< ends that are told apart
+    static constexpr std::size_t most_places = 32;
+    static constexpr std::size_t most_positions = std::size_t{1} << 24;
+    static constexpr std::uint32_t none = UINT32_MAX;
+
+    prompt_lookup() noexcept = default;
+
+    /// Where positions are listed that end the same shortest_ tokens, and some others. \pre shortest_ <= end
+    [[nodiscard]] std::uint32_t& list_of(std::span<const token> all, std::size_t end) noexcept {
+        std::uint64_t hash = 0;
+        for (std::size_t i = end - shortest_; i < end; ++i) {
+            hash = (hash ^ static_cast<std::uint32_t>(all[i])) * 0x9e3779b97f4a7c15u;
+            hash ^= hash >> 32;
+        }
+        return latest_[static_cast<std::size_t>(hash) & (latest_.size() - 1)];
+    }
+
+    /// Lists the tokens that are new, after those that a rewound session has no more. Places are named by the number of
+    /// tokens before their end.
+    void take_in(std::span<const token> all) noexcept {
+        const std::size_t size = (std::min)(all.size(), seen_.size());
+        for (const std::size_t common = common_begin(all.first((std::min)(known_, size))); known_ > common; --known_) {
+            if (known_ >= shortest_) {
+                list_of(seen_.span(), known_) = before_[known_ - 1]; // the latest of its list
+            }
+        }
+        while (known_ < size) {
+            seen_[known_] = all[known_];
+            if (++known_ >= shortest_) {
+                std::uint32_t& latest = list_of(all, known_);
+                before_[known_ - 1] = std::exchange(latest, static_cast<std::uint32_t>(known_));
+            }
+        }
+    }
+    /// How many of the first tokens are those that were seen.
+    [[nodiscard]] std::size_t common_begin(std::span<const token> all) const noexcept {
+        if (all.empty() || std::memcmp(all.data(), seen_.data(), all.size_bytes()) == 0) {
+            return all.size();
+        }
+        return static_cast<std::size_t>(std::mismatch(all.begin(), all.end(), seen_.data()).first - all.begin());
+    }
+
+    /// How many tokens stand before what is to be copied; 0 if there is nothing.
+    [[nodiscard]] std::size_t find(std::span<const token> all) noexcept {
+        const std::size_t size = all.size();
+        if (size < shortest_ || size > seen_.size()) {
+            return 0;
+        }
+        std::size_t best = 0;
+        std::size_t best_length = shortest_ - 1;
+        std::uint32_t place = list_of(all, size);
+        for (std::size_t i = 0; i < most_places && place != none && best_length < longest; ++i) {
+            if (place < size) { // not the end itself
+                const std::size_t length = common_end(all, place);
+                best = length > best_length ? place : best;
+                best_length = (std::max)(length, best_length);
+            }
+            place = before_[place - 1];
+        }
+        return best;
+    }
+    /// How many tokens before `end` are those before the end of all, up to `longest`.
+    [[nodiscard]] static std::size_t common_end(std::span<const token> all, std::size_t end) noexcept {
+        const std::size_t most = (std::min)(end, longest);
+        std::size_t length = 0;
+        while (length < most && all[end - 1 - length] == all[all.size() - 1 - length]) {
+            ++length;
+        }
+        return length;
+    }
+
+    std::size_t shortest_ = 3;
+    buffer<token> seen_;           ///< [positions] as they were listed
+    buffer<std::uint32_t> before_; ///< [positions] of a place, less one: the one in its list before it
+    buffer<std::uint32_t> latest_; ///< [power of two] of a hash
+    std::size_t known_ = 0;
+    std::array<token, 64> guesses_{};
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -8173,6 +8465,288 @@ private:
     }
 
     std::unique_ptr<detail::scheduler_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/speculation.hpp ----
+// speculation: the tokens of a session from fewer passes, where a draft guesses them.
+#ifndef BITNET_RUN_SPECULATION_HPP
+#define BITNET_RUN_SPECULATION_HPP
+
+// ---- bitnet/run/draft_length.hpp ----
+// draft_length: how many tokens to guess, from what guesses have cost and how many came true.
+#ifndef BITNET_RUN_DRAFT_LENGTH_HPP
+#define BITNET_RUN_DRAFT_LENGTH_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A round is a pass and the tokens that it gives: one, and one more for each guess in a row that comes true. The
+/// length is the one with the most tokens for the time: (1 + a + a b + a b^2 ...) / cost(guesses), where a is the share
+/// of first guesses that came true, and b that of those behind one that did. Costs and shares are moving averages. 0
+/// where guesses do not pay.
+class draft_length {
+public:
+    static constexpr std::size_t most = 15;
+
+    /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured.
+    [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
+        constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
+        if (costs_[0] == 0.0) {
+            return 0;
+        }
+        const std::size_t end = (std::min)(limit, most);
+        std::size_t best = 0;
+        double best_rate = margin / costs_[0];
+        double tokens = 1.0;
+        double reached = first_;
+        for (std::size_t count = 1; count <= end; ++count, reached *= later_) {
+            tokens += reached;
+            if (const double rate = tokens / cost(count); rate > best_rate) {
+                best = count;
+                best_rate = rate;
+            }
+        }
+        return best;
+    }
+
+    /// Of a round: how many guesses ran, and how long it took, in any unit.
+    void learn_cost(std::size_t count, std::uint64_t time) noexcept {
+        double& known = costs_[(std::min)(count, most)];
+        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
+        // Slow rounds count less: the system may have taken a core away.
+        known = known == 0.0  ? now
+                : now < known ? (known + now) / 2.0
+                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+        without_ = count == 0 ? without_ + 1 : 0;
+        if (without_ == 64) { // what guesses cost long ago, perhaps while something else ran, is measured again
+            std::fill(costs_.begin() + 1, costs_.end(), 0.0);
+            without_ = 0;
+        }
+    }
+    /// Whether so long a time is little beside a round without guesses.
+    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
+        return static_cast<double>(time) * 64.0 < costs_[0];
+    }
+    /// Whether a guess came true, the first of its round or a later one, all before which did.
+    void learn(bool is_first, bool is_true) noexcept {
+        double& share = is_first ? first_ : later_;
+        share += ((is_true ? 1.0 : 0.0) - share) / 16.0;
+    }
+
+private:
+    static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
+
+    /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
+    /// known
+    [[nodiscard]] double cost(std::size_t count) const noexcept {
+        if (costs_[count] != 0.0) {
+            return costs_[count];
+        }
+        std::size_t fewer = count;
+        while (costs_[fewer] == 0.0) {
+            --fewer;
+        }
+        std::size_t more = count;
+        while (more < most && costs_[more] == 0.0) {
+            ++more;
+        }
+        double each = slope * costs_[0]; // for each more
+        if (costs_[more] != 0.0) {
+            each = (costs_[more] - costs_[fewer]) / static_cast<double>(more - fewer);
+        } else if (fewer != 0) {
+            each = (costs_[fewer] - costs_[0]) / static_cast<double>(fewer);
+        }
+        return costs_[fewer] + (std::max)(each, 0.0) * static_cast<double>(count - fewer);
+    }
+
+    std::array<double, most + 1> costs_{}; ///< 0: not known
+    double first_ = 0.5;
+    double later_ = 0.7;
+    unsigned without_ = 0; ///< rounds in a row
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/token_draft.hpp ----
+// token_draft: what guesses the tokens that a session will give next.
+#ifndef BITNET_RUN_TOKEN_DRAFT_HPP
+#define BITNET_RUN_TOKEN_DRAFT_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// propose(all, at_most): guesses for the tokens behind `all`, the tokens of a session (no_token where an embedding was
+/// fed), at most so many, none if it has none. They are read before the next call. Any guess is allowed, ids that no
+/// vocabulary has too: one that is wrong costs time and nothing else. `all` need not continue that of the call before.
+template <class D>
+concept token_draft = requires(D& draft, std::span<const token> all, std::size_t at_most) {
+    { draft.propose(all, at_most) } -> std::same_as<std::span<const token>>;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct speculation_options {
+    /// Guesses that a pass verifies at most, up to 15.
+    std::size_t most = 15;
+    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured. Times decide
+    /// how long a token takes then, and never which one it is.
+    bool is_adaptive = true;
+};
+
+struct speculation_statistics {
+    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
+    std::uint64_t drafted = 0;  ///< guesses that ran
+    std::uint64_t accepted = 0; ///< of these, those that next() gave
+
+    [[nodiscard]] double tokens_per_pass() const noexcept {
+        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
+    }
+};
+
+/// Gives what session.next() would give: the same tokens with the same logits, from the same calls of the chooser, so
+/// that its random state, penalties and grammar are the same too. Guesses run in the pass of the token before them, and
+/// next() goes on through them as long as it gives them. Where the draft guesses well, that saves passes.
+///
+///     auto lookup = bitnet::prompt_lookup::open(session.context());
+///     auto faster = bitnet::speculation<bitnet::prompt_lookup>::open(session, *lookup);
+///     while (const auto id = faster->next(choose)) ...                 // as session.next(choose)
+///
+/// Borrows session and draft, which must outlive it. The session can be used between two calls in any way. Belongs to
+/// the session's thread. Allocates in open() only, see any_session::reserve_ahead().
+template <token_draft D> class speculation {
+public:
+    /// \return errc::invalid_argument, errc::out_of_memory.
+    [[nodiscard]] static result<speculation> open(any_session& session, D& draft,
+                                                  const speculation_options& options = {}) {
+        if (options.most > detail::draft_length::most) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"speculation: ", options.most, " guesses to a pass were asked for, up to ",
+                                         detail::draft_length::most, " are possible"});
+        }
+        if (auto reserved = session.reserve_ahead(); !reserved) {
+            return failed(reserved);
+        }
+        return speculation(session, draft, options);
+    }
+
+    /// See any_session::next(); stopped_by() and last_error() are the session's.
+    template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
+        const auto start = clock::now();
+        if (left_ == 0) {
+            begin_round();
+        }
+        const auto given = session_->next(choose);
+        take(given);
+        time_ += clock::now() - start;
+        return given;
+    }
+
+    [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    speculation(any_session& session, D& draft, const speculation_options& options) noexcept
+        : session_(&session), draft_(&draft), options_(options) {}
+
+    /// Before the pass of a token: guesses for those behind it.
+    void begin_round() {
+        if (is_measured_) {
+            length_.learn_cost(ran_, nanoseconds(time_));
+        }
+        time_ = {};
+        is_measured_ = session_->pending().has_value() && session_->queued() == 0;
+        guessed_ = ran_ = at_ = 0;
+        left_ = 1;
+        const std::size_t room = session_->context() - session_->position();
+        statistics_.passes += room != 0 ? 1u : 0u;
+        if (!is_measured_ || room == 0) {
+            return;
+        }
+        const std::size_t limit = (std::min)(options_.most, room);
+        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit) : limit;
+        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
+            return;
+        }
+        ask(wanted != 0 ? wanted : 1);
+        if (wanted != 0) {
+            ran_ = session_->run_ahead({guesses_.data(), guessed_});
+            statistics_.drafted += ran_;
+            left_ += ran_;
+        }
+    }
+    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
+    void ask(std::size_t count) {
+        const auto start = clock::now();
+        const std::span<const token> all = draft_->propose(session_->tokens(), count);
+        guessed_ = (std::min)(all.size(), count);
+        std::copy_n(all.begin(), guessed_, guesses_.begin());
+        unasked_ = 0;
+        pause_ = length_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
+    }
+
+    void take(const std::optional<token>& given) noexcept {
+        if (!given) {
+            left_ = 0;
+            is_measured_ = false;
+            return;
+        }
+        ++statistics_.tokens;
+        --left_;
+        if (at_ == guessed_ || at_ > ran_) {
+            return;
+        }
+        const bool is_true = guesses_[at_] == *given;
+        length_.learn(at_ == 0, is_true);
+        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
+        left_ = is_true ? left_ : 0;
+        ++at_;
+    }
+
+    [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
+        return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+    }
+
+    any_session* session_;
+    D* draft_;
+    speculation_options options_;
+    speculation_statistics statistics_;
+    detail::draft_length length_;
+    std::array<token, detail::draft_length::most> guesses_{};
+    std::size_t guessed_ = 0;
+    std::size_t ran_ = 0;  ///< of these
+    std::size_t at_ = 0;   ///< the one that next() gives or not
+    std::size_t left_ = 0; ///< tokens of this round, as long as guesses come true
+    bool is_measured_ = false;
+    clock::duration time_{}; ///< of this round
+    unsigned unasked_ = 0;   ///< rounds in a row
+    unsigned pause_ = 1;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -769,6 +769,7 @@ class conversation;
 struct conversation_options;
 enum class conversation_state : unsigned char;
 struct conversation_turn;
+class draft_model;
 enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
@@ -776,6 +777,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prompt_lookup;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
@@ -787,6 +789,8 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+struct speculation_options;
+struct speculation_statistics;
 enum class step_state;
 enum class stop_reason;
 struct token_logprob;
@@ -869,7 +873,9 @@ struct ternary_encoding;
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
+//     speculation                run/speculation.hpp
 //     token_chooser              run/token_chooser.hpp
+//     token_draft                run/token_draft.hpp
 //     tokens_to_embed            run/embedding.hpp
 //
 //     compare_checkpoints        convert/checkpoint_comparison.hpp
@@ -5604,6 +5610,8 @@ public:
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
@@ -5711,6 +5719,18 @@ public:
         const any_chooser erased(choose);
         return base_->step(budget, &erased);
     }
+
+    /// Runs the token that next() gave, and `guesses` for those that follow it, in one pass: as long as next() gives
+    /// these, it has nothing to run. Changes no token and no logit, whatever the guesses are: what next() gives
+    /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
+    /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
+    /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
+    /// cancelled. See speculation, which calls it.
+    std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
+    /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
+    /// errc::out_of_memory.
+    [[nodiscard]] result<void> reserve_ahead() { return base_->reserve_ahead(); }
 
     /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
     /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.
@@ -7988,6 +8008,132 @@ private:
 
 #endif
 
+// ---- bitnet/run/draft_model.hpp ----
+// draft_model: guesses what a smaller model of the same vocabulary would say.
+#ifndef BITNET_RUN_DRAFT_MODEL_HPP
+#define BITNET_RUN_DRAFT_MODEL_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token_draft: a session of its own with another model, which follows the one whose tokens are guessed, also where
+/// that is rewound, and gives the largest logit. Guesses nothing behind embeddings, behind a stop token, and where its
+/// context is full. Borrows its model, which must outlive it. Serves one session at a time. Allocates in open() only.
+class draft_model {
+public:
+    /// \param main whose tokens are guessed \param options of the session; its context is cut to what `drafting` has
+    /// \return errc::invalid_argument if a token is not the same in both, naming the first, or if only one of them has
+    /// a tokenizer; errc::no_lm_head; and what any_session::open returns.
+    [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting,
+                                                  session_options options = {}) {
+        return detail::guarded([&]() -> result<draft_model> {
+            if (auto checked = check_vocabularies(main, drafting); !checked) {
+                return failed(checked);
+            }
+            options.context = (std::min)(options.context, drafting.parameters().context);
+            auto session = any_session::open(drafting, options);
+            if (!session) {
+                return failed(session);
+            }
+            sampler_options greedy = sampler_options::greedy();
+            greedy.penalty_window = 0;
+            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
+            if (!choose) {
+                return failed(choose);
+            }
+            return draft_model(*std::move(session), *std::move(choose));
+        });
+    }
+    static result<draft_model> open(const any_model&, any_model&&, session_options = {}) = delete; // would dangle
+
+    /// See token_draft. No more than 64.
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        if (!follow(all)) {
+            return {};
+        }
+        std::size_t count = 0;
+        while (count < (std::min)(at_most, guesses_.size())) {
+            const auto id = session_.next(choose_);
+            if (!id) {
+                break;
+            }
+            guesses_[count++] = *id;
+        }
+        return {guesses_.data(), count};
+    }
+
+    /// For its figures, and for a cancel flag: the guesses up to it are used then.
+    [[nodiscard]] any_session& session() noexcept { return session_; }
+
+private:
+    draft_model(any_session session, sampler choose) noexcept
+        : session_(std::move(session)), choose_(std::move(choose)) {}
+
+    [[nodiscard]] static result<void> check_vocabularies(const any_model& main, const any_model& drafting) {
+        if (drafting.parameters().is_embedder) {
+            return error{errc::no_lm_head, "draft model: it is a text embedding model and has no next token"};
+        }
+        if (main.has_text() != drafting.has_text()) {
+            return error{errc::invalid_argument,
+                         "draft model: one of the two models was opened without a tokenizer, so "
+                         "that their tokens cannot be compared"};
+        }
+        const std::size_t own = drafting.parameters().vocabulary;
+        const std::size_t others = main.parameters().vocabulary;
+        if (own != others) {
+            return error{errc::invalid_argument, detail::sentence({"draft model: its vocabulary has ", own,
+                                                                   " tokens, that of the model whose tokens it is to "
+                                                                   "guess ",
+                                                                   others})};
+        }
+        for (std::size_t i = 0; main.has_text() && i < own; ++i) {
+            const auto id = static_cast<token>(i);
+            const std::string_view here = bytes_of(drafting.text(), id);
+            const std::string_view there = bytes_of(main.text(), id);
+            if (here != there) {
+                return error{
+                    errc::invalid_argument,
+                    detail::sentence({"draft model: its token ", i, " is ", detail::quoted{here},
+                                      ", that of the model whose tokens it is to guess ", detail::quoted{there}})};
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] static std::string_view bytes_of(const tokenizer& text, token id) noexcept {
+        return text.contains(id) ? text.bytes_of(id) : std::string_view();
+    }
+
+    /// Makes `all` the tokens of the session. \return whether they are
+    [[nodiscard]] bool follow(std::span<const token> all) {
+        const std::span<const token> own = session_.tokens();
+        const std::size_t most = (std::min)(own.size(), all.size());
+        const auto common = static_cast<std::size_t>(
+            std::mismatch(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(most), all.begin()).first -
+            own.begin());
+        if (!session_.rewind(common)) {
+            return false;
+        }
+        if (!session_.feed(all.subspan(common))) {
+            return false; // the next call goes on from what was fed
+        }
+        return true;
+    }
+
+    any_session session_;
+    sampler choose_;
+    std::array<token, 64> guesses_{};
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/embedding.hpp ----
 // Text embeddings: the tokens of a text to embed.
 #ifndef BITNET_RUN_EMBEDDING_HPP
@@ -8074,6 +8220,152 @@ template <class Ladder = any_cpu>
                                                       std::string_view isa = {}) {
     return compiled_for<Ladder>::estimate(file, options, of_session, isa);
 }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/prompt_lookup.hpp ----
+// prompt_lookup: guesses that a sequence goes on as it did where its last tokens stood before.
+#ifndef BITNET_RUN_PROMPT_LOOKUP_HPP
+#define BITNET_RUN_PROMPT_LOOKUP_HPP
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token_draft without a model: copies what followed the longest of the sequence's ends that stands in it earlier,
+/// the latest where several are as long; where that runs into the end of the sequence, it repeats. For texts that
+/// quote, edit or summarise their prompt, code, JSON. Serves one session at a time, and finds out itself that one was
+/// rewound. Allocates in open() only, 12 to 16 bytes for each position. Cost: 10 ns for each token that is new, and for
+/// a guess some microseconds at most: no more than 32 places are compared. Saxena, "Prompt Lookup Decoding", 2023.
+class prompt_lookup {
+public:
+    /// \param context of the session: positions beyond are not looked up
+    /// \param shortest 1 to 16: ends of fewer tokens are not looked up. Less guesses more, and worse.
+    /// \param memory null: operator new \return errc::invalid_argument, errc::out_of_memory.
+    [[nodiscard]] static result<prompt_lookup> open(std::size_t context, std::size_t shortest = 3,
+                                                    const memory_source* memory = nullptr) {
+        if (shortest == 0 || shortest > longest) {
+            return detail::error_saying(
+                errc::invalid_argument,
+                {"prompt lookup: ends of ", shortest, " tokens were asked for, 1 to ", longest, " are possible"});
+        }
+        prompt_lookup made;
+        made.shortest_ = shortest;
+        const std::size_t positions = (std::min)(context, most_positions);
+        const detail::memory_from from{memory, {memory_use::scratch, false}};
+        error failure;
+        detail::allocate(made.seen_, positions, "prompt lookup", failure, from);
+        detail::allocate(made.before_, positions, "prompt lookup", failure, from);
+        detail::allocate(made.latest_, std::bit_ceil(positions + 1), "prompt lookup", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        std::fill(made.latest_.span().begin(), made.latest_.span().end(), none);
+        return made;
+    }
+
+    /// See token_draft. No more than 64.
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) noexcept {
+        take_in(all);
+        const std::size_t behind = find(all);
+        if (behind == 0) {
+            return {};
+        }
+        const std::size_t count = (std::min)(at_most, guesses_.size());
+        for (std::size_t i = 0; i < count; ++i) {
+            guesses_[i] = behind + i < all.size() ? all[behind + i] : guesses_[behind + i - all.size()];
+        }
+        return {guesses_.data(), count};
+    }
+
+private:
+    static constexpr std::size_t longest = 16; ///< ends that are told apart
+    static constexpr std::size_t most_places = 32;
+    static constexpr std::size_t most_positions = std::size_t{1} << 24;
+    static constexpr std::uint32_t none = UINT32_MAX;
+
+    prompt_lookup() noexcept = default;
+
+    /// Where positions are listed that end the same shortest_ tokens, and some others. \pre shortest_ <= end
+    [[nodiscard]] std::uint32_t& list_of(std::span<const token> all, std::size_t end) noexcept {
+        std::uint64_t hash = 0;
+        for (std::size_t i = end - shortest_; i < end; ++i) {
+            hash = (hash ^ static_cast<std::uint32_t>(all[i])) * 0x9e3779b97f4a7c15u;
+            hash ^= hash >> 32;
+        }
+        return latest_[static_cast<std::size_t>(hash) & (latest_.size() - 1)];
+    }
+
+    /// Lists the tokens that are new, after those that a rewound session has no more. Places are named by the number of
+    /// tokens before their end.
+    void take_in(std::span<const token> all) noexcept {
+        const std::size_t size = (std::min)(all.size(), seen_.size());
+        for (const std::size_t common = common_begin(all.first((std::min)(known_, size))); known_ > common; --known_) {
+            if (known_ >= shortest_) {
+                list_of(seen_.span(), known_) = before_[known_ - 1]; // the latest of its list
+            }
+        }
+        while (known_ < size) {
+            seen_[known_] = all[known_];
+            if (++known_ >= shortest_) {
+                std::uint32_t& latest = list_of(all, known_);
+                before_[known_ - 1] = std::exchange(latest, static_cast<std::uint32_t>(known_));
+            }
+        }
+    }
+    /// How many of the first tokens are those that were seen.
+    [[nodiscard]] std::size_t common_begin(std::span<const token> all) const noexcept {
+        if (all.empty() || std::memcmp(all.data(), seen_.data(), all.size_bytes()) == 0) {
+            return all.size();
+        }
+        return static_cast<std::size_t>(std::mismatch(all.begin(), all.end(), seen_.data()).first - all.begin());
+    }
+
+    /// How many tokens stand before what is to be copied; 0 if there is nothing.
+    [[nodiscard]] std::size_t find(std::span<const token> all) noexcept {
+        const std::size_t size = all.size();
+        if (size < shortest_ || size > seen_.size()) {
+            return 0;
+        }
+        std::size_t best = 0;
+        std::size_t best_length = shortest_ - 1;
+        std::uint32_t place = list_of(all, size);
+        for (std::size_t i = 0; i < most_places && place != none && best_length < longest; ++i) {
+            if (place < size) { // not the end itself
+                const std::size_t length = common_end(all, place);
+                best = length > best_length ? place : best;
+                best_length = (std::max)(length, best_length);
+            }
+            place = before_[place - 1];
+        }
+        return best;
+    }
+    /// How many tokens before `end` are those before the end of all, up to `longest`.
+    [[nodiscard]] static std::size_t common_end(std::span<const token> all, std::size_t end) noexcept {
+        const std::size_t most = (std::min)(end, longest);
+        std::size_t length = 0;
+        while (length < most && all[end - 1 - length] == all[all.size() - 1 - length]) {
+            ++length;
+        }
+        return length;
+    }
+
+    std::size_t shortest_ = 3;
+    buffer<token> seen_;           ///< [positions] as they were listed
+    buffer<std::uint32_t> before_; ///< [positions] of a place, less one: the one in its list before it
+    buffer<std::uint32_t> latest_; ///< [power of two] of a hash
+    std::size_t known_ = 0;
+    std::array<token, 64> guesses_{};
+};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -8178,6 +8470,288 @@ private:
     }
 
     std::unique_ptr<detail::scheduler_base> base_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/speculation.hpp ----
+// speculation: the tokens of a session from fewer passes, where a draft guesses them.
+#ifndef BITNET_RUN_SPECULATION_HPP
+#define BITNET_RUN_SPECULATION_HPP
+
+// ---- bitnet/run/draft_length.hpp ----
+// draft_length: how many tokens to guess, from what guesses have cost and how many came true.
+#ifndef BITNET_RUN_DRAFT_LENGTH_HPP
+#define BITNET_RUN_DRAFT_LENGTH_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A round is a pass and the tokens that it gives: one, and one more for each guess in a row that comes true. The
+/// length is the one with the most tokens for the time: (1 + a + a b + a b^2 ...) / cost(guesses), where a is the share
+/// of first guesses that came true, and b that of those behind one that did. Costs and shares are moving averages. 0
+/// where guesses do not pay.
+class draft_length {
+public:
+    static constexpr std::size_t most = 15;
+
+    /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured.
+    [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
+        constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
+        if (costs_[0] == 0.0) {
+            return 0;
+        }
+        const std::size_t end = (std::min)(limit, most);
+        std::size_t best = 0;
+        double best_rate = margin / costs_[0];
+        double tokens = 1.0;
+        double reached = first_;
+        for (std::size_t count = 1; count <= end; ++count, reached *= later_) {
+            tokens += reached;
+            if (const double rate = tokens / cost(count); rate > best_rate) {
+                best = count;
+                best_rate = rate;
+            }
+        }
+        return best;
+    }
+
+    /// Of a round: how many guesses ran, and how long it took, in any unit.
+    void learn_cost(std::size_t count, std::uint64_t time) noexcept {
+        double& known = costs_[(std::min)(count, most)];
+        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
+        // Slow rounds count less: the system may have taken a core away.
+        known = known == 0.0  ? now
+                : now < known ? (known + now) / 2.0
+                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+        without_ = count == 0 ? without_ + 1 : 0;
+        if (without_ == 64) { // what guesses cost long ago, perhaps while something else ran, is measured again
+            std::fill(costs_.begin() + 1, costs_.end(), 0.0);
+            without_ = 0;
+        }
+    }
+    /// Whether so long a time is little beside a round without guesses.
+    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
+        return static_cast<double>(time) * 64.0 < costs_[0];
+    }
+    /// Whether a guess came true, the first of its round or a later one, all before which did.
+    void learn(bool is_first, bool is_true) noexcept {
+        double& share = is_first ? first_ : later_;
+        share += ((is_true ? 1.0 : 0.0) - share) / 16.0;
+    }
+
+private:
+    static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
+
+    /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
+    /// known
+    [[nodiscard]] double cost(std::size_t count) const noexcept {
+        if (costs_[count] != 0.0) {
+            return costs_[count];
+        }
+        std::size_t fewer = count;
+        while (costs_[fewer] == 0.0) {
+            --fewer;
+        }
+        std::size_t more = count;
+        while (more < most && costs_[more] == 0.0) {
+            ++more;
+        }
+        double each = slope * costs_[0]; // for each more
+        if (costs_[more] != 0.0) {
+            each = (costs_[more] - costs_[fewer]) / static_cast<double>(more - fewer);
+        } else if (fewer != 0) {
+            each = (costs_[fewer] - costs_[0]) / static_cast<double>(fewer);
+        }
+        return costs_[fewer] + (std::max)(each, 0.0) * static_cast<double>(count - fewer);
+    }
+
+    std::array<double, most + 1> costs_{}; ///< 0: not known
+    double first_ = 0.5;
+    double later_ = 0.7;
+    unsigned without_ = 0; ///< rounds in a row
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/token_draft.hpp ----
+// token_draft: what guesses the tokens that a session will give next.
+#ifndef BITNET_RUN_TOKEN_DRAFT_HPP
+#define BITNET_RUN_TOKEN_DRAFT_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// propose(all, at_most): guesses for the tokens behind `all`, the tokens of a session (no_token where an embedding was
+/// fed), at most so many, none if it has none. They are read before the next call. Any guess is allowed, ids that no
+/// vocabulary has too: one that is wrong costs time and nothing else. `all` need not continue that of the call before.
+template <class D>
+concept token_draft = requires(D& draft, std::span<const token> all, std::size_t at_most) {
+    { draft.propose(all, at_most) } -> std::same_as<std::span<const token>>;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct speculation_options {
+    /// Guesses that a pass verifies at most, up to 15.
+    std::size_t most = 15;
+    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured. Times decide
+    /// how long a token takes then, and never which one it is.
+    bool is_adaptive = true;
+};
+
+struct speculation_statistics {
+    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
+    std::uint64_t drafted = 0;  ///< guesses that ran
+    std::uint64_t accepted = 0; ///< of these, those that next() gave
+
+    [[nodiscard]] double tokens_per_pass() const noexcept {
+        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
+    }
+};
+
+/// Gives what session.next() would give: the same tokens with the same logits, from the same calls of the chooser, so
+/// that its random state, penalties and grammar are the same too. Guesses run in the pass of the token before them, and
+/// next() goes on through them as long as it gives them. Where the draft guesses well, that saves passes.
+///
+///     auto lookup = bitnet::prompt_lookup::open(session.context());
+///     auto faster = bitnet::speculation<bitnet::prompt_lookup>::open(session, *lookup);
+///     while (const auto id = faster->next(choose)) ...                 // as session.next(choose)
+///
+/// Borrows session and draft, which must outlive it. The session can be used between two calls in any way. Belongs to
+/// the session's thread. Allocates in open() only, see any_session::reserve_ahead().
+template <token_draft D> class speculation {
+public:
+    /// \return errc::invalid_argument, errc::out_of_memory.
+    [[nodiscard]] static result<speculation> open(any_session& session, D& draft,
+                                                  const speculation_options& options = {}) {
+        if (options.most > detail::draft_length::most) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"speculation: ", options.most, " guesses to a pass were asked for, up to ",
+                                         detail::draft_length::most, " are possible"});
+        }
+        if (auto reserved = session.reserve_ahead(); !reserved) {
+            return failed(reserved);
+        }
+        return speculation(session, draft, options);
+    }
+
+    /// See any_session::next(); stopped_by() and last_error() are the session's.
+    template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
+        const auto start = clock::now();
+        if (left_ == 0) {
+            begin_round();
+        }
+        const auto given = session_->next(choose);
+        take(given);
+        time_ += clock::now() - start;
+        return given;
+    }
+
+    [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    speculation(any_session& session, D& draft, const speculation_options& options) noexcept
+        : session_(&session), draft_(&draft), options_(options) {}
+
+    /// Before the pass of a token: guesses for those behind it.
+    void begin_round() {
+        if (is_measured_) {
+            length_.learn_cost(ran_, nanoseconds(time_));
+        }
+        time_ = {};
+        is_measured_ = session_->pending().has_value() && session_->queued() == 0;
+        guessed_ = ran_ = at_ = 0;
+        left_ = 1;
+        const std::size_t room = session_->context() - session_->position();
+        statistics_.passes += room != 0 ? 1u : 0u;
+        if (!is_measured_ || room == 0) {
+            return;
+        }
+        const std::size_t limit = (std::min)(options_.most, room);
+        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit) : limit;
+        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
+            return;
+        }
+        ask(wanted != 0 ? wanted : 1);
+        if (wanted != 0) {
+            ran_ = session_->run_ahead({guesses_.data(), guessed_});
+            statistics_.drafted += ran_;
+            left_ += ran_;
+        }
+    }
+    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
+    void ask(std::size_t count) {
+        const auto start = clock::now();
+        const std::span<const token> all = draft_->propose(session_->tokens(), count);
+        guessed_ = (std::min)(all.size(), count);
+        std::copy_n(all.begin(), guessed_, guesses_.begin());
+        unasked_ = 0;
+        pause_ = length_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
+    }
+
+    void take(const std::optional<token>& given) noexcept {
+        if (!given) {
+            left_ = 0;
+            is_measured_ = false;
+            return;
+        }
+        ++statistics_.tokens;
+        --left_;
+        if (at_ == guessed_ || at_ > ran_) {
+            return;
+        }
+        const bool is_true = guesses_[at_] == *given;
+        length_.learn(at_ == 0, is_true);
+        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
+        left_ = is_true ? left_ : 0;
+        ++at_;
+    }
+
+    [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
+        return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+    }
+
+    any_session* session_;
+    D* draft_;
+    speculation_options options_;
+    speculation_statistics statistics_;
+    detail::draft_length length_;
+    std::array<token, detail::draft_length::most> guesses_{};
+    std::size_t guessed_ = 0;
+    std::size_t ran_ = 0;  ///< of these
+    std::size_t at_ = 0;   ///< the one that next() gives or not
+    std::size_t left_ = 0; ///< tokens of this round, as long as guesses come true
+    bool is_measured_ = false;
+    clock::duration time_{}; ///< of this round
+    unsigned unasked_ = 0;   ///< rounds in a row
+    unsigned pause_ = 1;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -32934,6 +33508,7 @@ private:
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -32995,13 +33570,14 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
-        return largest(pool, x, k, {});
+        return largest(pool, x, k, {}, false);
     }
     /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
-    /// \pre these are k at least
-    [[nodiscard]] std::optional<std::span<const scored_token>>
-    largest(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
-        begin(x, k);
+    /// \param is_again see begin_again() \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x, std::size_t k,
+                                                                       std::span<const std::uint64_t> allowed,
+                                                                       bool is_again) noexcept {
+        is_again ? begin_again(k) : begin(x, k);
         allowed_ = allowed;
         while (!is_over()) {
             run_stage(pool, x);
@@ -33014,15 +33590,20 @@ public:
     /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
     /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
     void begin(const float* x, std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        asked_ = k;
-        k_ = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
-            stage_ = stage::bounds;
-        } else {
-            give_up();
-        }
+        prepare(x);
+        ask(k);
+    }
+    /// begin() without a k: for the bounds of x alone, behind which begin_again() tells it.
+    void prepare(const float* x) noexcept {
+        has_bounds_ = false;
+        is_bounded_ = make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_);
+        stage_ = is_bounded_ ? stage::bounds : stage::given_up;
+    }
+    /// begin() with the x of the last one, whose bounds are there: the screen is not read again.
+    /// \pre bound() has run for every task since
+    void begin_again(std::size_t k) noexcept {
+        has_bounds_ = true;
+        ask(k);
     }
     [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
 
@@ -33084,6 +33665,16 @@ public:
     [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
 
     [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
+    /// Takes over what another one has counted.
+    void take_statistics(screened_search& other) noexcept {
+        const screen_statistics more = std::exchange(other.statistics_, {});
+        statistics_.steps += more.steps;
+        statistics_.full_passes += more.full_passes;
+        statistics_.rescored_rows += more.rescored_rows;
+        statistics_.bytes_read += more.bytes_read;
+    }
+    /// A reading of the screen for several searches.
+    void count_reading() noexcept { statistics_.bytes_read += screen_->bytes(); }
 
 private:
     static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
@@ -33111,6 +33702,18 @@ private:
     /// Rows that are rescored at most.
     [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
 
+    /// \pre prepare()
+    void ask(std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (is_bounded_) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
     void give_up() noexcept {
         ++statistics_.full_passes;
         statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
@@ -33119,7 +33722,8 @@ private:
     /// The k largest of those that were rescored to the front.
     void sort_found() noexcept {
         statistics_.rescored_rows += rescored_;
-        statistics_.bytes_read += screen_->bytes() + (rescored_ + candidates_) * lm_head_->row_bytes();
+        statistics_.bytes_read +=
+            (has_bounds_ ? 0 : screen_->bytes()) + (rescored_ + candidates_) * lm_head_->row_bytes();
         scored_token* first = found_.data();
         std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
         std::sort(first, first + k_, by_logit);
@@ -33161,8 +33765,10 @@ private:
     void bound_groups(std::size_t begin, std::size_t end) noexcept {
         const std::size_t first = begin * group_;
         const std::size_t count = end_of(end - 1) - first;
-        loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
-        divide(upper_.data() + first, count);
+        if (!has_bounds_) {
+            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+            divide(upper_.data() + first, count);
+        }
         for (std::size_t g = begin; g < end; ++g) {
             peaks_[g] = peak_of(g);
         }
@@ -33273,6 +33879,8 @@ private:
     std::size_t rescored_ = 0;
     std::int32_t floor_ = INT32_MIN;
     stage stage_ = stage::given_up;
+    bool is_bounded_ = false; ///< x admits bounds
+    bool has_bounds_ = false; ///< upper_ is there
     buffer<std::int8_t> high_;
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;
@@ -38016,12 +38624,13 @@ public:
         return true;
     }
 
-    /// Goes on with screened_search::largest, or begins it. \pre the pass is over, and x is the same until this returns
-    /// true. \return whether it is over.
-    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k) noexcept {
+    /// Goes on with screened_search::largest, or begins it. \param is_again see screened_search::begin_again \pre the
+    /// pass is over, and x is the same until this returns true. \return whether it is over.
+    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k,
+                                  bool is_again) noexcept {
         if (head_ != head::search || search.asked() != k) {
             go_to(head::search);
-            search.begin(x, k);
+            is_again ? search.begin_again(k) : search.begin(x, k);
         }
         for (; !search.is_over(); progress_ = {}) {
             search.run_stage(pool.resume(progress_, {search_stage + search.stage_index(), 1}), x);
@@ -38344,6 +38953,103 @@ struct model_parts {
     const rotations& turns;
     const tokenizer* text; ///< null without one
     const model_fingerprint& identity;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/rows_ahead.hpp ----
+// rows_ahead: rows of a session's last pass that stand behind its last token, in case next() gives their tokens.
+#ifndef BITNET_RUN_ROWS_AHEAD_HPP
+#define BITNET_RUN_ROWS_AHEAD_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The tokens for which they ran, and what was asked of the head for all of them in one reading. The session's last
+/// token has a row of its own before them, `last`. Belongs to the workspace whose transformer holds their states.
+class rows_ahead {
+public:
+    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+
+    /// After a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
+    void begin(std::span<const token> guesses) noexcept {
+        clear();
+        std::copy(guesses.begin(), guesses.end(), tokens_.begin());
+        end_ = guesses.size();
+    }
+    /// Forgets all, also what was computed for the row before them.
+    void clear() noexcept {
+        drop();
+        first_logits_ = end_of_logits_ = 0;
+        has_bounds_ = false;
+    }
+    /// Forgets the rows.
+    void drop() noexcept {
+        next_ = end_ = 0;
+        has_begun_bounds_ = false;
+    }
+
+    [[nodiscard]] std::size_t count() const noexcept { return end_ - next_; }
+    /// Whether the first of them is of token `id`.
+    [[nodiscard]] bool is_next(token id) const noexcept { return next_ != end_ && tokens_[next_] == id; }
+    /// The first one is the session's now. \pre there is one
+    void take() noexcept { ++next_; }
+
+    /// Searches for the row before them and each of them; null: the rows read the screen one by one.
+    std::unique_ptr<screened_search[]> searches; ///< [most + 1]
+
+    /// Makes the bounds of all logits of row `last` and the rows behind it, in one reading of the screen.
+    /// \param pool_for of a progress and a number of rows: the pool, which may stop; to be called again then
+    /// \pre wants_bounds()
+    template <class PoolFor> void bound(std::size_t last, transformer& forward, PoolFor&& pool_for) noexcept {
+        const std::span<screened_search> all(searches.get() + last, count() + 1);
+        if (!has_begun_bounds_) {
+            for (std::size_t i = 0; i < all.size(); ++i) {
+                all[i].prepare(forward.final_state(last + i));
+            }
+            all[0].count_reading();
+            progress_ = {};
+            has_begun_bounds_ = true;
+        }
+        parallel_for(pool_for(progress_, all.size()), all[0].bound_tasks(), [&](std::size_t task) noexcept {
+            for (screened_search& each : all) {
+                each.bound(task); // the rows of a task stay in a second level cache
+            }
+        });
+    }
+    /// Whether bound() would save something.
+    [[nodiscard]] bool wants_bounds() const noexcept { return !has_bounds_ && count() != 0 && searches != nullptr; }
+    /// All loops of bound() have run.
+    void end_bounds() noexcept { has_bounds_ = true; }
+    /// Whether searches[last] has its bounds.
+    [[nodiscard]] bool has_bounds() const noexcept { return has_bounds_; }
+
+    /// Logits of the rows from `first` on were computed.
+    void hold_logits(std::size_t first, std::size_t count) noexcept {
+        first_logits_ = first;
+        end_of_logits_ = first + count;
+    }
+    [[nodiscard]] bool has_logits(std::size_t row) const noexcept {
+        return first_logits_ <= row && row < end_of_logits_;
+    }
+    [[nodiscard]] std::size_t first_logits() const noexcept { return first_logits_; }
+
+private:
+    std::array<token, most> tokens_{};
+    std::size_t next_ = 0;
+    std::size_t end_ = 0;
+    bool has_begun_bounds_ = false;
+    bool has_bounds_ = false;
+    loop_progress progress_; ///< of bound()
+    std::size_t first_logits_ = 0;
+    std::size_t end_of_logits_ = 0;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -38982,6 +39688,7 @@ struct workspace {
     buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
     buffer<float> listed_values;
     screened_search search;
+    rows_ahead ahead;              ///< the owner's
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 
@@ -39135,6 +39842,7 @@ public:
     ~session_core() override {
         if (space_->owner == this) {
             space_->pass.drop();
+            space_->ahead.clear();
             space_->owner = nullptr;
         }
     }
@@ -39187,6 +39895,13 @@ public:
         space_->steps.start(budget, cancel_);
         return guarded([&] { return run_step(choose); });
     }
+    result<void> reserve_ahead() override {
+        return guarded([&] { return open_searches(); });
+    }
+    std::size_t run_ahead(std::span<const token> guesses) override {
+        const auto ran = guarded([&] { return run_guesses(guesses); });
+        return ran ? *ran : 0;
+    }
     void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
@@ -39217,6 +39932,7 @@ public:
     void reset() noexcept override {
         if (space_->owner == this) {
             space_->pass.drop();
+            space_->ahead.clear();
         }
         cache_.keep(0);
         cached_ = 0;
@@ -39241,6 +39957,7 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() {
+        drop_ahead();
         auto room = make_room();
         return room ? cache_.reserve(cached_, cached_ + 1) : std::move(room);
     }
@@ -39274,6 +39991,7 @@ public:
     [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
         drop_pass();
         drop_head();
+        drop_ahead();
         if (end() == 0) {
             return nothing_fed();
         }
@@ -39358,6 +40076,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
@@ -39397,6 +40116,7 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end() + count); !reserved || count == 0) {
             return reserved;
         }
@@ -39422,6 +40142,8 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        settle_ahead();
+        drop_ahead();
         if (tokens.size() > tokens_.size() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
@@ -39636,6 +40358,7 @@ private:
             space_->owner->keep_state();
         }
         space_->pass.drop();
+        space_->ahead.clear();
         space_->owner = this;
         restore_state();
     }
@@ -39705,6 +40428,7 @@ private:
         }
         drop_pass();
         drop_head();
+        drop_ahead();
         ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
@@ -39819,6 +40543,7 @@ private:
         }
         if (space_->owner == this) { // what is in the workspace is forgotten
             space_->pass.drop();
+            space_->ahead.clear();
             space_->owner = nullptr;
         }
         logits_.release();
@@ -39963,6 +40688,7 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end()); !reserved) {
             return reserved;
         }
@@ -40064,7 +40790,16 @@ private:
         if (!is_screened(needed) || needed > allowed.count) {
             return std::nullopt;
         }
-        return space.search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits);
+        if (space.ahead.wants_bounds()) {
+            space.ahead.bound(last_row_, *space.forward,
+                              [&](loop_progress&, std::size_t) noexcept { return space.pool.ref(); });
+            space.ahead.end_bounds();
+        }
+        screened_search& search = search_of_last();
+        const auto found = search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits,
+                                          space.ahead.has_bounds());
+        count(search);
+        return found;
     }
     [[nodiscard]] result<void> run_head(std::size_t k) {
         return run_whole([&]() noexcept { return is_head_done(k); });
@@ -40075,21 +40810,62 @@ private:
     [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
         workspace& space = *space_;
         if (is_screened(k) && !space.pass.has_begun_logits()) {
-            if (!space.pass.run_search(space.steps, space.search, space.forward->final_state(last_row_), k)) {
+            if (!is_search_done(k)) {
                 return false;
             }
-            if (space.search.found()) {
+            if (search_of_last().found()) {
                 return true;
             }
         }
-        if (!logits_.has()) {
-            float* const out = space.logits.overwrite(0);
-            if (!space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1})) {
+        return logits_.has() || are_logits_done();
+    }
+    /// Goes on with the search for k logits, and before it with the bounds of all rows ahead.
+    [[nodiscard]] bool is_search_done(std::size_t k) noexcept {
+        workspace& space = *space_;
+        if (space.ahead.wants_bounds()) {
+            space.ahead.bound(last_row_, *space.forward, [&](loop_progress& progress, std::size_t rows) noexcept {
+                return space.steps.resume(progress, {forward_pass::search_stage, rows});
+            });
+            if (space.steps.is_stopped()) {
                 return false;
             }
-            logits_.hold(space.logits[0]);
+            space.ahead.end_bounds();
         }
+        screened_search& search = search_of_last();
+        if (!space.pass.run_search(space.steps, search, space.forward->final_state(last_row_), k,
+                                   space.ahead.has_bounds())) {
+            return false;
+        }
+        count(search);
         return true;
+    }
+    /// Goes on with all logits, and those of rows ahead from the same reading of the output matrix.
+    [[nodiscard]] bool are_logits_done() noexcept {
+        constexpr std::size_t most = workspace::rows_of_logits;
+        workspace& space = *space_;
+        const std::size_t together = (std::min)(most, 1 + space.ahead.count());
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t i = 0; i < together; ++i) {
+            rows[i] = last_row_ + i;
+            out[i] = space.logits.overwrite(i);
+        }
+        if (!space.pass.run_logits(space.steps, *space.forward, std::span(rows).first(together),
+                                   std::span<float* const>(out).first(together))) {
+            return false;
+        }
+        space.ahead.hold_logits(last_row_, together);
+        logits_.hold(space.logits[0]);
+        return true;
+    }
+    /// \pre the workspace is this session's
+    [[nodiscard]] screened_search& search_of_last() const noexcept {
+        return space_->ahead.has_bounds() ? space_->ahead.searches[last_row_] : space_->search;
+    }
+    void count(screened_search& search) noexcept {
+        if (&search != &space_->search) {
+            space_->search.take_statistics(search);
+        }
     }
     /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
@@ -40098,7 +40874,7 @@ private:
     }
     /// The k largest if the screen has them. \pre the workspace is this session's
     [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
-        return logits_.has() ? std::nullopt : space_->pass.found(space_->search, k);
+        return logits_.has() ? std::nullopt : space_->pass.found(search_of_last(), k);
     }
     [[nodiscard]] std::span<const float> all_logits() const noexcept {
         return {logits_.values(), parameters_.vocabulary};
@@ -40146,6 +40922,7 @@ private:
     }
     void begin_pass(std::size_t count) noexcept {
         keep_state(); // in case the pass is dropped
+        space_->ahead.clear();
         space_->pass.begin(space_->rows.span().first(count));
     }
 
@@ -40175,6 +40952,100 @@ private:
     }
 
     static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
+
+    /// Searches for rows ahead, where the model has a screen, or will.
+    [[nodiscard]] result<void> open_searches() {
+        std::unique_ptr<screened_search[]>& searches = space_->ahead.searches;
+        if (!model_.screen.is_expected() || searches != nullptr) {
+            return {};
+        }
+        constexpr std::size_t count = rows_ahead::most + 1;
+        std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"session: ", count, " searches of the head could not be allocated"})};
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            auto search = screened_search::open(*model_.tables.loops, model_.tensors.lm_head(), model_.screen.get(),
+                                                parameters_.logit_scale, options_.memory);
+            if (!search) {
+                return failed(search);
+            }
+            made[i] = *std::move(search);
+        }
+        searches = std::move(made);
+        return {};
+    }
+
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+    /// Runs the token that waits, and `guesses` behind it. \return how many of these ran; errc::kv_pool_full,
+    /// errc::cancelled: all is as it was then
+    [[nodiscard]] result<std::size_t> run_guesses(std::span<const token> guesses) {
+        settle_ahead();
+        const std::size_t count = usable(guesses);
+        if (count == 0) {
+            return std::size_t{0};
+        }
+        if (auto room = make_room(); !room) {
+            return failed(room);
+        }
+        if (auto reserved = cache_.reserve_to_copy(cached_, cached_ + 1 + count); !reserved) {
+            return failed(reserved);
+        }
+        take_workspace();
+        workspace& space = *space_;
+        for (std::size_t i = 0; i <= count; ++i) {
+            space.rows[i] = {&cache_, &frequencies_, cached_ + i, i == 0 ? *pending_ : guesses[i - 1], nullptr, view()};
+        }
+        begin_pass(1 + count);
+        if (auto ran = run_whole([&]() noexcept { return space.pass.run(space.steps, *space.forward); }); !ran) {
+            drop_pass();
+            cache_.keep(end());
+            return failed(ran);
+        }
+        end_waiting(1);
+        last_row_ = 0;
+        space.ahead.begin(guesses.first(count));
+        return count;
+    }
+
+    /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and
+    /// otherwise the rows ahead are none any more. Comes before what reserves positions, which are taken here.
+    void settle_ahead() noexcept {
+        if (space_->owner != this || space_->ahead.count() == 0 || waiting() == 0) {
+            return;
+        }
+        if (!pending_ || !space_->ahead.is_next(*pending_)) {
+            return drop_ahead();
+        }
+        space_->pass.drop_head();
+        space_->ahead.take();
+        end_waiting(1);
+        ++last_row_;
+        if (space_->ahead.has_logits(last_row_)) {
+            logits_.hold(space_->logits[last_row_ - space_->ahead.first_logits()]);
+        }
+    }
+    void drop_ahead() noexcept {
+        if (space_->owner == this && space_->ahead.count() != 0) {
+            space_->pass.drop_head();
+            space_->ahead.drop();
+            cache_.keep(end());
+        }
+    }
 
     model_parts model_;
     const hyper_parameters& parameters_;

@@ -1325,6 +1325,7 @@ class conversation;
 struct conversation_options;
 enum class conversation_state : unsigned char;
 struct conversation_turn;
+class draft_model;
 enum class full_context : unsigned char;
 class kv_pool;
 enum class lm_head_mode;
@@ -1332,6 +1333,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prompt_lookup;
 class sampler;
 struct sampler_options;
 struct sampling_advice;
@@ -1343,6 +1345,8 @@ enum class screen_state;
 struct screen_statistics;
 struct session_options;
 class speaker;
+struct speculation_options;
+struct speculation_statistics;
 enum class step_state;
 enum class stop_reason;
 struct token_logprob;
@@ -1425,7 +1429,9 @@ struct ternary_encoding;
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
 //     session                    run/session.hpp
+//     speculation                run/speculation.hpp
 //     token_chooser              run/token_chooser.hpp
+//     token_draft                run/token_draft.hpp
 //     tokens_to_embed            run/embedding.hpp
 //
 //     compare_checkpoints        convert/checkpoint_comparison.hpp

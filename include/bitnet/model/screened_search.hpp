@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -84,13 +85,14 @@ public:
     /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
     [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
                                                                        std::size_t k) noexcept {
-        return largest(pool, x, k, {});
+        return largest(pool, x, k, {}, false);
     }
     /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
-    /// \pre these are k at least
-    [[nodiscard]] std::optional<std::span<const scored_token>>
-    largest(pool_ref pool, const float* x, std::size_t k, std::span<const std::uint64_t> allowed) noexcept {
-        begin(x, k);
+    /// \param is_again see begin_again() \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x, std::size_t k,
+                                                                       std::span<const std::uint64_t> allowed,
+                                                                       bool is_again) noexcept {
+        is_again ? begin_again(k) : begin(x, k);
         allowed_ = allowed;
         while (!is_over()) {
             run_stage(pool, x);
@@ -103,15 +105,20 @@ public:
     /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
     /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
     void begin(const float* x, std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        asked_ = k;
-        k_ = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_)) {
-            stage_ = stage::bounds;
-        } else {
-            give_up();
-        }
+        prepare(x);
+        ask(k);
+    }
+    /// begin() without a k: for the bounds of x alone, behind which begin_again() tells it.
+    void prepare(const float* x) noexcept {
+        has_bounds_ = false;
+        is_bounded_ = make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_);
+        stage_ = is_bounded_ ? stage::bounds : stage::given_up;
+    }
+    /// begin() with the x of the last one, whose bounds are there: the screen is not read again.
+    /// \pre bound() has run for every task since
+    void begin_again(std::size_t k) noexcept {
+        has_bounds_ = true;
+        ask(k);
     }
     [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
 
@@ -173,6 +180,16 @@ public:
     [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
 
     [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
+    /// Takes over what another one has counted.
+    void take_statistics(screened_search& other) noexcept {
+        const screen_statistics more = std::exchange(other.statistics_, {});
+        statistics_.steps += more.steps;
+        statistics_.full_passes += more.full_passes;
+        statistics_.rescored_rows += more.rescored_rows;
+        statistics_.bytes_read += more.bytes_read;
+    }
+    /// A reading of the screen for several searches.
+    void count_reading() noexcept { statistics_.bytes_read += screen_->bytes(); }
 
 private:
     static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
@@ -200,6 +217,18 @@ private:
     /// Rows that are rescored at most.
     [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
 
+    /// \pre prepare()
+    void ask(std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (is_bounded_) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
     void give_up() noexcept {
         ++statistics_.full_passes;
         statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
@@ -208,7 +237,8 @@ private:
     /// The k largest of those that were rescored to the front.
     void sort_found() noexcept {
         statistics_.rescored_rows += rescored_;
-        statistics_.bytes_read += screen_->bytes() + (rescored_ + candidates_) * lm_head_->row_bytes();
+        statistics_.bytes_read +=
+            (has_bounds_ ? 0 : screen_->bytes()) + (rescored_ + candidates_) * lm_head_->row_bytes();
         scored_token* first = found_.data();
         std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
         std::sort(first, first + k_, by_logit);
@@ -250,8 +280,10 @@ private:
     void bound_groups(std::size_t begin, std::size_t end) noexcept {
         const std::size_t first = begin * group_;
         const std::size_t count = end_of(end - 1) - first;
-        loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
-        divide(upper_.data() + first, count);
+        if (!has_bounds_) {
+            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+            divide(upper_.data() + first, count);
+        }
         for (std::size_t g = begin; g < end; ++g) {
             peaks_[g] = peak_of(g);
         }
@@ -362,6 +394,8 @@ private:
     std::size_t rescored_ = 0;
     std::int32_t floor_ = INT32_MIN;
     stage stage_ = stage::given_up;
+    bool is_bounded_ = false; ///< x admits bounds
+    bool has_bounds_ = false; ///< upper_ is there
     buffer<std::int8_t> high_;
     buffer<std::int8_t> low_;
     buffer<std::int32_t> offset_;

@@ -51,6 +51,8 @@ public:
     [[nodiscard]] virtual result<void> queue(std::span<const token> tokens) = 0;
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
+    [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
     [[nodiscard]] virtual result<void> rewind(std::size_t position) = 0;
@@ -158,6 +160,18 @@ public:
         const any_chooser erased(choose);
         return base_->step(budget, &erased);
     }
+
+    /// Runs the token that next() gave, and `guesses` for those that follow it, in one pass: as long as next() gives
+    /// these, it has nothing to run. Changes no token and no logit, whatever the guesses are: what next() gives
+    /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
+    /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
+    /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
+    /// cancelled. See speculation, which calls it.
+    std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
+    /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
+    /// errc::out_of_memory.
+    [[nodiscard]] result<void> reserve_ahead() { return base_->reserve_ahead(); }
 
     /// From here on `*flag`, which another thread may set, stops what computes, within milliseconds, until it is false
     /// again; null: no flag, as after opening, and in a fork. The flag outlives its use here.

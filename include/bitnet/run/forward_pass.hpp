@@ -70,12 +70,13 @@ public:
         return true;
     }
 
-    /// Goes on with screened_search::largest, or begins it. \pre the pass is over, and x is the same until this returns
-    /// true. \return whether it is over.
-    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k) noexcept {
+    /// Goes on with screened_search::largest, or begins it. \param is_again see screened_search::begin_again \pre the
+    /// pass is over, and x is the same until this returns true. \return whether it is over.
+    [[nodiscard]] bool run_search(stepped_pool& pool, screened_search& search, const float* x, std::size_t k,
+                                  bool is_again) noexcept {
         if (head_ != head::search || search.asked() != k) {
             go_to(head::search);
-            search.begin(x, k);
+            is_again ? search.begin_again(k) : search.begin(x, k);
         }
         for (; !search.is_over(); progress_ = {}) {
             search.run_stage(pool.resume(progress_, {search_stage + search.stage_index(), 1}), x);

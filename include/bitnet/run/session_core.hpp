@@ -26,6 +26,7 @@
 #include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/logprobs.hpp>
 #include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/rows_ahead.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/saved_session.hpp>
@@ -36,6 +37,7 @@
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 #include <bitnet/thread/pool.hpp>
+#include <bitnet/thread/stepped_pool.hpp>
 
 #include <algorithm>
 #include <array>
@@ -108,6 +110,7 @@ public:
     ~session_core() override {
         if (space_->owner == this) {
             space_->pass.drop();
+            space_->ahead.clear();
             space_->owner = nullptr;
         }
     }
@@ -160,6 +163,13 @@ public:
         space_->steps.start(budget, cancel_);
         return guarded([&] { return run_step(choose); });
     }
+    result<void> reserve_ahead() override {
+        return guarded([&] { return open_searches(); });
+    }
+    std::size_t run_ahead(std::span<const token> guesses) override {
+        const auto ran = guarded([&] { return run_guesses(guesses); });
+        return ran ? *ran : 0;
+    }
     void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
@@ -190,6 +200,7 @@ public:
     void reset() noexcept override {
         if (space_->owner == this) {
             space_->pass.drop();
+            space_->ahead.clear();
         }
         cache_.keep(0);
         cached_ = 0;
@@ -214,6 +225,7 @@ public:
     }
     /// Before that: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() {
+        drop_ahead();
         auto room = make_room();
         return room ? cache_.reserve(cached_, cached_ + 1) : std::move(room);
     }
@@ -247,6 +259,7 @@ public:
     [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
         drop_pass();
         drop_head();
+        drop_ahead();
         if (end() == 0) {
             return nothing_fed();
         }
@@ -331,6 +344,7 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
             return reserved;
         }
@@ -370,6 +384,7 @@ private:
         if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
             return checked;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end() + count); !reserved || count == 0) {
             return reserved;
         }
@@ -395,6 +410,8 @@ private:
         if (auto checked = check_tokens(tokens); !checked) {
             return checked;
         }
+        settle_ahead();
+        drop_ahead();
         if (tokens.size() > tokens_.size() - end()) {
             return error{errc::context_full,
                          sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
@@ -609,6 +626,7 @@ private:
             space_->owner->keep_state();
         }
         space_->pass.drop();
+        space_->ahead.clear();
         space_->owner = this;
         restore_state();
     }
@@ -678,6 +696,7 @@ private:
         }
         drop_pass();
         drop_head();
+        drop_ahead();
         ++revision_;
         stopped_by_ = stop_reason::none;
         pending_.reset();
@@ -792,6 +811,7 @@ private:
         }
         if (space_->owner == this) { // what is in the workspace is forgotten
             space_->pass.drop();
+            space_->ahead.clear();
             space_->owner = nullptr;
         }
         logits_.release();
@@ -936,6 +956,7 @@ private:
         if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
             return waits;
         }
+        settle_ahead();
         if (auto reserved = reserve_to(end()); !reserved) {
             return reserved;
         }
@@ -1037,7 +1058,16 @@ private:
         if (!is_screened(needed) || needed > allowed.count) {
             return std::nullopt;
         }
-        return space.search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits);
+        if (space.ahead.wants_bounds()) {
+            space.ahead.bound(last_row_, *space.forward,
+                              [&](loop_progress&, std::size_t) noexcept { return space.pool.ref(); });
+            space.ahead.end_bounds();
+        }
+        screened_search& search = search_of_last();
+        const auto found = search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits,
+                                          space.ahead.has_bounds());
+        count(search);
+        return found;
     }
     [[nodiscard]] result<void> run_head(std::size_t k) {
         return run_whole([&]() noexcept { return is_head_done(k); });
@@ -1048,21 +1078,62 @@ private:
     [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
         workspace& space = *space_;
         if (is_screened(k) && !space.pass.has_begun_logits()) {
-            if (!space.pass.run_search(space.steps, space.search, space.forward->final_state(last_row_), k)) {
+            if (!is_search_done(k)) {
                 return false;
             }
-            if (space.search.found()) {
+            if (search_of_last().found()) {
                 return true;
             }
         }
-        if (!logits_.has()) {
-            float* const out = space.logits.overwrite(0);
-            if (!space.pass.run_logits(space.steps, *space.forward, {&last_row_, 1}, {&out, 1})) {
+        return logits_.has() || are_logits_done();
+    }
+    /// Goes on with the search for k logits, and before it with the bounds of all rows ahead.
+    [[nodiscard]] bool is_search_done(std::size_t k) noexcept {
+        workspace& space = *space_;
+        if (space.ahead.wants_bounds()) {
+            space.ahead.bound(last_row_, *space.forward, [&](loop_progress& progress, std::size_t rows) noexcept {
+                return space.steps.resume(progress, {forward_pass::search_stage, rows});
+            });
+            if (space.steps.is_stopped()) {
                 return false;
             }
-            logits_.hold(space.logits[0]);
+            space.ahead.end_bounds();
         }
+        screened_search& search = search_of_last();
+        if (!space.pass.run_search(space.steps, search, space.forward->final_state(last_row_), k,
+                                   space.ahead.has_bounds())) {
+            return false;
+        }
+        count(search);
         return true;
+    }
+    /// Goes on with all logits, and those of rows ahead from the same reading of the output matrix.
+    [[nodiscard]] bool are_logits_done() noexcept {
+        constexpr std::size_t most = workspace::rows_of_logits;
+        workspace& space = *space_;
+        const std::size_t together = (std::min)(most, 1 + space.ahead.count());
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t i = 0; i < together; ++i) {
+            rows[i] = last_row_ + i;
+            out[i] = space.logits.overwrite(i);
+        }
+        if (!space.pass.run_logits(space.steps, *space.forward, std::span(rows).first(together),
+                                   std::span<float* const>(out).first(together))) {
+            return false;
+        }
+        space.ahead.hold_logits(last_row_, together);
+        logits_.hold(space.logits[0]);
+        return true;
+    }
+    /// \pre the workspace is this session's
+    [[nodiscard]] screened_search& search_of_last() const noexcept {
+        return space_->ahead.has_bounds() ? space_->ahead.searches[last_row_] : space_->search;
+    }
+    void count(screened_search& search) noexcept {
+        if (&search != &space_->search) {
+            space_->search.take_statistics(search);
+        }
     }
     /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
     /// logits are already computed.
@@ -1071,7 +1142,7 @@ private:
     }
     /// The k largest if the screen has them. \pre the workspace is this session's
     [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
-        return logits_.has() ? std::nullopt : space_->pass.found(space_->search, k);
+        return logits_.has() ? std::nullopt : space_->pass.found(search_of_last(), k);
     }
     [[nodiscard]] std::span<const float> all_logits() const noexcept {
         return {logits_.values(), parameters_.vocabulary};
@@ -1119,6 +1190,7 @@ private:
     }
     void begin_pass(std::size_t count) noexcept {
         keep_state(); // in case the pass is dropped
+        space_->ahead.clear();
         space_->pass.begin(space_->rows.span().first(count));
     }
 
@@ -1148,6 +1220,100 @@ private:
     }
 
     static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
+
+    /// Searches for rows ahead, where the model has a screen, or will.
+    [[nodiscard]] result<void> open_searches() {
+        std::unique_ptr<screened_search[]>& searches = space_->ahead.searches;
+        if (!model_.screen.is_expected() || searches != nullptr) {
+            return {};
+        }
+        constexpr std::size_t count = rows_ahead::most + 1;
+        std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"session: ", count, " searches of the head could not be allocated"})};
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            auto search = screened_search::open(*model_.tables.loops, model_.tensors.lm_head(), model_.screen.get(),
+                                                parameters_.logit_scale, options_.memory);
+            if (!search) {
+                return failed(search);
+            }
+            made[i] = *std::move(search);
+        }
+        searches = std::move(made);
+        return {};
+    }
+
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+    /// Runs the token that waits, and `guesses` behind it. \return how many of these ran; errc::kv_pool_full,
+    /// errc::cancelled: all is as it was then
+    [[nodiscard]] result<std::size_t> run_guesses(std::span<const token> guesses) {
+        settle_ahead();
+        const std::size_t count = usable(guesses);
+        if (count == 0) {
+            return std::size_t{0};
+        }
+        if (auto room = make_room(); !room) {
+            return failed(room);
+        }
+        if (auto reserved = cache_.reserve_to_copy(cached_, cached_ + 1 + count); !reserved) {
+            return failed(reserved);
+        }
+        take_workspace();
+        workspace& space = *space_;
+        for (std::size_t i = 0; i <= count; ++i) {
+            space.rows[i] = {&cache_, &frequencies_, cached_ + i, i == 0 ? *pending_ : guesses[i - 1], nullptr, view()};
+        }
+        begin_pass(1 + count);
+        if (auto ran = run_whole([&]() noexcept { return space.pass.run(space.steps, *space.forward); }); !ran) {
+            drop_pass();
+            cache_.keep(end());
+            return failed(ran);
+        }
+        end_waiting(1);
+        last_row_ = 0;
+        space.ahead.begin(guesses.first(count));
+        return count;
+    }
+
+    /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and
+    /// otherwise the rows ahead are none any more. Comes before what reserves positions, which are taken here.
+    void settle_ahead() noexcept {
+        if (space_->owner != this || space_->ahead.count() == 0 || waiting() == 0) {
+            return;
+        }
+        if (!pending_ || !space_->ahead.is_next(*pending_)) {
+            return drop_ahead();
+        }
+        space_->pass.drop_head();
+        space_->ahead.take();
+        end_waiting(1);
+        ++last_row_;
+        if (space_->ahead.has_logits(last_row_)) {
+            logits_.hold(space_->logits[last_row_ - space_->ahead.first_logits()]);
+        }
+    }
+    void drop_ahead() noexcept {
+        if (space_->owner == this && space_->ahead.count() != 0) {
+            space_->pass.drop_head();
+            space_->ahead.drop();
+            cache_.keep(end());
+        }
+    }
 
     model_parts model_;
     const hyper_parameters& parameters_;

@@ -17,6 +17,7 @@
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/rows_ahead.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/stepped_pool.hpp>
@@ -80,6 +81,7 @@ struct workspace {
     buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
     buffer<float> listed_values;
     screened_search search;
+    rows_ahead ahead;              ///< the owner's
     session_core* owner = nullptr; ///< whose states are in `forward`
     std::atomic<std::size_t> users{1};
 

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: MIT
+// speculation: whatever is guessed, the tokens, logits and choosers of a session that does not speculate.
+#include "golden/golden_data.hpp"
+#include "run/counted_allocations.hpp"
+#include "run/isas_that_run.hpp"
+
+#include <bitnet/constrain/constrained_chooser.hpp>
+#include <bitnet/constrain/json_schema.hpp>
+#include <bitnet/constrain/token_constraint.hpp>
+#include <bitnet/constrain/token_trie.hpp>
+#include <bitnet/io/byte_sink.hpp>
+#include <bitnet/model/kv_pool.hpp>
+#include <bitnet/policy.hpp>
+#include <bitnet/run/any_batch.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/dispatch.hpp>
+#include <bitnet/run/logit_bias.hpp>
+#include <bitnet/run/open_model.hpp>
+#include <bitnet/run/prompt_lookup.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/speculation.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using namespace bitnet;
+using namespace bitnet::detail;
+
+namespace {
+
+template <class T> T must(result<T> made) {
+    REQUIRE_MESSAGE(made, (made ? std::string() : made.error().message));
+    return *std::move(made);
+}
+
+any_model open_tiny(lm_head_mode head, std::string_view isa = {}) {
+    open_options options;
+    options.lm_head = head;
+    return must(any_model::open(tiny_model_path(), options, isa));
+}
+
+std::vector<token> prompt_of(const any_model& opened, std::string_view text = "Once upon a time there was a little") {
+    return must(opened.text().encode(text));
+}
+
+/// Guesses what is known to come, but for every n-th token.
+class oracle {
+public:
+    oracle(std::size_t prompt, std::vector<token> known, std::size_t wrong_each)
+        : prompt_(prompt), known_(std::move(known)), wrong_each_(wrong_each) {}
+
+    std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        guesses_.clear();
+        for (std::size_t i = all.size() - prompt_; i < known_.size() && guesses_.size() < at_most; ++i) {
+            const bool is_wrong = wrong_each_ != 0 && i % wrong_each_ == wrong_each_ - 1;
+            guesses_.push_back(is_wrong ? (known_[i] + 1) % 100 : known_[i]);
+        }
+        return guesses_;
+    }
+
+private:
+    std::size_t prompt_;
+    std::vector<token> known_;
+    std::size_t wrong_each_;
+    std::vector<token> guesses_;
+};
+
+/// Guesses what no vocabulary has, more than was asked for, or always the same.
+struct nonsense {
+    std::vector<token> all;
+    std::span<const token> propose(std::span<const token>, std::size_t) const { return all; }
+};
+
+static_assert(token_draft<oracle>);
+static_assert(token_draft<nonsense>);
+static_assert(token_draft<prompt_lookup>);
+
+/// What was written, by which state of the sampler, and the logits behind it.
+struct written {
+    std::vector<token> tokens;
+    std::vector<std::byte> sampler;
+    std::vector<float> logits;
+    stop_reason stopped = stop_reason::none;
+
+    friend bool operator==(const written& a, const written& b) {
+        return a.tokens == b.tokens && a.sampler == b.sampler && a.stopped == b.stopped &&
+               a.logits.size() == b.logits.size() &&
+               std::memcmp(a.logits.data(), b.logits.data(), a.logits.size() * sizeof(float)) == 0;
+    }
+};
+
+/// Calls next() `count` times at most; looks at the logits now and then, if they are asked for.
+template <class Next>
+written write(any_session& session, const sampler& choose, std::size_t count, bool wants_logits, Next&& next) {
+    written made;
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto id = next();
+        if (!id) {
+            made.stopped = session.stopped_by();
+            break;
+        }
+        made.tokens.push_back(*id);
+        if (wants_logits && i % 7 == 3) {
+            const auto logits = must(session.logits());
+            made.logits.insert(made.logits.end(), logits.begin(), logits.end());
+        }
+    }
+    REQUIRE(choose.save(made.sampler));
+    if (session.position() != session.context()) {
+        const auto logits = must(session.logits());
+        made.logits.insert(made.logits.end(), logits.begin(), logits.end());
+    }
+    return made;
+}
+
+constexpr std::size_t length = 40;
+
+written plainly(const any_model& opened, const std::vector<token>& prompt, const sampler_options& sampling,
+                const session_options& options, bool wants_logits = false, std::size_t count = length) {
+    auto session = must(any_session::open(opened, options));
+    auto choose = must(sampler::open(sampling, opened.parameters().vocabulary));
+    REQUIRE(session.feed(prompt));
+    return write(session, choose, count, wants_logits, [&] { return session.next(choose); });
+}
+
+template <class Draft>
+written speculating(const any_model& opened, const std::vector<token>& prompt, const sampler_options& sampling,
+                    const session_options& options, Draft&& draft, speculation_statistics* told = nullptr,
+                    bool wants_logits = false, speculation_options how = {.is_adaptive = false},
+                    std::size_t count = length) {
+    auto session = must(any_session::open(opened, options));
+    auto choose = must(sampler::open(sampling, opened.parameters().vocabulary));
+    auto faster = must(speculation<std::remove_reference_t<Draft>>::open(session, draft, how));
+    REQUIRE(session.feed(prompt));
+    auto made = write(session, choose, count, wants_logits, [&] { return faster.next(choose); });
+    if (told != nullptr) {
+        *told = faster.statistics();
+    }
+    return made;
+}
+
+std::vector<sampler_options> samplings() {
+    std::vector<sampler_options> all(4);
+    all[0] = sampler_options::greedy();
+    all[1].seed = 7;
+    all[1].temperature = 1.1f;
+    all[2].seed = 8;
+    all[2].repeat_penalty = 1.3f;
+    all[2].frequency_penalty = 0.2f;
+    all[2].dry_multiplier = 0.8f;
+    all[3].seed = 9;
+    all[3].top_k = 0;
+    all[3].temperature = 0.9f;
+    return all;
+}
+
+session_options one_thread() { return {.context = 200, .threads = 1, .stop_at_stop_tokens = false}; }
+
+} // namespace
+
+TEST_CASE("speculating gives the tokens, logits and sampler of not speculating, whatever is guessed") {
+    for (const lm_head_mode head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+        const any_model opened = open_tiny(head);
+        const auto prompt = prompt_of(opened);
+        for (const sampler_options& sampling : samplings()) {
+            const bool wants_logits = sampling.seed == 7;
+            const auto expected = plainly(opened, prompt, sampling, one_thread(), wants_logits);
+            for (const std::size_t wrong_each : {0u, 1u, 2u, 5u}) {
+                speculation_statistics told;
+                oracle draft(prompt.size(), expected.tokens, wrong_each);
+                CHECK(speculating(opened, prompt, sampling, one_thread(), draft, &told, wants_logits) == expected);
+                CHECK(told.tokens == length);
+                CHECK((wrong_each != 1 || told.accepted == 0));
+                CHECK((wrong_each != 0 || told.tokens_per_pass() > 9));
+                CHECK((wrong_each != 5 || told.tokens_per_pass() > 3));
+            }
+            oracle half(prompt.size(), expected.tokens, 2);
+            CHECK(speculating(opened, prompt, sampling, one_thread(), half, nullptr, wants_logits, {}) == expected);
+        }
+    }
+}
+
+TEST_CASE("guesses that no vocabulary has, too many, none, and those of a lookup change nothing") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    const sampler_options sampling = samplings()[2];
+    const auto expected = plainly(opened, prompt, sampling, one_thread());
+    const auto vocabulary = static_cast<token>(opened.parameters().vocabulary);
+    for (const nonsense& draft : {nonsense{{no_token}}, nonsense{{expected.tokens[1], vocabulary}}, nonsense{},
+                                  nonsense{std::vector<token>(100, 5)}, nonsense{{INT32_MAX, INT32_MIN}}}) {
+        CHECK(speculating(opened, prompt, sampling, one_thread(), draft) == expected);
+    }
+    auto lookup = must(prompt_lookup::open(200, 1));
+    CHECK(speculating(opened, prompt, sampling, one_thread(), lookup) == expected);
+    auto session = must(any_session::open(opened, one_thread()));
+    CHECK(session.run_ahead(prompt) == 0); // nothing was fed
+    auto refused = speculation<prompt_lookup>::open(session, lookup, {.most = 16});
+    REQUIRE(!refused);
+    CHECK(refused.error().message == "speculation: 16 guesses to a pass were asked for, up to 15 are possible");
+}
+
+TEST_CASE("every instruction set verifies guesses with the same tokens, and so do other elements of a KV cache") {
+    constexpr std::size_t count = 10;
+    const auto check = [](const any_model& opened) {
+        const std::vector<token> prompt = prompt_of(opened, "Once upon");
+        const auto expected = plainly(opened, prompt, samplings()[1], one_thread(), false, count);
+        oracle draft(prompt.size(), expected.tokens, 4);
+        CHECK(speculating(opened, prompt, samplings()[1], one_thread(), draft, nullptr, false, {.is_adaptive = false},
+                          count) == expected);
+        return expected;
+    };
+    const auto expected = check(open_tiny(lm_head_mode::screened, "scalar"));
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        CHECK(check(open_tiny(lm_head_mode::screened, isa)) == expected);
+    }
+    check(must(any_model::open<ladder<policy<isa::scalar>::with_kv<std::int8_t>>>(tiny_model_path())));
+}
+
+TEST_CASE("on a text that repeats a lookup's guesses come true") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto greedy = sampler_options::greedy();
+    auto prompt = prompt_of(opened);
+    const std::vector<token> again = prompt;
+    for (const auto& part : {plainly(opened, prompt, greedy, one_thread()).tokens, again}) {
+        prompt.insert(prompt.end(), part.begin(), part.end());
+    }
+    const auto expected = plainly(opened, prompt, greedy, one_thread());
+    auto lookup = must(prompt_lookup::open(200));
+    speculation_statistics told;
+    CHECK(speculating(opened, prompt, greedy, one_thread(), lookup, &told) == expected);
+    CHECK(told.tokens_per_pass() > 1.5);
+    CHECK(told.accepted <= told.drafted);
+    CHECK(told.accepted > length / 3);
+}
+
+namespace {
+
+/// What a speculating session and one that does not give under a grammar.
+std::vector<token> under_grammar(const any_model& opened, const token_trie& trie, const grammar& texts,
+                                 const sampler_options& sampling, std::optional<std::size_t> limit,
+                                 const std::vector<token>* known, speculation_statistics& told) {
+    const auto prompt = prompt_of(opened);
+    auto session = must(any_session::open(opened, {.context = 300, .threads = 1}));
+    auto inner = must(sampler::open(sampling, opened.parameters().vocabulary));
+    auto constraint = must(token_constraint::open(texts, trie, {.limit = limit, .masks = 16, .matcher = {}}));
+    auto choose = must(constrained_chooser<sampler>::open(inner, constraint));
+    oracle draft(prompt.size(), known != nullptr ? *known : std::vector<token>(), 6);
+    auto faster = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
+    REQUIRE(session.feed(prompt));
+    std::vector<token> made;
+    while (!constraint.is_done() && made.size() < 100) {
+        const auto id = known != nullptr ? faster.next(choose) : session.next(choose);
+        if (!id) {
+            REQUIRE_MESSAGE(session.stopped_by() == stop_reason::stop_token, session.last_error().message);
+            break;
+        }
+        made.push_back(*id);
+    }
+    told = faster.statistics();
+    return made;
+}
+
+} // namespace
+
+TEST_CASE("under a grammar, near its limit too, speculating gives the same tokens") {
+    const grammar texts = must(grammar::json_schema(
+        R"({"type":"object","properties":{"name":{"type":"string","maxLength":20},"count":{"type":"integer"},
+            "kind":{"enum":["sword","shield"]}},"required":["name","count","kind"],"additionalProperties":false})"));
+    for (const lm_head_mode head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+        const any_model opened = open_tiny(head);
+        const token_trie trie = must(token_trie::open(opened.text()));
+        for (const sampler_options& sampling : samplings()) {
+            for (const std::optional<std::size_t> limit :
+                 {std::optional<std::size_t>(), std::optional<std::size_t>(40)}) {
+                speculation_statistics told;
+                const auto expected = under_grammar(opened, trie, texts, sampling, limit, nullptr, told);
+                CHECK(under_grammar(opened, trie, texts, sampling, limit, &expected, told) == expected);
+                CHECK(told.tokens_per_pass() > 3);
+            }
+        }
+    }
+}
+
+TEST_CASE("a session ends at stop tokens, the end of the context and a cancel flag as without guesses") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    const auto vocabulary = opened.parameters().vocabulary;
+    session_options options{.context = prompt.size() + 30, .threads = 1, .stop_at_stop_tokens = false};
+    const auto expected = plainly(opened, prompt, samplings()[1], options);
+    CHECK(expected.stopped == stop_reason::context_full);
+    oracle draft(prompt.size(), expected.tokens, 7);
+    CHECK(speculating(opened, prompt, samplings()[1], options, draft) == expected);
+
+    auto session = must(any_session::open(opened, options));
+    auto choose = must(sampler::open(samplings()[1], vocabulary));
+    auto faster = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
+    REQUIRE(session.feed(prompt));
+    std::atomic<bool> flag{false};
+    session.set_cancel_flag(&flag);
+    std::vector<token> made;
+    for (std::size_t i = 0; i < 200 && made.size() < expected.tokens.size(); ++i) {
+        flag = i % 3 == 1;
+        if (const auto id = faster.next(choose)) {
+            made.push_back(*id);
+        } else {
+            CHECK(session.stopped_by() == stop_reason::cancelled);
+        }
+    }
+    CHECK(made == expected.tokens);
+
+    // A stop token that a guess foretold.
+    const token stop = *opened.text().eos();
+    std::vector<logit_bias> biases{{stop, 100.0f}};
+    sampler_options ending = sampler_options::greedy();
+    auto second = must(any_session::open(opened, {.threads = 1}));
+    auto usual = must(sampler::open(ending, vocabulary));
+    ending.biases = biases;
+    auto to_end = must(sampler::open(ending, vocabulary));
+    REQUIRE(second.feed(prompt));
+    const auto first = second.next(usual);
+    REQUIRE(first);
+    REQUIRE(second.rewind(prompt.size()));
+    REQUIRE(second.next(usual) == first);
+    CHECK(second.run_ahead(std::array{stop, token{5}}) == 2);
+    CHECK(!second.next(to_end));
+    CHECK(second.stopped_by() == stop_reason::stop_token);
+    CHECK(second.tokens().back() == stop);
+    const auto behind = must(second.logits());
+    const std::vector<float> with_guess(behind.begin(), behind.end());
+    auto third = must(any_session::open(opened, {.threads = 1}));
+    REQUIRE(third.feed(second.tokens()));
+    const auto plain = must(third.logits());
+    CHECK(std::equal(with_guess.begin(), with_guess.end(), plain.begin(), plain.end()));
+}
+
+TEST_CASE("tokens from guesses allocate nothing") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    auto session = must(any_session::open(opened, one_thread()));
+    auto choose = must(sampler::open(samplings()[2], opened.parameters().vocabulary));
+    auto lookup = must(prompt_lookup::open(session.context(), 1));
+    auto faster = must(speculation<prompt_lookup>::open(session, lookup, {.is_adaptive = false}));
+    REQUIRE(session.feed(prompt));
+    const std::size_t before = bitnet_tests::allocations();
+    bool has_all = true;
+    for (std::size_t i = 0; i < 30; ++i) {
+        has_all = faster.next(choose).has_value() && has_all;
+    }
+    CHECK(bitnet_tests::allocations() == before);
+    CHECK(has_all);
+    CHECK(faster.statistics().drafted > 0);
+}
+
+namespace {
+
+class random_numbers {
+public:
+    explicit random_numbers(unsigned seed) : state_(seed) {}
+    std::size_t below(std::size_t end) {
+        state_ = state_ * 1103515245u + 12345u;
+        return (state_ >> 16) % end;
+    }
+    std::vector<token> ids(std::size_t count) {
+        std::vector<token> all(count);
+        std::generate(all.begin(), all.end(), [&] { return static_cast<token>(below(290)); });
+        return all;
+    }
+
+private:
+    unsigned state_;
+};
+
+/// Whatever a session can do, in any order, with guesses or without.
+class any_calls {
+public:
+    any_calls(const any_model& opened, kv_pool* pool, bool has_guesses)
+        : has_guesses_(has_guesses), options_{.context = 300,
+                                                               .threads = 1,
+                                                               .prompt_chunk = 16,
+                                                               .kv = pool,
+                                                               .stop_at_stop_tokens = false},
+          session_(must(any_session::open(opened, options_))),
+          choose_(must(sampler::open(samplings()[1], opened.parameters().vocabulary))),
+          batch_(must(any_batch::open(opened, {.sessions = 2, .threads = 1}))) {
+        if (has_guesses) {
+            REQUIRE(session_.reserve_ahead());
+        }
+    }
+
+    std::vector<token> said;
+    std::vector<float> logits;
+    std::size_t ran = 0;
+
+    void start(const std::vector<token>& prompt) { REQUIRE(session_.feed(prompt)); }
+    /// \param guesses what the other one said, and then some
+    void call(unsigned seed, const std::vector<token>& guesses) {
+        random_numbers random(seed);
+        if (has_guesses_) {
+            ran += session_.run_ahead(guesses);
+        }
+        if (session_.context() - session_.position() < 30) {
+            REQUIRE(session_.rewind(20));
+        }
+        switch (random.below(14)) {
+        case 0:
+            REQUIRE(session_.feed(random.ids(1 + random.below(20))));
+            return;
+        case 1:
+            REQUIRE(session_.rewind(session_.position() - random.below(3)));
+            return;
+        case 2: {
+            REQUIRE(session_.queue(random.ids(1 + random.below(4))));
+            return;
+        }
+        case 3: {
+            while (must(session_.step(std::chrono::microseconds(200), choose_)) == step_state::working) {
+            }
+            return;
+        }
+        case 4: {
+            auto copy = must(session_.fork());
+            take(copy.next(choose_));
+            take(copy.next(choose_));
+            return random.below(2) == 0 ? std::swap(copy, session_) : void();
+        }
+        case 5: {
+            std::vector<std::byte> saved;
+            REQUIRE(session_.save(saved));
+            REQUIRE(session_.restore(saved));
+            return;
+        }
+        case 6:
+            if (session_.queued() == 0) {
+                REQUIRE(batch_.run_pending(std::array{&session_}));
+            }
+            return;
+        case 7:
+            return look(must(session_.logits()));
+        case 8:
+            return look(must(session_.embedding()));
+        case 9:
+            for (const scored_token& each : must(session_.largest_logits(5))) {
+                said.push_back(each.id);
+            }
+            return;
+        default:
+            take(session_.next(choose_));
+            if (random.below(3) == 0) {
+                std::array<token_logprob, 3> largest;
+                logits.push_back(must(session_.logprobs(largest)).logprob);
+            }
+        }
+    }
+
+private:
+    void take(std::optional<token> id) {
+        REQUIRE(id);
+        said.push_back(*id);
+    }
+    void look(std::span<const float> all) { logits.insert(logits.end(), all.begin(), all.end()); }
+
+    bool has_guesses_;
+    session_options options_;
+    any_session session_;
+    sampler choose_;
+    any_batch batch_;
+};
+
+void check_any_calls(const any_model& opened, bool has_pool, unsigned seed) {
+    const auto one = must(opened.open_kv_pool(UINT64_C(1) << 30));
+    kv_pool pool = must(opened.open_kv_pool(one.page_bytes() * 8));
+    any_calls plain(opened, has_pool ? &pool : nullptr, false);
+    any_calls guessing(opened, has_pool ? &pool : nullptr, true);
+    plain.start(prompt_of(opened));
+    guessing.start(prompt_of(opened));
+    random_numbers random(seed);
+    for (unsigned i = 0; i < 150; ++i) {
+        const std::size_t said = plain.said.size();
+        plain.call(seed * 1000 + i, {});
+        // What comes now is right, what comes then is chance.
+        std::vector<token> guesses(plain.said.begin() + static_cast<std::ptrdiff_t>(said), plain.said.end());
+        const auto more = random.ids(random.below(4));
+        guesses.insert(guesses.end(), more.begin(), more.end());
+        guessing.call(seed * 1000 + i, guesses);
+        REQUIRE(guessing.said == plain.said);
+        REQUIRE(guessing.logits == plain.logits);
+    }
+    CHECK(guessing.ran > 50);
+}
+
+} // namespace
+
+TEST_CASE("between guesses a session can be used in any way") {
+    for (const lm_head_mode head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+        const any_model opened = open_tiny(head);
+        for (unsigned seed = 1; seed <= 3; ++seed) {
+            check_any_calls(opened, seed % 2 == 1, seed);
+        }
+    }
+}

@@ -21,6 +21,8 @@
 #include <bitnet/run/scheduler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>

@@ -212,6 +212,8 @@
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_counts.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
@@ -261,6 +263,7 @@
 #include <bitnet/text/tokenizer_size.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/tokenizer_tables.hpp>
+#include <bitnet/text/tool_form.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>

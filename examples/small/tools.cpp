@@ -1,41 +1,52 @@
 // SPDX-License-Identifier: MIT
-// Functions that a model may call: what it is told of them, which texts are calls, and the call.
+// Functions that a model calls in a conversation: what it is told of them, its call, the result, and what it says then.
 #include "value.hpp"
 
+#include <bitnet/any.hpp>
 #include <bitnet/constrain.hpp>
 
 #include <iostream>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 enum class item { sword, bread };
 template <> struct bitnet::names_of<item> {
     static constexpr enum_name<item> list[] = {{"sword", item::sword}, {"bread", item::bread}};
 };
 
-static std::string give_item(std::string_view to, item what, std::optional<int> count) {
-    std::string done = "gave " + std::to_string(count.value_or(1));
-    return done + (what == item::sword ? " sword(s) to " : " bread(s) to ") + std::string(to);
+static std::string give_item(item what, bool wrapped) {
+    return std::string("gave ") + (wrapped ? "a wrapped " : "a ") + (what == item::sword ? "sword" : "bread");
 }
 
-int main() {
+int main(int argc, char** argv) {
     bitnet::tool_set tools;
-    value(tools.add({"give_item", "Gives something to somebody."}, &give_item, {"to", "item", "count"}));
-    value(tools.add("strength", [hours = 9](bool rested) mutable { return rested ? hours : --hours; }, {"rested"}));
-    std::cout << value(tools.declarations()) << "\n\n"; // what the chat template shows to the model
+    value(tools.add({"give_item", "Gives something."}, &give_item, {"item", "wrapped"}));
+    value(tools.add("go_to_sleep", [hours = 9]() mutable { return --hours; }));
+    std::cout << value(tools.declarations()) << "\n\n"; // what the model is shown, as its chat template has it
 
-    auto at = value(bitnet::matcher::open(value(tools.call_grammar()))); // what its answers are held to
-    for (const std::string_view answer : {R"({"name":"give_item","arguments":{"to":"Ann","item":"bread","count":2}})",
-                                          R"({"name":"strength","arguments":{"rested":false}})",
-                                          R"({"name":"give_item","arguments":{"to":"Ann","item":"crown"}})"}) {
-        at.restart();
-        const auto taken = at.accept(answer);
-        if (taken == answer.size() && at.can_end()) {
-            std::cout << value(tools.call(answer)) << '\n'; // what the model is told of it
-        } else {
-            std::cout << "allowed up to " << answer.substr(0, taken) << '\n';
-            std::cout << tools.call(answer).error().message << '\n'; // from a model that was not held to them
-        }
+    const auto model = value(bitnet::any_model::open(argc > 1 ? argv[1] : "examples/models/tiny.gguf"));
+    const auto trie = value(bitnet::token_trie::open(model.text())); // once for a model
+    const auto callable = value(bitnet::constrained_tools::open(tools, trie));
+    auto talk = value(bitnet::conversation::open(model, {.sampling = bitnet::sampler_options{.seed = 7},
+                                                         .tools = &callable,
+                                                         .calls = {.mode = bitnet::tool_mode::required},
+                                                         .answer_limit = 60}));
+    const auto print = [](std::string_view text) { std::cout << text << std::flush; };
+    value(talk.say("Feed me!"));
+    value(talk.answer(print)); // is a call, whatever the model would like: there is no text
+
+    std::vector<std::string> results;
+    for (const auto& call : talk.calls()) {
+        results.push_back(value(tools.call(call.name, call.arguments)));
+        std::cout << call.name << ' ' << call.arguments << " -> " << results.back() << '\n';
     }
+    value(talk.choose_calls({.mode = bitnet::tool_mode::none})); // from here on; automatic lets the model choose
+    value(talk.say_results(results));
+    value(talk.answer(print));
+    std::cout << '\n';
+
+    // What a model wrote that was not held to the functions is checked all the same.
+    std::cout << tools.call(R"({"name":"give_item","arguments":{"item":"crown","wrapped":true}})").error().message
+              << '\n';
 }

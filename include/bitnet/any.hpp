@@ -25,6 +25,8 @@
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/speculation.hpp>
 #include <bitnet/run/token_draft.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>

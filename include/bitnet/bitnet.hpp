@@ -218,6 +218,8 @@
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_counts.hpp>
 #include <bitnet/run/token_draft.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
 #include <bitnet/simd/cpu.hpp>
@@ -267,6 +269,7 @@
 #include <bitnet/text/tokenizer_size.hpp>
 #include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/tokenizer_tables.hpp>
+#include <bitnet/text/tool_form.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>

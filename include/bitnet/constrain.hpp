@@ -5,11 +5,14 @@
 #define BITNET_CONSTRAIN_HPP
 
 #include <bitnet/constrain/automaton.hpp>
+#include <bitnet/constrain/call_marks.hpp>
+#include <bitnet/constrain/call_writer.hpp>
 #include <bitnet/constrain/choices.hpp>
 #include <bitnet/constrain/code_point_class.hpp>
 #include <bitnet/constrain/compilation.hpp>
 #include <bitnet/constrain/compiled_grammar.hpp>
 #include <bitnet/constrain/constrained_chooser.hpp>
+#include <bitnet/constrain/constrained_tools.hpp>
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/fields.hpp>

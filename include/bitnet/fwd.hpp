@@ -70,8 +70,10 @@ struct chat_options;
 class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
+struct tool_form;
 
 // constrain
+class constrained_tools;
 struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
@@ -171,6 +173,9 @@ struct speculation_statistics;
 enum class step_state;
 enum class stop_reason;
 struct token_logprob;
+struct tool_choice;
+enum class tool_mode : unsigned char;
+class tool_source;
 
 // converting them
 class checkpoint_converter;

@@ -688,8 +688,10 @@ struct chat_options;
 class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
+struct tool_form;
 
 // constrain
+class constrained_tools;
 struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
@@ -789,6 +791,9 @@ struct speculation_statistics;
 enum class step_state;
 enum class stop_reason;
 struct token_logprob;
+struct tool_choice;
+enum class tool_mode : unsigned char;
+class tool_source;
 
 // converting them
 class checkpoint_converter;
@@ -3018,6 +3023,58 @@ private:
 
 #endif
 
+// ---- bitnet/text/tool_form.hpp ----
+// tool_form: how functions are declared, calls written and results told where a format has no words of its own.
+#ifndef BITNET_TEXT_TOOL_FORM_HPP
+#define BITNET_TEXT_TOOL_FORM_HPP
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":...}, `after`, `end`; `between`
+/// two of them. As Qwen's and Hermes' models write it; the first and the last may be control tokens.
+struct tool_form {
+    std::string_view begin = "<tool_call>";
+    std::string_view before = "\n";
+    std::string_view after = "\n";
+    std::string_view end = "</tool_call>";
+    std::string_view between = "\n";
+};
+
+namespace detail {
+
+/// Appends the calls of a message to its content.
+inline void append_calls(std::string& content, const chat_message& message) {
+    constexpr tool_form form;
+    for (const chat_tool_call& call : message.calls) {
+        content.append(content.empty() ? std::string_view{} : form.between).append(form.begin).append(form.before);
+        content.append("{\"name\": \"").append(call.name).append("\", \"arguments\": ").append(call.arguments);
+        content.append("}").append(form.after).append(form.end);
+    }
+}
+
+/// A result as a turn of the user's has it.
+[[nodiscard]] inline std::string as_tool_response(std::string_view result) {
+    return std::string("<tool_response>\n").append(result).append("\n</tool_response>");
+}
+
+/// What the system's turn says of the functions, after its own content if it has any.
+[[nodiscard]] inline std::string declared_tools(std::string_view content, std::string_view declarations) {
+    std::string made(content);
+    made.append(made.empty() ? "" : "\n\n");
+    made.append("# Tools\n\nThese functions can be called:\n<tools>\n").append(declarations);
+    made.append("\n</tools>\n\nA call is written as follows, and its result is told next:\n<tool_call>\n");
+    return made.append("{\"name\": NAME, \"arguments\": OBJECT}\n</tool_call>");
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -3061,30 +3118,15 @@ public:
     /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
     /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (auto known = accepts(message); !known) {
-            return known;
-        }
-        const bool text_was_due = text_due_;
-        result<void> added;
-        const bool written = is_complete_ && pieces_.try_to([&] {
-            if (own_) {
-                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
-                    added = next.add(message, settled);
-                    return added.has_value();
-                });
-            } else {
-                write_turn(message);
-            }
-        });
-        if (!written) {
-            text_due_ = text_was_due;
-            return detail::out_of_memory();
-        }
-        return added;
+        return !tools_.empty() || has_declared_ ? detail::guarded([&] { return add_in_words(message); })
+                                                : add_one(message);
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
+        if (!tools_.empty() && is_complete_) {
+            is_complete_ = detail::guarded([&] { return declare({}); }).has_value();
+        }
         append([&] {
             if (own_) {
                 change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
@@ -3168,6 +3210,60 @@ public:
 private:
     friend class chat_template;
 
+    [[nodiscard]] result<void> add_one(const chat_message& message) {
+        if (auto known = accepts(message); !known) {
+            return known;
+        }
+        const bool text_was_due = text_due_;
+        result<void> added;
+        const bool written = is_complete_ && pieces_.try_to([&] {
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    added = next.add(message, settled);
+                    return added.has_value();
+                });
+            } else {
+                write_turn(message);
+            }
+        });
+        if (!written) {
+            text_due_ = text_was_due;
+            return detail::out_of_memory();
+        }
+        return added;
+    }
+
+    /// What add() does where functions are declared and the format has no words for them: see chat_options.
+    [[nodiscard]] result<void> add_in_words(const chat_message& message) {
+        if (!tools_.empty()) {
+            const bool is_led = message.role == "system";
+            chat_dialog next = *this; // so that nothing is declared if the message cannot follow
+            auto done = next.declare(is_led ? message.content : std::string_view{});
+            done = done && !is_led ? next.add_in_words(message) : std::move(done);
+            if (done) {
+                *this = std::move(next);
+            }
+            return done;
+        }
+        if (message.role == "tool") {
+            return add_one({"user", detail::as_tool_response(message.content)});
+        }
+        if (message.calls.empty() || message.role != "assistant") {
+            return add_one(message);
+        }
+        std::string content(message.content);
+        detail::append_calls(content, message);
+        return add_one({message.role, content});
+    }
+    [[nodiscard]] result<void> declare(std::string_view system) {
+        auto added = add_one({"system", detail::declared_tools(system, tools_)});
+        if (added) {
+            has_declared_ = true;
+            tools_.clear();
+        }
+        return added;
+    }
+
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
 
     /// Calls work(turns, settled) on copies, and takes them if it returns true. \pre own_
@@ -3245,8 +3341,10 @@ private:
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
     std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
-    std::size_t position_ = 0;                ///< tokens taken, and those of answers
-    bool text_due_ = false;                   ///< `after_turn` of an answer, if another turn follows
+    std::string tools_;                       ///< declared in the system's turn, in words, unless that was done
+    bool has_declared_ = false;
+    std::size_t position_ = 0; ///< tokens taken, and those of answers
+    bool text_due_ = false;    ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 
@@ -3275,6 +3373,9 @@ struct chat_format_choice {
 struct chat_options {
     std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
     chat_thinking thinking = chat_thinking::by_template;
+    /// Where the template has no place for tools: they are declared in the system's turn all the same, calls and
+    /// results written as Qwen's models do, and results told in turns of the user's. See text/tool_form.hpp.
+    bool tools_in_words = false;
 };
 
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
@@ -3329,14 +3430,16 @@ public:
             if (auto accepted = accepts(options); !accepted) {
                 return failed(accepted);
             }
-            if (!options.tools.empty()) {
+            if (!options.tools.empty() && has_tools()) {
                 auto listed = facts_->to_json_list(options.tools, "the list of tools");
                 if (!listed) {
                     return failed(listed);
                 }
                 tools = *std::move(listed);
             }
-            return opened(std::move(tools), options.thinking);
+            chat_dialog made = opened(std::move(tools), options.thinking);
+            made.tools_ = has_tools() ? std::string_view{} : options.tools;
+            return made;
         });
     }
 
@@ -3379,7 +3482,7 @@ private:
     }
 
     [[nodiscard]] result<void> accepts(const chat_options& options) const {
-        if (!options.tools.empty() && !has_tools()) {
+        if (!options.tools.empty() && !has_tools() && !options.tools_in_words) {
             return error{errc::invalid_argument,
                          detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
                                            facts_ != nullptr ? std::string_view(facts_->why_no_tools)
@@ -5974,6 +6077,157 @@ private:
 #ifndef BITNET_RUN_ANSWER_TEXT_HPP
 #define BITNET_RUN_ANSWER_TEXT_HPP
 
+// ---- bitnet/run/tool_source.hpp ----
+// tool_source: the functions that the model of a conversation may call, and what holds its answers to whole calls.
+#ifndef BITNET_RUN_TOOL_SOURCE_HPP
+#define BITNET_RUN_TOOL_SOURCE_HPP
+
+// ---- bitnet/run/conversation_turn.hpp ----
+// conversation_turn: one turn of a conversation's history.
+#ifndef BITNET_RUN_CONVERSATION_TURN_HPP
+#define BITNET_RUN_CONVERSATION_TURN_HPP
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What was said once, as data.
+struct conversation_turn {
+    /// A call of a tool, as chat_tool_call.
+    struct call {
+        std::string name;
+        std::string arguments;
+    };
+
+    std::string role;             ///< "system", "user", "assistant", "tool" ...
+    std::string text;             ///< of an answer with its thoughts, and with what the host began it with
+    std::vector<call> calls = {}; ///< of an assistant's turn; those of an answer are in `text`, too
+
+    bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
+    std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token
+    std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
+    std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
+    token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/tool_choice.hpp ----
+// tool_choice: whether the model may or has to call a function in its answers.
+#ifndef BITNET_RUN_TOOL_CHOICE_HPP
+#define BITNET_RUN_TOOL_CHOICE_HPP
+
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What an answer is, as far as calls go.
+enum class tool_mode : unsigned char {
+    none,      ///< text: no call can begin
+    automatic, ///< text, in which the model may begin a call
+    required,  ///< a call of any function, from its first token on, after the thought if the model thinks
+    named      ///< the same of one function
+};
+
+struct tool_choice {
+    tool_mode mode = tool_mode::automatic;
+    std::string_view name = {}; ///< of the function; named only
+    /// Whether an answer may have several calls. If not, the first one ends it.
+    bool parallel = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What answers of a conversation are like. Borrows all of it.
+struct answer_form {
+    const tokenizer* text;
+    std::span<const token> stops; ///< that end an answer
+    std::string_view prompt;      ///< what an answer follows, such as "<think>\n"
+    bool has_thoughts = false;
+    tool_form tools = {};
+};
+
+/// What a token is to an answer.
+struct answer_part {
+    enum class part_kind : unsigned char {
+        text,     ///< text, but for the last `tail` bytes, which may become a call
+        call,     ///< of a call, and so are the last `tail` bytes of what may have become one
+        call_end, ///< the last one of a call
+    };
+    part_kind kind = part_kind::text;
+    std::size_t tail = 0;
+    bool is_last = false;      ///< call_end: the answer ends with it
+    bool is_cut_short = false; ///< call_end: the limit had a say in what it is
+
+    static constexpr std::size_t all = static_cast<std::size_t>(-1);
+};
+
+/// Follows the answers of one conversation, token by token, and decides which may come next. It is where it is because
+/// of the tokens since begin(): whoever tells it the same ones gets the same guide.
+class call_guide {
+public:
+    call_guide() noexcept = default;
+    call_guide(const call_guide&) = delete;
+    call_guide& operator=(const call_guide&) = delete;
+    virtual ~call_guide() = default;
+
+    /// From the next answer on. \return errc::invalid_argument for a function that there is not; nothing changes then
+    [[nodiscard]] virtual result<void> set_choice(const tool_choice& choice) = 0;
+    /// The fewest tokens that an answer can have.
+    [[nodiscard]] virtual std::size_t least() const noexcept = 0;
+    /// An answer begins. \param begun what the host begins it with
+    /// \param most how many tokens the model may write; it has no whole call where that is less than least()
+    /// \param is_new false: it is told again from its beginning, and set_choice() counts from the next one on
+    virtual void begin(std::string_view begun, std::size_t most, bool is_new) = 0;
+    /// How to choose the next token, if `free` is what would choose in a text. Valid until the next call.
+    [[nodiscard]] virtual any_chooser chooser(any_chooser free) noexcept = 0;
+    /// The next token of the answer, which is no stop token.
+    [[nodiscard]] virtual answer_part take(token id) = 0;
+    /// The call that the last token ended.
+    [[nodiscard]] virtual result<conversation_turn::call> call() const = 0;
+    /// Another one for the same functions, which is to be told the answer that this one follows.
+    [[nodiscard]] virtual result<std::unique_ptr<call_guide>> copy() const = 0;
+};
+
+} // namespace detail
+
+/// Functions for conversation_options::tools: constrained_tools, which bitnet/constrain.hpp has. An interface, so that
+/// programs without tools compile nothing of them.
+class tool_source {
+public:
+    /// A JSON array, as for chat_options::tools. Lives as long as this.
+    [[nodiscard]] virtual std::string_view declarations() const noexcept = 0;
+    /// For one conversation. \param form its tokenizer lives as long as the guide, the rest of it need not
+    /// \return errc::out_of_memory, and what the compilation of a grammar returns
+    [[nodiscard]] virtual result<std::unique_ptr<detail::call_guide>> guide(const detail::answer_form& form) const = 0;
+
+    tool_source(const tool_source&) = default;
+    tool_source& operator=(const tool_source&) = default;
+
+protected:
+    tool_source() noexcept = default;
+    ~tool_source() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/text/stop_texts.hpp ----
 // stop_texts: finds the texts at which an answer ends, and holds back what may become one.
 #ifndef BITNET_TEXT_STOP_TEXTS_HPP
@@ -6324,6 +6578,13 @@ public:
         return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
     }
 
+    /// No thought begins any more. \return what was held back. Valid until the next call.
+    [[nodiscard]] std::string_view settle() noexcept {
+        const std::string_view held = flush();
+        place_ = place_ == place::thought ? place_ : place::answer;
+        return held;
+    }
+
     [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
 
 private:
@@ -6361,6 +6622,7 @@ private:
 
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -6371,7 +6633,7 @@ private:
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
-/// thought.
+/// thought or a call.
 class answer_decoder {
 public:
     answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
@@ -6403,8 +6665,10 @@ public:
 
 private:
     [[nodiscard]] bool is_mark(token id) const noexcept {
-        return text_->is_special(id) &&
-               (text_->bytes_of(id) == thought_filter::begin_mark || text_->bytes_of(id) == thought_filter::end_mark);
+        constexpr tool_form form;
+        const std::string_view spelling = text_->is_special(id) ? text_->bytes_of(id) : std::string_view{};
+        return !spelling.empty() && (spelling == thought_filter::begin_mark || spelling == thought_filter::end_mark ||
+                                     spelling == form.begin || spelling == form.end);
     }
 
     const tokenizer* text_;
@@ -6435,6 +6699,8 @@ public:
         filter_.reset(begins_in_thought());
         stops_.reset();
         fed_ = shown_ = 0;
+        held_.clear();
+        follows_call_ = false;
         out_.clear();
         if (options_.show_thoughts && begins_in_thought()) {
             out_ += options_.prompt;
@@ -6449,10 +6715,23 @@ public:
         whole += decoded;
         return show(decoded, whole);
     }
+    /// The same in a conversation with tools: text that may become a call is held back, calls are left out.
+    [[nodiscard]] bool put(token id, std::string& whole, const answer_part& part) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        held_ += decoded;
+        const std::size_t tail = (std::min)(part.tail, held_.size());
+        const bool is_call = part.kind != answer_part::part_kind::text;
+        const bool has_stopped = show_held(held_.size() - tail, whole);
+        return has_stopped || (is_call && leave_out(whole));
+    }
     /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
     [[nodiscard]] bool end(std::string& whole) {
         const std::string_view rest = decoder_.flush();
         whole += rest;
+        if (!held_.empty() && show_held(held_.size(), whole)) {
+            return true;
+        }
         if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
             return true;
         }
@@ -6478,6 +6757,8 @@ public:
         static_cast<void>(made.stops_.feed(stops_.held()));
         made.fed_ = fed_;
         made.shown_ = shown_;
+        made.held_ = held_;
+        made.follows_call_ = follows_call_;
         made.out_ = out_;
         return made;
     }
@@ -6487,6 +6768,7 @@ public:
     void reserve(std::size_t begun) {
         const std::size_t piece = text_->longest_token() + 16;
         filter_.reserve(begun + piece);
+        held_.reserve(2 * piece);
         out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
         taken_.reserve(out_.capacity());
     }
@@ -6497,11 +6779,35 @@ private:
                options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
     }
 
-    [[nodiscard]] bool show(std::string_view decoded, std::string& whole) {
-        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
-        return show_further(options_.show_thoughts ? decoded : answer, whole);
+    /// Shows the first `size` bytes of what is held back, without line ends that follow a call.
+    [[nodiscard]] bool show_held(std::size_t size, std::string& whole) {
+        const std::string_view some = std::string_view(held_).substr(0, size);
+        const std::size_t first = follows_call_ ? (std::min)(some.find_first_not_of("\r\n"), size) : 0;
+        follows_call_ = follows_call_ && first == size;
+        const std::size_t behind = held_.size() - size;
+        const bool has_stopped = show(some.substr(first), whole, behind);
+        held_.erase(0, size);
+        return has_stopped;
     }
-    [[nodiscard]] bool show_further(std::string_view text, std::string& whole) {
+    /// A call: what is held back is of it, and no text in front of it becomes a stop text with what follows.
+    [[nodiscard]] bool leave_out(std::string& whole) {
+        const std::string_view before = filter_.settle();
+        if (!options_.show_thoughts && show_further(before, whole, held_.size())) {
+            return true;
+        }
+        out_ += stops_.flush();
+        shown_ = fed_;
+        held_.clear();
+        follows_call_ = true;
+        return false;
+    }
+
+    [[nodiscard]] bool show(std::string_view decoded, std::string& whole, std::size_t behind = 0) {
+        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
+        return show_further(options_.show_thoughts ? decoded : answer, whole, behind);
+    }
+    /// \param behind bytes of the whole that follow `text`
+    [[nodiscard]] bool show_further(std::string_view text, std::string& whole, std::size_t behind = 0) {
         fed_ += text.size();
         const stop_texts::step step = stops_.feed(text);
         for (const std::string_view part : step.shown) {
@@ -6509,7 +6815,7 @@ private:
             shown_ += part.size();
         }
         if (step.stop) {
-            whole.resize(whole.size() - (fed_ - shown_)); // what is fed is the end of the whole
+            whole.resize(whole.size() - behind - (fed_ - shown_)); // what is fed is the end of the whole
         }
         return step.stop.has_value();
     }
@@ -6519,8 +6825,10 @@ private:
     stop_texts stops_;
     answer_decoder decoder_;
     thought_filter filter_;
-    std::size_t fed_ = 0;   ///< bytes of the answer that went to stops_
-    std::size_t shown_ = 0; ///< and that came back
+    std::string held_;          ///< what may become a call, and was not fed to the filters
+    bool follows_call_ = false; ///< and nothing but line ends since
+    std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
+    std::size_t shown_ = 0;     ///< and that came back
     std::string out_;
     std::string taken_;
 };
@@ -6562,7 +6870,11 @@ struct conversation_options {
     session_options session = {};
     std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
     std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says
-    chat_options chat = {};                       ///< tools, thinking
+    chat_options chat = {};                       ///< tools that are only declared, thinking
+    /// Functions that the model may call, declared to it as its template has it, or in words: see tool_form. Borrowed:
+    /// it must outlive the conversation and its forks. Null: none.
+    const tool_source* tools = nullptr;
+    tool_choice calls = {}; ///< whether it may or has to call them
     full_context when_full = full_context::stop;
     /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
     /// again takes time, and with more room happens less often. 0: a quarter of the context.
@@ -6589,7 +6901,8 @@ enum class answer_end : unsigned char {
     limit,        ///< it has conversation_options::answer_limit tokens
     cancelled,    ///< by cancel(), by a callback or by what was said next
     context_full, ///< there is no room, and there was nothing to drop
-    error         ///< see conversation::last_error()
+    error,        ///< see conversation::last_error()
+    tool_calls    ///< it has calls, and ended its turn or may have no more of them: see conversation::calls()
 };
 
 namespace detail {
@@ -6617,40 +6930,6 @@ private:
 };
 
 } // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/conversation_turn.hpp ----
-// conversation_turn: one turn of a conversation's history.
-#ifndef BITNET_RUN_CONVERSATION_TURN_HPP
-#define BITNET_RUN_CONVERSATION_TURN_HPP
-
-#include <cstddef>
-#include <string>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What was said once, as data.
-struct conversation_turn {
-    /// A call of a tool, as chat_tool_call.
-    struct call {
-        std::string name;
-        std::string arguments;
-    };
-
-    std::string role;             ///< "system", "user", "assistant", "tool" ...
-    std::string text;             ///< of an answer with its thoughts, and with what the host began it with
-    std::vector<call> calls = {}; ///< of an assistant's turn that the host added
-
-    bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
-    std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token
-    std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
-    std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
-    token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
-};
 
 } // namespace bitnet::inline BITNET_ABI
 
@@ -6847,7 +7126,7 @@ public:
         for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
             turns.push_back(turn());
         }
-        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::error);
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::tool_calls);
     }
 
 private:
@@ -7092,6 +7371,8 @@ public:
     }
     /// The text of the open answer, to which append() adds nothing. \pre is_open()
     [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
+    /// A call that the open answer has. \pre is_open()
+    void add_call(conversation_turn::call call) { turns_.back().calls.push_back(std::move(call)); }
     /// The text of the open answer ends before its tokens do: the tokens become those of the text.
     /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
     [[nodiscard]] result<void> cut(answer_decoder decoder) {
@@ -7123,6 +7404,7 @@ public:
         last.tokens.resize(last.begun_tokens);
         last.text.resize(last.begun_bytes);
         last.stop = no_token;
+        last.calls.clear();
         tokens_.resize(answer_begin_ + last.begun_tokens);
         return {};
     }
@@ -7292,6 +7574,35 @@ public:
         });
     }
 
+    /// Adds the results of the last answer's calls, in their order, and the model is to go on: an answer begins.
+    /// \return errc::invalid_argument where the last turn has other than so many calls; and as say()
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) {
+        if (results.empty() || results.size() != calls().size()) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: ", results.size(),
+                                         " results were given, and the last turn has ", calls().size(), " calls"});
+        }
+        return change(fate::begins, [&](detail::transcript& next) {
+            result<void> done;
+            for (std::size_t i = 0; done && i < results.size(); ++i) {
+                done = next.add({.role = "tool", .text = results[i]});
+            }
+            return done ? next.begin_answer({}) : std::move(done);
+        });
+    }
+    /// The same for an answer with one call.
+    [[nodiscard]] result<void> say_result(std::string text) { return say_results(std::span(&text, 1)); }
+
+    /// Whether the model may or has to call functions in its next answers; the one that is being given goes on as it
+    /// was begun. \return errc::invalid_argument for a function that is not among conversation_options::tools
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) {
+        if (guide_ == nullptr) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: it was opened without tools that could be called"});
+        }
+        return detail::guarded([&] { return guide_->set_choice(choice); });
+    }
+
     /// The model is to answer what was added. \param begun as in say() \return as say()
     [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
         return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
@@ -7318,7 +7629,10 @@ public:
         const bool stays = now_.is_open() && turn + 1 != history().size();
         return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
             std::vector<conversation_turn> turns = next.turns();
-            turns[turn] = {.role = turns[turn].role, .text = std::string(text), .calls = turns[turn].calls};
+            conversation_turn& old = turns[turn]; // the text of an answer has its calls
+            old = {.role = old.role,
+                   .text = std::string(text),
+                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
             return next.become(std::move(turns));
         });
     }
@@ -7439,6 +7753,11 @@ public:
     }
     /// \pre ended_by() == answer_end::error
     [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    /// The calls of the last turn, if it is the assistant's: those that the model has written so far, each of them
+    /// whole, and those of a turn that was added. Valid until the next call of a function that is not const.
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
+    }
     /// Whether the answer is still in its thought, or ended in it.
     [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
 
@@ -7470,7 +7789,11 @@ public:
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
         settle_cancel();
-        return is_answering() ? std::optional(chooser_ ? *chooser_ : any_chooser(sampler_)) : std::nullopt;
+        if (!is_answering()) {
+            return std::nullopt;
+        }
+        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
+        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
     }
     void take(std::optional<token> id) noexcept override {
         if (!is_answering()) {
@@ -7510,7 +7833,16 @@ private:
         if (!format) {
             return failed(format);
         }
-        auto dialog = format->open_dialog(options.chat);
+        chat_options of_chat = options.chat;
+        if (options.tools != nullptr) {
+            if (!of_chat.tools.empty()) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {"conversation_options: tools are given twice, in `tools` and in `chat`"});
+            }
+            of_chat.tools = options.tools->declarations();
+            of_chat.tools_in_words = true;
+        }
+        auto dialog = format->open_dialog(of_chat);
         if (!dialog) {
             return failed(dialog);
         }
@@ -7539,10 +7871,28 @@ private:
             .show_special = options.show_special,
             .prompt = format->prompt(options.chat.thinking),
         };
+        auto guide = made_guide(model, *format, options);
+        if (!guide) {
+            return failed(guide);
+        }
         settings chosen = settings_of(options, session->context());
         return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
                          detail::transcript(*std::move(dialog), model.text()),
-                         detail::answer_text(model.text(), shown, *std::move(stops)), true);
+                         detail::answer_text(model.text(), shown, *std::move(stops)), *std::move(guide), true);
+    }
+
+    /// Null without tools.
+    [[nodiscard]] static result<std::unique_ptr<detail::call_guide>>
+    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
+        if (options.tools == nullptr) {
+            return std::unique_ptr<detail::call_guide>();
+        }
+        auto made = options.tools->guide({.text = &model.text(),
+                                          .stops = format.stop_tokens(),
+                                          .prompt = format.prompt(options.chat.thinking),
+                                          .has_thoughts = format.has_thoughts()});
+        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
+        return chosen ? std::move(made) : failed(chosen);
     }
 
     /// Makes the sinks as large as the system's turn.
@@ -7582,13 +7932,15 @@ private:
 
     [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
                                                         sampler choose, detail::transcript now,
-                                                        detail::answer_text text, bool is_new) {
+                                                        detail::answer_text text,
+                                                        std::unique_ptr<detail::call_guide> guide, bool is_new) {
         std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
         if (cancel == nullptr) {
             return detail::out_of_memory();
         }
         conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
                           std::move(text), std::move(cancel));
+        made.guide_ = std::move(guide);
         made.session_.set_cancel_flag(made.cancel_.get());
         auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
                             : made.follow(made.now_.tokens());
@@ -7613,8 +7965,12 @@ private:
         if (!stops) {
             return failed(stops);
         }
+        auto guide = guide_at(now_);
+        if (!guide) {
+            return failed(guide);
+        }
         auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
-                              text_.copy(*std::move(stops)), false);
+                              text_.copy(*std::move(stops)), *std::move(guide), false);
         if (made) {
             made->ended_ = ended_;
             made->error_ = error_;
@@ -7683,7 +8039,8 @@ private:
         if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
             return restored;
         }
-        auto shown = made_text(next, dialog.untaken);
+        auto guide = copied_guide(next);
+        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
         if (!shown) {
             return failed(shown);
         }
@@ -7695,6 +8052,7 @@ private:
         now_ = std::move(next);
         sampler_ = *std::move(choose);
         text_ = *std::move(shown);
+        guide_ = *std::move(guide);
         ended_ = dialog.ended;
         error_ = std::move(why);
         dropped_ = detail::to_size(dialog.dropped);
@@ -7702,8 +8060,8 @@ private:
         return {};
     }
     /// The text of the open answer, of which all but `untaken` was taken.
-    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
-                                                        std::string_view untaken) const {
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next, std::string_view untaken,
+                                                        detail::call_guide* guide) const {
         const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
         auto stops = stop_texts::open(texts);
         if (!stops) {
@@ -7715,11 +8073,66 @@ private:
             made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
             std::string whole;
             for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>(made.put(id, whole));
+                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
             }
         }
         made.set_untaken(untaken);
         return made;
+    }
+
+    /// A guide for answers like these, at the beginning of the open one. Null without tools.
+    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> copied_guide(const detail::transcript& next) const {
+        if (guide_ == nullptr) {
+            return std::unique_ptr<detail::call_guide>();
+        }
+        auto made = guide_->copy();
+        if (made && next.is_open()) {
+            const auto most = longest_answer(next);
+            if (!most) {
+                return failed(most);
+            }
+            (*made)->begin(begun_text(next), *most, false);
+        }
+        return made;
+    }
+    /// The same where the open answer is.
+    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> guide_at(const detail::transcript& next) const {
+        auto made = copied_guide(next);
+        if (made && *made != nullptr && next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>((*made)->take(id));
+            }
+        }
+        return made;
+    }
+
+    /// What the host began the open answer with.
+    [[nodiscard]] static std::string_view begun_text(const detail::transcript& of) noexcept {
+        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
+    }
+    /// Tokens that an answer can have, whatever is dropped meanwhile.
+    [[nodiscard]] result<std::size_t> longest_answer(const detail::transcript& next) const {
+        detail::transcript fewest = next;
+        for (bool drops = settings_.room != 0; drops;) {
+            auto gone = fewest.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            drops = *gone != 0;
+        }
+        const std::size_t begin = fewest.tokens().size() - fewest.written();
+        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
+        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
+    }
+    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
+    [[nodiscard]] result<std::size_t> room_for_calls(const detail::transcript& next) const {
+        auto most = longest_answer(next);
+        if (most && *most < guide_->least()) {
+            return detail::error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
+                                                                 " tokens, and a call may need ", guide_->least()});
+        }
+        return most;
     }
 
     [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
@@ -7749,8 +8162,14 @@ private:
             const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
             const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
             std::size_t dropped = 0;
-            if (auto fits = make_room(next, goes_on ? 1 : 0, dropped); !fits) {
+            const bool is_guided = answers == fate::begins && guide_ != nullptr;
+            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
+            if (auto fits = make_room(next, need, dropped); !fits) {
                 return fits;
+            }
+            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
+            if (!most) {
+                return failed(most);
             }
             if (goes_on) {
                 prepare(next);
@@ -7762,6 +8181,9 @@ private:
                 return followed;
             }
             take_over(next, answers, told);
+            if (is_guided) {
+                guide_->begin(begun_text(now_), *most, true);
+            }
             dropped_ += dropped;
             return {};
         });
@@ -7930,12 +8352,25 @@ private:
     [[nodiscard]] result<void> take_token(token id) {
         if (format_.is_stop(id)) {
             now_.stop(id);
-            finish(answer_end::stop_token);
+            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
             return {};
         }
         now_.append(id);
-        if (text_.put(id, now_.text())) {
+        const detail::answer_part part = guide_ != nullptr ? guide_->take(id) : detail::answer_part{};
+        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
             finish(answer_end::stop_text);
+            return {};
+        }
+        const bool ends_call = part.kind == detail::answer_part::part_kind::call_end;
+        if (ends_call) {
+            auto call = guide_->call();
+            if (!call) {
+                return failed(call);
+            }
+            now_.add_call(*std::move(call));
+        }
+        if (ends_call && part.is_last) {
+            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
         } else if (now_.written() == settings_.answer_limit) {
             finish(answer_end::limit);
         }
@@ -7991,6 +8426,7 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
+    std::unique_ptr<detail::call_guide> guide_; ///< null without tools
     detail::transcript now_;
     detail::answer_text text_;
     std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place

@@ -339,20 +339,1772 @@ struct compile_budget {
 
 #endif
 
-// ---- bitnet/constrain/choices.hpp ----
-// Lists of choices as grammars. Defines grammar::choices.
-#ifndef BITNET_CONSTRAIN_CHOICES_HPP
-#define BITNET_CONSTRAIN_CHOICES_HPP
+// ---- bitnet/constrain/call_marks.hpp ----
+// call_marks: the texts around calls as tokens of a vocabulary, and which tokens end the mark in front of one.
+#ifndef BITNET_CONSTRAIN_CALL_MARKS_HPP
+#define BITNET_CONSTRAIN_CALL_MARKS_HPP
 
-// ---- bitnet/constrain/compilation.hpp ----
-// compiled(): from what a reader made to a grammar.
-#ifndef BITNET_CONSTRAIN_COMPILATION_HPP
-#define BITNET_CONSTRAIN_COMPILATION_HPP
+// ---- bitnet/core/result.hpp ----
+// errc, error and result<T>: how functions report failure. Nothing here throws.
+#ifndef BITNET_CORE_RESULT_HPP
+#define BITNET_CORE_RESULT_HPP
 
-// ---- bitnet/constrain/expression.hpp ----
-// expression_pool: what all readers of grammars make: expressions over bytes, and rules that call each other.
-#ifndef BITNET_CONSTRAIN_EXPRESSION_HPP
-#define BITNET_CONSTRAIN_EXPRESSION_HPP
+#include <cassert>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What went wrong, for programs. The sentence for people is in error::message.
+enum class errc {
+    // the machine and the operating system
+    file_not_found = 1, ///< no such file
+    not_a_file,         ///< a directory, a pipe, ...
+    io_error,           ///< the operating system refused to open, map, read or write
+    out_of_memory,      ///< the message holds the bytes asked for, where they are many
+    unsupported_cpu,    ///< no policy of the list runs on this CPU
+    thread_error,       ///< the operating system refused a thread
+    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
+    // bytes of a file
+    truncated,     ///< the file ends before what it announces
+    bad_magic,     ///< not a GGUF file, or not a save
+    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
+    bad_checksum,  ///< bytes of a save that are not those that were written
+    bad_count,     ///< a count that the remaining bytes cannot hold
+    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
+    duplicate_key, ///< one metadata key twice
+    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
+    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
+    bad_tensor_name,
+    duplicate_tensor,
+    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
+               ///< block
+    unsupported_type, ///< a tensor type id that is unknown here
+    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
+    bad_scale,        ///< a ternary scale that is not finite or not positive
+    bad_code,         ///< ternary code 3
+    bad_json,         ///< JSON text that does not follow RFC 8259
+    bad_utf8,         ///< bytes that are not UTF-8
+    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
+    // meaning of a file
+    unsupported_architecture,
+    missing_key,    ///< a metadata key that the architecture needs
+    wrong_type,     ///< a metadata value of another type than the key has
+    out_of_range,   ///< a hyper-parameter outside its sane range
+    inconsistent,   ///< two facts in the file that disagree
+    missing_tensor, ///< a tensor that the architecture needs
+    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
+    wrong_layout,   ///< a ternary layout that the policy cannot take
+    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
+    unknown_pre_tokenizer,
+    unsupported_tokenizer,
+    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
+    wrong_model,           ///< a save of another model, or of a session that computes otherwise
+    // grammars
+    bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
+    bad_schema,         ///< a JSON text that is no JSON Schema
+    unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
+    empty_language,     ///< no text at all matches a grammar
+    grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
+    no_token_left,      ///< no token may be chosen
+    // the caller's requests
+    invalid_argument, ///< a value outside its documented range
+    invalid_token,    ///< a token id outside the vocabulary
+    context_full,     ///< more tokens than the context has room for
+    kv_pool_full,     ///< more positions than a kv_pool has free pages for
+    nothing_fed,      ///< next() or logits() before any token was fed
+    no_lm_head,       ///< logits or tokens of a text embedding model
+    cancelled,        ///< the caller's own callback or flag stopped the work
+};
+
+/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
+struct error {
+    errc code{};
+    std::string message;
+};
+
+/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
+template <class T> class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+        ::new (static_cast<void*>(&value_)) T(std::move(value));
+    }
+    result(bitnet::error failure) noexcept : ok_(false) {
+        ::new (static_cast<void*>(&error_)) bitnet::error(std::move(failure));
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
+        take(std::move(other));
+    }
+    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        if (this != &other) {
+            destroy();
+            ok_ = other.ok_;
+            take(std::move(other));
+        }
+        return *this;
+    }
+    result(const result&) = delete;
+    result& operator=(const result&) = delete;
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    explicit operator bool() const noexcept { return ok_; }
+
+    /// \pre has_value()
+    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return assert(ok_), &value_; }
+    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), &value_; }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
+
+private:
+    void take(result&& other) {
+        if (ok_) {
+            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        } else {
+            ::new (static_cast<void*>(&error_)) bitnet::error(std::move(other.error_));
+        }
+    }
+    void destroy() noexcept {
+        if (ok_) {
+            value_.~T();
+        } else {
+            error_.~error();
+        }
+    }
+
+    union {
+        T value_;
+        bitnet::error error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// \pre !has_value()
+    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
+    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
+
+private:
+    bitnet::error error_;
+};
+
+/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
+/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
+template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
+template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/tool_source.hpp ----
+// tool_source: the functions that the model of a conversation may call, and what holds its answers to whole calls.
+#ifndef BITNET_RUN_TOOL_SOURCE_HPP
+#define BITNET_RUN_TOOL_SOURCE_HPP
+
+// ---- bitnet/run/conversation_turn.hpp ----
+// conversation_turn: one turn of a conversation's history.
+#ifndef BITNET_RUN_CONVERSATION_TURN_HPP
+#define BITNET_RUN_CONVERSATION_TURN_HPP
+
+// ---- bitnet/text/token.hpp ----
+// token: the number of one entry of a vocabulary.
+#ifndef BITNET_TEXT_TOKEN_HPP
+#define BITNET_TEXT_TOKEN_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Index of an entry of a vocabulary: 0 to vocabulary_size() - 1. GGUF and every runtime use 32 signed bits.
+using token = std::int32_t;
+
+/// No entry of any vocabulary.
+inline constexpr token no_token = -1;
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What was said once, as data.
+struct conversation_turn {
+    /// A call of a tool, as chat_tool_call.
+    struct call {
+        std::string name;
+        std::string arguments;
+    };
+
+    std::string role;             ///< "system", "user", "assistant", "tool" ...
+    std::string text;             ///< of an answer with its thoughts, and with what the host began it with
+    std::vector<call> calls = {}; ///< of an assistant's turn; those of an answer are in `text`, too
+
+    bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
+    std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token
+    std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
+    std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
+    token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/token_chooser.hpp ----
+// token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
+#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
+#define BITNET_RUN_TOKEN_CHOOSER_HPP
+
+// ---- bitnet/model/ranking.hpp ----
+// The order of logits: the largest first, the lower id on ties, NaN below everything.
+#ifndef BITNET_MODEL_RANKING_HPP
+#define BITNET_MODEL_RANKING_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A token and the logit it has.
+struct scored_token {
+    token id;
+    float logit;
+};
+
+namespace detail {
+
+/// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
+[[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
+    const auto bits = std::bit_cast<std::int32_t>(x);
+    if ((bits & 0x7fffffff) > 0x7f800000) {
+        return INT32_MIN;
+    }
+    return bits < 0 ? -(bits & 0x7fffffff) : bits;
+}
+
+/// Whether `a` comes before `b` in a sorted list of logits: a total order of different tokens.
+[[nodiscard]] inline bool precedes(float a, token a_id, float b, token b_id) noexcept {
+    const std::int32_t x = rank_of(a);
+    const std::int32_t y = rank_of(b);
+    return x != y ? x > y : a_id < b_id;
+}
+[[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
+    return precedes(a.logit, a.id, b.logit, b.id);
+}
+
+/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
+[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
+        const scored_token here{static_cast<token>(i), logits[i]};
+        if (count == out.size() && !precedes(here, out[count - 1])) {
+            continue;
+        }
+        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
+        std::size_t at = count - 1;
+        for (; at != 0 && precedes(here, out[at - 1]); --at) {
+            out[at] = out[at - 1];
+        }
+        out[at] = here;
+    }
+    return count;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/allowed_tokens.hpp ----
+// allowed_tokens: which tokens of a vocabulary may be chosen next.
+#ifndef BITNET_RUN_ALLOWED_TOKENS_HPP
+#define BITNET_RUN_ALLOWED_TOKENS_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A set of tokens. Views memory of the chooser that made it.
+struct allowed_tokens {
+    /// Sets of at most so many are listed, so that only their rows of the output matrix are computed.
+    static constexpr std::size_t most_listed = 4096;
+
+    std::size_t count = 0;                   ///< how many there are
+    std::span<const std::uint64_t> bits;     ///< bit id % 64 of word id / 64; ids beyond are not allowed
+    std::span<const std::uint32_t> few = {}; ///< the ids, ascending, if count <= most_listed
+
+    [[nodiscard]] bool contains(token id) const noexcept {
+        const auto at = static_cast<std::size_t>(id);
+        return at / 64 < bits.size() && (bits[at / 64] >> at % 64 & 1) != 0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
+/// two choose(), then accept() with the token that choose() returned; where that is none of the vocabulary, next() ends
+/// with stop_reason::error instead (no_token: errc::no_token_left). None of them may throw.
+///
+/// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
+/// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
+///
+/// choose(all): the token, from the logits of the whole vocabulary; `all[id]` is that of token id. A session may call
+/// this one whatever needs() says, so it must work for every chooser.
+///
+/// choose(largest): the token, from exactly needs() or more of the largest logits, in any order, every token once; or
+/// from all of them, if the vocabulary has fewer. Must give the token that the other choose() would give. Never called
+/// while needs() is 0.
+///
+/// accept(id): `id` was taken: the next call of needs() and choose() is for the token after it.
+template <class C>
+concept token_chooser = requires(C& chooser, std::span<const float> all, std::span<const scored_token> largest,
+                                 token id) {
+    { chooser.needs() } -> std::convertible_to<std::size_t>;
+    { chooser.choose(all) } -> std::same_as<token>;
+    { chooser.choose(largest) } -> std::same_as<token>;
+    chooser.accept(id);
+};
+
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
+/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
+/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
+/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+///
+/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
+template <class C>
+concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
+    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
+};
+
+/// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
+class any_chooser {
+public:
+    template <token_chooser C>
+    requires(!std::is_const_v<C> && !std::same_as<C, any_chooser>) any_chooser(C& chooser)
+    noexcept
+        : self_(std::addressof(chooser)),
+          needs_([](void* self) noexcept -> std::size_t { return static_cast<C*>(self)->needs(); }),
+          choose_([](void* self, std::span<const float> all) noexcept { return static_cast<C*>(self)->choose(all); }),
+          choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
+              return static_cast<C*>(self)->choose(largest);
+          }),
+          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
+        if constexpr (constrained_token_chooser<C>) {
+            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
+        }
+    }
+
+    [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
+    [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) const noexcept {
+        return choose_among_(self_, largest);
+    }
+    void accept(token id) const noexcept { accept_(self_, id); }
+
+    /// Whether it is a constrained_token_chooser.
+    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
+    /// \pre is_constrained()
+    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+
+private:
+    void* self_;
+    std::size_t (*needs_)(void*) noexcept;
+    token (*choose_)(void*, std::span<const float>) noexcept;
+    token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
+    void (*accept_)(void*, token) noexcept;
+    result<allowed_tokens> (*allowed_)(void*) = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/tool_choice.hpp ----
+// tool_choice: whether the model may or has to call a function in its answers.
+#ifndef BITNET_RUN_TOOL_CHOICE_HPP
+#define BITNET_RUN_TOOL_CHOICE_HPP
+
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What an answer is, as far as calls go.
+enum class tool_mode : unsigned char {
+    none,      ///< text: no call can begin
+    automatic, ///< text, in which the model may begin a call
+    required,  ///< a call of any function, from its first token on, after the thought if the model thinks
+    named      ///< the same of one function
+};
+
+struct tool_choice {
+    tool_mode mode = tool_mode::automatic;
+    std::string_view name = {}; ///< of the function; named only
+    /// Whether an answer may have several calls. If not, the first one ends it.
+    bool parallel = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/tokenizer.hpp ----
+// tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
+#ifndef BITNET_TEXT_TOKENIZER_HPP
+#define BITNET_TEXT_TOKENIZER_HPP
+
+// ---- bitnet/fwd.hpp ----
+// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
+#ifndef BITNET_FWD_HPP
+#define BITNET_FWD_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+using token = std::int32_t;
+
+// core
+enum class errc;
+struct error;
+template <class T> class result;
+struct half;
+struct bfloat16;
+enum class float_element : unsigned char;
+template <class T> struct matrix_view;
+
+// files and memory
+enum class access_hint;
+struct byte_room;
+class byte_sink;
+class file_writer;
+struct memory_hint;
+struct memory_source;
+enum class memory_use : std::uint8_t;
+class byte_source;
+struct open_progress;
+enum class page_mode;
+struct read_callback;
+struct write_callback;
+
+// io: GGUF, JSON, safetensors
+class gguf_file;
+class gguf_strings;
+struct gguf_tensor;
+enum class gguf_type : std::uint32_t;
+struct gguf_value;
+class gguf_writer;
+struct gguf_writer_options;
+enum class tensor_type : std::uint32_t;
+class json_document;
+struct json_member;
+struct json_options;
+enum class json_type : std::uint8_t;
+class json_value;
+class safetensors_file;
+struct safetensors_tensor;
+enum class safetensors_type : std::uint8_t;
+
+// text
+class tokenizer;
+struct tokenizer_json_files;
+struct tokenizer_options;
+struct encode_options;
+struct decode_options;
+struct pre_tokenizer_choice;
+class stop_texts;
+class stream_decoder;
+struct stream_decoder_options;
+class chat_dialog;
+enum class chat_format : unsigned char;
+struct chat_format_choice;
+struct chat_message;
+struct chat_options;
+class chat_template;
+enum class chat_thinking : unsigned char;
+struct chat_tool_call;
+struct tool_form;
+
+// constrain
+class constrained_tools;
+struct constraint_options;
+template <class E> struct enum_name;
+template <class Owner, class Member> struct field;
+template <class T> struct fields_of;
+class grammar;
+class matcher;
+struct matcher_options;
+struct schema_options;
+template <class E> struct names_of;
+class token_constraint;
+class token_trie;
+class tool_name;
+class tool_set;
+enum class unsupported_keyword : std::uint8_t;
+struct value_limits;
+
+/// Instruction sets.
+namespace isa {
+struct scalar;
+struct sse41;
+struct avx2;
+struct avx_vnni;
+struct avx512_vnni;
+struct amx_int8;
+struct neon;
+struct neon_dotprod;
+struct neon_i8mm;
+struct wasm_simd128;
+struct wasm_relaxed_simd;
+} // namespace isa
+
+// threads
+class inline_pool;
+struct loop_body;
+class pool_ref;
+class thread_pool;
+
+// layouts, and the tables of functions that a policy names
+enum class i2s_order;
+struct base3;
+struct lookup2;
+struct lookup3;
+struct any_cpu;
+struct block_table;
+struct engine;
+struct kv_table;
+struct layout_table;
+struct loop_table;
+struct ternary_table;
+
+// models
+enum class activation_function;
+enum class activation_rounding : unsigned char;
+enum class pooling_type : std::uint8_t;
+enum class rotary_pairing;
+struct checkpoint_options;
+struct hyper_parameters;
+class model_file;
+struct ternary_reading;
+
+// running them
+struct allowed_tokens;
+enum class answer_end : unsigned char;
+class any_batch;
+class any_chooser;
+class any_model;
+class any_session;
+struct batch_entry;
+struct batch_options;
+template <class Ladder> struct compiled_for;
+class conversation;
+struct conversation_options;
+enum class conversation_state : unsigned char;
+struct conversation_turn;
+class draft_model;
+enum class full_context : unsigned char;
+class kv_pool;
+enum class lm_head_mode;
+struct logit_bias;
+struct logits_visitor;
+struct memory_estimate;
+struct open_options;
+class prompt_lookup;
+class sampler;
+struct sampler_options;
+struct sampling_advice;
+struct save_options;
+class scheduler;
+struct scheduler_options;
+struct scored_token;
+enum class screen_state;
+struct screen_statistics;
+struct session_options;
+class speaker;
+struct speculation_options;
+struct speculation_statistics;
+enum class step_state;
+enum class stop_reason;
+struct token_logprob;
+struct tool_choice;
+enum class tool_mode : unsigned char;
+class tool_source;
+
+// converting them
+class checkpoint_converter;
+struct comparison_report;
+struct conversion_options;
+struct conversion_progress;
+struct conversion_statistics;
+class metadata_edit;
+struct ternary_encoding;
+
+// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
+// whose parameters are constrained.
+//
+//     buffer                     core/buffer.hpp
+//     failed                     core/result.hpp
+//
+//     byte_taker                 io/byte_sink.hpp
+//     dims_text                  io/gguf_reader.hpp
+//     element_count              io/gguf_types.hpp
+//     name_of                    io/gguf_types.hpp
+//     name_of                    io/json.hpp
+//     name_of                    io/safetensors.hpp
+//     tensor_dims                io/gguf_types.hpp
+//
+//     chat_format_names          text/chat_format.hpp
+//     end_of_turn                text/chat_format.hpp
+//     find_chat_format           text/chat_format.hpp
+//     name_of                    text/chat_format.hpp
+//     no_token                   text/token.hpp
+//
+//     fields                     constrain/fields.hpp
+//     from_json                  constrain/from_json.hpp
+//     schema_of                  constrain/type_schema.hpp
+//     to_json                    constrain/from_json.hpp
+//
+//     isa::all_of_this_machine   simd/isa.hpp
+//     isa::enable                simd/isa.hpp
+//     isa::instruction_set       simd/isa.hpp
+//     isa::list                  simd/isa.hpp
+//     default_spin               thread/thread_limits.hpp
+//     loop_runner                thread/pool.hpp
+//     most_threads               thread/thread_limits.hpp
+//     thread_pool_type           thread/pool.hpp
+//     usable_cores               thread/usable_cores.hpp
+//
+//     default_pool               policy.hpp
+//     engine_of                  policy.hpp
+//     i2s                        kernel/ternary_layout.hpp
+//     i2s_b                      kernel/ternary_layout.hpp
+//     i2s_c                      kernel/ternary_layout.hpp
+//     kv_element_type            policy.hpp
+//     native                     policy.hpp
+//     policy                     policy.hpp
+//     policy_type                policy.hpp
+//     in_all_layouts             run/dispatch.hpp
+//     joined_ladders             run/dispatch.hpp
+//     ladder                     run/dispatch.hpp
+//     with_first_available       run/dispatch.hpp
+//
+//     activation_rounding_names  checkpoint/activation_rounding.hpp
+//     find_activation_rounding   checkpoint/activation_rounding.hpp
+//     is_ternary_place           checkpoint/layout_for.hpp
+//     largest_head_size          checkpoint/hyper_parameters.hpp
+//     layout_for                 checkpoint/layout_for.hpp
+//     name_of                    checkpoint/activation_rounding.hpp
+//     name_of                    checkpoint/hyper_parameters.hpp
+//     ternary_type_of            checkpoint/layout_for.hpp
+//
+//     constrained_chooser        constrain/constrained_chooser.hpp
+//
+//     batch                      run/batch.hpp
+//     binarize_embedding         run/embedding_codes.hpp
+//     binary_embedding_bytes     run/embedding_codes.hpp
+//     constrained_token_chooser  run/token_chooser.hpp
+//     estimate_memory            run/memory_estimate.hpp
+//     logprobs_among             run/logprobs.hpp
+//     model                      run/model.hpp
+//     quantize_embedding         run/embedding_codes.hpp
+//     session                    run/session.hpp
+//     speculation                run/speculation.hpp
+//     token_chooser              run/token_chooser.hpp
+//     token_draft                run/token_draft.hpp
+//     tokens_to_embed            run/embedding.hpp
+//
+//     compare_checkpoints        convert/checkpoint_comparison.hpp
+//     find_ternary_encoding      convert/ternary_encoding.hpp
+//     ternary_encoding_names     convert/ternary_encoding.hpp
+//     ternary_encodings          convert/ternary_encoding.hpp
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct tokenizer_options {
+    /// One of pre_tokenizer_names, used instead of what the file says; empty: the file decides. Byte-level models only.
+    std::string_view pre_tokenizer = {};
+};
+
+struct encode_options {
+    /// Whether control tokens spelled in the text, such as <|eot_id|>, become those tokens. If false, they are text
+    /// like any other, as a user's own words have to be.
+    bool parse_special = false;
+    /// Whether the text continues other text. Matters only to SentencePiece models that put a space in front of text:
+    /// then they do not.
+    bool follows_text = false;
+};
+
+struct decode_options {
+    /// Whether the tokens continue others, such as a prompt. Matters only to SentencePiece models that put a space in
+    /// front of text: then a space at the start is kept, otherwise one is taken away.
+    bool follows_text = false;
+};
+
+/// Which splitter is in use, and how that was decided.
+struct pre_tokenizer_choice {
+    std::string name;      ///< as a file would spell it, "llama-bpe"; "none" for SentencePiece
+    bool inferred = false; ///< the file names none; it was recognised by its vocabulary
+    std::string why;       ///< a sentence for people
+};
+
+namespace detail {
+
+/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
+/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
+/// and <|fim_middle|> are what prompts for that are made of.
+inline constexpr std::array<std::string_view, 10> stop_spellings{
+    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
+    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
+
+/// The small facts of a tokenizer.
+struct tokenizer_facts {
+    std::size_t vocabulary_size = 0;
+    std::size_t longest_token = 0; ///< bytes
+    std::optional<token> bos;
+    std::optional<token> eos;
+    std::optional<token> eot;
+    std::vector<token> stops; ///< ascending
+    bool add_bos = false;
+    bool add_eos = false;
+    bool space_prefix = false;
+    pre_tokenizer_choice pre_tokenizer;
+    std::vector<std::string> notes;
+};
+
+/// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
+/// given a tokenizer do not compile these; text/tokenizer_tables.hpp has the two kinds. Immutable. See tokenizer for
+/// the meaning of each function.
+class tokenizer_tables {
+public:
+    tokenizer_tables() noexcept = default;
+    tokenizer_tables(const tokenizer_tables&) = delete;
+    tokenizer_tables& operator=(const tokenizer_tables&) = delete;
+    virtual ~tokenizer_tables() = default;
+
+    [[nodiscard]] virtual result<void> encode(std::string_view text, std::vector<token>& out,
+                                              encode_options options) const = 0;
+    [[nodiscard]] virtual std::string_view bytes_of(token id) const noexcept = 0;
+    [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
+    [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
+};
+
+} // namespace detail
+
+/// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
+/// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
+///
+/// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
+/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes, which notes() tell of,
+/// makes encode() fail on these, or gives the unknown token if there is one; LLaMA-3 has all.) SentencePiece cannot
+/// distinguish U+2581 from a space, and models that put a space in front of text do so after control and user-defined
+/// tokens too, as llama.cpp and SentencePiece do; all other text comes back as it was.
+class tokenizer {
+public:
+    /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
+    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
+    /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2 or llama), unknown_pre_tokenizer,
+    /// missing_key, wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
+    [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
+
+    /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
+    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token, where there is no unknown
+    /// token either; errc::out_of_memory.
+    [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
+        std::vector<token> tokens;
+        if (auto done = encode(text, tokens, options); !done) {
+            return failed(done);
+        }
+        return tokens;
+    }
+
+    /// The same, appended to `out`, which an error leaves as it was: for messages made of several parts, and for
+    /// callers who reuse their memory.
+    [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
+                                      encode_options options = {}) const {
+        return tables_->encode(text, out, options);
+    }
+
+    /// The bytes that a token stands for, or its spelling if it is a control token; empty outside the vocabulary. With
+    /// SentencePiece a word's token has its space in front; decode() takes away the first one.
+    /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
+    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
+
+    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix(). Throws
+    /// std::bad_alloc as a std::string does; a stream_decoder needs no memory.
+    [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
+        std::string text;
+        for (const token id : tokens) {
+            text.append(bytes_of(id));
+        }
+        if (adds_space_prefix() && !options.follows_text && text.starts_with(' ')) {
+            text.erase(0, 1);
+        }
+        return text;
+    }
+
+    [[nodiscard]] std::size_t vocabulary_size() const noexcept { return facts_.vocabulary_size; }
+    [[nodiscard]] bool contains(token id) const noexcept {
+        return id >= 0 && static_cast<std::size_t>(id) < vocabulary_size();
+    }
+
+    /// Whether a token is a control or unknown token, which no text becomes unless encode_options asks for it.
+    [[nodiscard]] bool is_special(token id) const noexcept { return tables_->is_special(id); }
+
+    /// The token of this spelling that parse_special finds in text; nullopt if there is none.
+    [[nodiscard]] std::optional<token> find_special(std::string_view spelling) const noexcept {
+        const token id = tables_->find_special(spelling);
+        return id == no_token ? std::nullopt : std::optional{id};
+    }
+
+    [[nodiscard]] std::optional<token> bos() const noexcept { return facts_.bos; } ///< begins every sequence
+    [[nodiscard]] std::optional<token> eos() const noexcept { return facts_.eos; } ///< ends a document
+    [[nodiscard]] std::optional<token> eot() const noexcept { return facts_.eot; } ///< ends a turn of a dialog
+
+    /// Whether the model expects bos() in front and eos() at the end: tokenizer.ggml.add_bos_token and .add_eos_token.
+    /// Without the first key: whether there is a BOS in a SentencePiece model or one of LLaMA-3's kind, false in
+    /// others, as in llama.cpp; without the second: false. encode() never adds them.
+    [[nodiscard]] bool add_bos() const noexcept { return facts_.add_bos; }
+    [[nodiscard]] bool add_eos() const noexcept { return facts_.add_eos; }
+
+    /// Whether `tokens` begin with BOS twice, as they do if a prompt spells it (with parse_special) and the program
+    /// adds it, too, because add_bos() says so. Models are trained with one, and answer worse.
+    [[nodiscard]] bool begins_twice(std::span<const token> tokens) const noexcept {
+        return bos() && tokens.size() > 1 && tokens[0] == *bos() && tokens[1] == *bos();
+    }
+
+    /// Whether encode() puts a space in front of text, and decode() takes it away: SentencePiece models unless
+    /// tokenizer.ggml.add_space_prefix is false.
+    [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
+
+    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
+    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
+    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
+    [[nodiscard]] bool is_stop(token id) const noexcept {
+        for (const token stop : facts_.stops) {
+            if (stop == id) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
+
+    /// What of the file was put right or passed over, one sentence each. any_model::notes() has them, too.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return facts_.notes; }
+
+    /// Bytes of the longest token.
+    [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
+
+private:
+    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
+        : facts_(std::move(facts)), tables_(std::move(tables)) {}
+
+    detail::tokenizer_facts facts_;
+    std::unique_ptr<const detail::tokenizer_tables> tables_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/tool_form.hpp ----
+// tool_form: how functions are declared, calls written and results told where a format has no words of its own.
+#ifndef BITNET_TEXT_TOOL_FORM_HPP
+#define BITNET_TEXT_TOOL_FORM_HPP
+
+// ---- bitnet/text/chat_format.hpp ----
+// chat_format: the published ways of writing a dialog as one text, and what they do to its roles and contents.
+#ifndef BITNET_TEXT_CHAT_FORMAT_HPP
+#define BITNET_TEXT_CHAT_FORMAT_HPP
+
+// ---- bitnet/core/utf8.hpp ----
+// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+#ifndef BITNET_CORE_UTF8_HPP
+#define BITNET_CORE_UTF8_HPP
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
+inline constexpr char32_t invalid_code_point = 0xffffffffu;
+
+/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
+struct decoded_code_point {
+    char32_t value;
+    std::uint32_t size; ///< bytes, 1 to 4
+};
+
+/// What a first byte announces. `size` 0: it can start no sequence.
+struct utf8_lead {
+    std::uint8_t size;
+    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
+    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
+};
+
+[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
+    if (first < 0x80) {
+        return {1, 0, 0};
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return {0, 0, 0};
+    }
+    if (first < 0xe0) {
+        return {2, 0x80, 0xbf};
+    }
+    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
+        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
+                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
+    }
+    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
+}
+
+/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
+[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
+    if (rest.empty()) {
+        return 0;
+    }
+    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
+    std::size_t good = lead.size == 0 ? 0 : 1;
+    while (good < lead.size && good < rest.size()) {
+        const auto byte = static_cast<unsigned char>(rest[good]);
+        const unsigned low = good == 1 ? lead.second_low : 0x80u;
+        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
+        if (byte < low || byte > high) {
+            break;
+        }
+        ++good;
+    }
+    return good;
+}
+
+/// The code point at the start of `rest`. \pre !rest.empty()
+[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
+    assert(!rest.empty());
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x80) {
+        return {first, 1};
+    }
+    const std::size_t size = utf8_lead_of(first).size;
+    if (size == 0 || utf8_prefix_size(rest) != size) {
+        return {invalid_code_point, 1};
+    }
+    char32_t value = first & (0x7fu >> size);
+    for (std::size_t i = 1; i < size; ++i) {
+        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
+    }
+    return {value, static_cast<std::uint32_t>(size)};
+}
+
+/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
+[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
+        const std::string_view end = text.substr(text.size() - tail);
+        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
+        if (announced > tail && utf8_prefix_size(end) == tail) {
+            return tail;
+        }
+    }
+    return 0;
+}
+
+/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
+inline void append_utf8(std::string& out, char32_t code_point) {
+    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
+    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+    if (code_point < 0x80) {
+        return put(code_point);
+    }
+    if (code_point < 0x800) {
+        put(0xc0 | (code_point >> 6));
+    } else if (code_point < 0x10000) {
+        put(0xe0 | (code_point >> 12));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    } else {
+        put(0xf0 | (code_point >> 18));
+        put(0x80 | ((code_point >> 12) & 0x3f));
+        put(0x80 | ((code_point >> 6) & 0x3f));
+    }
+    put(0x80 | (code_point & 0x3f));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One format for each published template; chat_format_rules says what each writes.
+/// Sources: the templates published with microsoft/bitnet-b1.58-2B-4T and with LLaMA-3; falcon3 is what llama.cpp calls
+/// so, with EOS after an answer, as the model puts it (Tulu's and OLMo's templates are the same); ChatML is OpenAI's.
+enum class chat_format : unsigned char { bitnet, llama3, falcon3, chatml };
+
+namespace detail {
+
+/// How a format writes the name of a role.
+enum class role_spelling : unsigned char {
+    as_given,    ///< text
+    capitalized, ///< text, "user" as "User"
+    mark,        ///< the control token <|user|>, or that as text if the vocabulary has no such token
+};
+
+/// All that a format writes. A turn is its header (`header_begin`, the role, `header_end`, `after_header`), its
+/// content, `turn_end` and `after_turn`; an answer is prompted by the header alone. A new format is a new row of
+/// chat_format_rules, and what text/open_chat_template.hpp recognises it by.
+struct chat_format_rule {
+    chat_format format;
+    std::string_view name;
+    role_spelling role;
+    std::string_view header_begin = {}; ///< a control token; empty: none
+    std::string_view header_end = {};   ///< a control token; empty: none
+    std::string_view after_header = {}; ///< text
+    std::string_view turn_end = {};     ///< a control token; empty: the vocabulary's EOS
+    std::string_view after_turn = {};   ///< text
+    std::string_view other_stop = {};   ///< another control token that ends answers, if the vocabulary has it
+    bool begins_with_bos = false;       ///< always; if false, only if vocabulary or template say so
+    bool strips_content = false;        ///< white space around contents is removed
+    /// Only answers have `turn_end`; theirs is followed by `after_turn` only if another turn follows.
+    bool ends_answers_only = false;
+    /// The only roles that the template writes; none: all that are not empty.
+    std::array<std::string_view, 3> roles = {};
+};
+
+/// In the order of the enumeration. [x] is the control token x, \n a line end.
+inline constexpr std::array<chat_format_rule, 4> chat_format_rules{{
+    // Role: content[<|eot_id|>]
+    {.format = chat_format::bitnet,
+     .name = "bitnet",
+     .role = role_spelling::capitalized,
+     .after_header = ": ",
+     .turn_end = "<|eot_id|>",
+     .begins_with_bos = true,
+     .strips_content = true},
+    // [<|start_header_id|>]role[<|end_header_id|>]\n\ncontent[<|eot_id|>]
+    {.format = chat_format::llama3,
+     .name = "llama3",
+     .role = role_spelling::as_given,
+     .header_begin = "<|start_header_id|>",
+     .header_end = "<|end_header_id|>",
+     .after_header = "\n\n",
+     .turn_end = "<|eot_id|>",
+     .begins_with_bos = true,
+     .strips_content = true},
+    // [<|role|>]\ncontent\n, and answers: [<|assistant|>]\ncontent[EOS]\n
+    {.format = chat_format::falcon3,
+     .name = "falcon3",
+     .role = role_spelling::mark,
+     .after_header = "\n",
+     .after_turn = "\n",
+     .ends_answers_only = true,
+     .roles = {"system", "user", "assistant"}},
+    // [<|im_start|>]role\ncontent[<|im_end|>]\n
+    {.format = chat_format::chatml,
+     .name = "chatml",
+     .role = role_spelling::as_given,
+     .header_begin = "<|im_start|>",
+     .after_header = "\n",
+     .turn_end = "<|im_end|>",
+     .after_turn = "\n",
+     .other_stop = "<|endoftext|>"}, // Qwen's models end answers with either
+}};
+
+[[nodiscard]] constexpr const chat_format_rule& rule_of(chat_format format) noexcept {
+    return chat_format_rules[static_cast<std::size_t>(format)];
+}
+
+static_assert(
+    [] {
+        for (std::size_t i = 0; i < chat_format_rules.size(); ++i) {
+            if (chat_format_rules[i].format != static_cast<chat_format>(i)) {
+                return false;
+            }
+        }
+        return true;
+    }(),
+    "chat_format_rules is in the order of the enumeration");
+
+} // namespace detail
+
+/// In the order of the enumeration.
+inline constexpr auto chat_format_names = [] {
+    std::array<std::string_view, detail::chat_format_rules.size()> names;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        names[i] = detail::chat_format_rules[i].name;
+    }
+    return names;
+}();
+
+[[nodiscard]] constexpr std::string_view name_of(chat_format format) noexcept { return detail::rule_of(format).name; }
+
+/// The format of that name; nullopt if there is none.
+[[nodiscard]] constexpr std::optional<chat_format> find_chat_format(std::string_view name) noexcept {
+    for (const detail::chat_format_rule& rule : detail::chat_format_rules) {
+        if (rule.name == name) {
+            return rule.format;
+        }
+    }
+    return std::nullopt;
+}
+
+/// A call of a tool, which an assistant's message makes. Borrows its texts.
+struct chat_tool_call {
+    std::string_view name;
+    std::string_view arguments; ///< a JSON object; what is no JSON is written as it is
+};
+
+/// One turn of a dialog. Borrows its texts.
+struct chat_message {
+    std::string_view role;    ///< "system", "user", "assistant", "tool" for a result; some formats take others, too
+    std::string_view content; ///< any bytes; control tokens spelled in it are text
+    std::span<const chat_tool_call> calls = {}; ///< of an assistant
+};
+
+namespace detail {
+
+/// Whether the template writes turns of that role.
+[[nodiscard]] constexpr bool has_role(chat_format format, std::string_view role) noexcept {
+    const auto& known = rule_of(format).roles;
+    for (const std::string_view one : known) {
+        if (!role.empty() && role == one) {
+            return true;
+        }
+    }
+    return known[0].empty() && !role.empty();
+}
+
+} // namespace detail
+
+/// The spelling of the token that ends a turn; empty if it is the vocabulary's EOS.
+[[nodiscard]] constexpr std::string_view end_of_turn(chat_format format) noexcept {
+    return detail::rule_of(format).turn_end;
+}
+
+namespace detail {
+
+/// Whether a dialog begins with BOS whatever the vocabulary says.
+[[nodiscard]] constexpr bool begins_with_bos(chat_format format) noexcept { return rule_of(format).begins_with_bos; }
+
+/// Whether white space around a content is removed.
+[[nodiscard]] constexpr bool strips_content(chat_format format) noexcept { return rule_of(format).strips_content; }
+
+/// `text` without white space at both ends, as the `trim` of templates sees it: Python's str.strip(), to which the four
+/// separators from U+001C on are white space too.
+[[nodiscard]] constexpr std::string_view stripped(std::string_view text) noexcept {
+    const auto is_space = [](char32_t c) {
+        return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+               (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    };
+    std::size_t begin = text.size();
+    std::size_t end = text.size();
+    for (std::size_t i = 0; i < text.size();) {
+        const decoded_code_point c = first_code_point(text.substr(i));
+        const bool space = is_space(c.value);
+        begin = begin == text.size() && !space ? i : begin;
+        i += c.size;
+        end = space ? end : i;
+    }
+    return text.substr(begin, end - begin);
+}
+
+/// The first letter in upper case and the others in lower case, as `capitalize` in templates does it; ASCII only.
+[[nodiscard]] inline std::string capitalized(std::string_view role) {
+    std::string made(role);
+    for (std::size_t i = 0; i < made.size(); ++i) {
+        const char low = i == 0 ? 'a' : 'A';
+        const bool turn = made[i] >= low && made[i] <= low + 25;
+        made[i] = turn ? static_cast<char>(made[i] ^ 0x20) : made[i];
+    }
+    return made;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":...}, `after`, `end`; `between`
+/// two of them. As Qwen's and Hermes' models write it; the first and the last may be control tokens.
+struct tool_form {
+    std::string_view begin = "<tool_call>";
+    std::string_view before = "\n";
+    std::string_view after = "\n";
+    std::string_view end = "</tool_call>";
+    std::string_view between = "\n";
+};
+
+namespace detail {
+
+/// Appends the calls of a message to its content.
+inline void append_calls(std::string& content, const chat_message& message) {
+    constexpr tool_form form;
+    for (const chat_tool_call& call : message.calls) {
+        content.append(content.empty() ? std::string_view{} : form.between).append(form.begin).append(form.before);
+        content.append("{\"name\": \"").append(call.name).append("\", \"arguments\": ").append(call.arguments);
+        content.append("}").append(form.after).append(form.end);
+    }
+}
+
+/// A result as a turn of the user's has it.
+[[nodiscard]] inline std::string as_tool_response(std::string_view result) {
+    return std::string("<tool_response>\n").append(result).append("\n</tool_response>");
+}
+
+/// What the system's turn says of the functions, after its own content if it has any.
+[[nodiscard]] inline std::string declared_tools(std::string_view content, std::string_view declarations) {
+    std::string made(content);
+    made.append(made.empty() ? "" : "\n\n");
+    made.append("# Tools\n\nThese functions can be called:\n<tools>\n").append(declarations);
+    made.append("\n</tools>\n\nA call is written as follows, and its result is told next:\n<tool_call>\n");
+    return made.append("{\"name\": NAME, \"arguments\": OBJECT}\n</tool_call>");
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What answers of a conversation are like. Borrows all of it.
+struct answer_form {
+    const tokenizer* text;
+    std::span<const token> stops; ///< that end an answer
+    std::string_view prompt;      ///< what an answer follows, such as "<think>\n"
+    bool has_thoughts = false;
+    tool_form tools = {};
+};
+
+/// What a token is to an answer.
+struct answer_part {
+    enum class part_kind : unsigned char {
+        text,     ///< text, but for the last `tail` bytes, which may become a call
+        call,     ///< of a call, and so are the last `tail` bytes of what may have become one
+        call_end, ///< the last one of a call
+    };
+    part_kind kind = part_kind::text;
+    std::size_t tail = 0;
+    bool is_last = false;      ///< call_end: the answer ends with it
+    bool is_cut_short = false; ///< call_end: the limit had a say in what it is
+
+    static constexpr std::size_t all = static_cast<std::size_t>(-1);
+};
+
+/// Follows the answers of one conversation, token by token, and decides which may come next. It is where it is because
+/// of the tokens since begin(): whoever tells it the same ones gets the same guide.
+class call_guide {
+public:
+    call_guide() noexcept = default;
+    call_guide(const call_guide&) = delete;
+    call_guide& operator=(const call_guide&) = delete;
+    virtual ~call_guide() = default;
+
+    /// From the next answer on. \return errc::invalid_argument for a function that there is not; nothing changes then
+    [[nodiscard]] virtual result<void> set_choice(const tool_choice& choice) = 0;
+    /// The fewest tokens that an answer can have.
+    [[nodiscard]] virtual std::size_t least() const noexcept = 0;
+    /// An answer begins. \param begun what the host begins it with
+    /// \param most how many tokens the model may write; it has no whole call where that is less than least()
+    /// \param is_new false: it is told again from its beginning, and set_choice() counts from the next one on
+    virtual void begin(std::string_view begun, std::size_t most, bool is_new) = 0;
+    /// How to choose the next token, if `free` is what would choose in a text. Valid until the next call.
+    [[nodiscard]] virtual any_chooser chooser(any_chooser free) noexcept = 0;
+    /// The next token of the answer, which is no stop token.
+    [[nodiscard]] virtual answer_part take(token id) = 0;
+    /// The call that the last token ended.
+    [[nodiscard]] virtual result<conversation_turn::call> call() const = 0;
+    /// Another one for the same functions, which is to be told the answer that this one follows.
+    [[nodiscard]] virtual result<std::unique_ptr<call_guide>> copy() const = 0;
+};
+
+} // namespace detail
+
+/// Functions for conversation_options::tools: constrained_tools, which bitnet/constrain.hpp has. An interface, so that
+/// programs without tools compile nothing of them.
+class tool_source {
+public:
+    /// A JSON array, as for chat_options::tools. Lives as long as this.
+    [[nodiscard]] virtual std::string_view declarations() const noexcept = 0;
+    /// For one conversation. \param form its tokenizer lives as long as the guide, the rest of it need not
+    /// \return errc::out_of_memory, and what the compilation of a grammar returns
+    [[nodiscard]] virtual result<std::unique_ptr<detail::call_guide>> guide(const detail::answer_form& form) const = 0;
+
+    tool_source(const tool_source&) = default;
+    tool_source& operator=(const tool_source&) = default;
+
+protected:
+    tool_source() noexcept = default;
+    ~tool_source() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/thought_filter.hpp ----
+// thought_filter: takes the thought in front of an answer out of its text while it streams.
+#ifndef BITNET_TEXT_THOUGHT_FILTER_HPP
+#define BITNET_TEXT_THOUGHT_FILTER_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A thought begins the answer, or began in its prompt, and ends with </think>; line ends around it belong to it.
+class thought_filter {
+public:
+    static constexpr std::string_view begin_mark = "<think>";
+    static constexpr std::string_view end_mark = "</think>";
+
+    /// \param begins_in_thought the answer's prompt has begun one
+    explicit thought_filter(bool begins_in_thought) noexcept
+        : place_(begins_in_thought ? place::thought : place::beginning) {}
+
+    /// Begins another answer, in the memory there is.
+    void reset(bool begins_in_thought) noexcept {
+        kept_.clear();
+        place_ = begins_in_thought ? place::thought : place::beginning;
+    }
+
+    /// So that feed() allocates nothing for texts of so many bytes.
+    void reserve(std::size_t bytes) { kept_.reserve(bytes); }
+
+    /// What of the answer so far is to be shown and was not yet. Valid as long as `text`, and until the next call.
+    /// Throws std::bad_alloc as a std::string does, until the thought has ended.
+    [[nodiscard]] std::string_view feed(std::string_view text) {
+        if (place_ == place::answer) {
+            return text;
+        }
+        kept_ += text;
+        if (place_ == place::beginning) {
+            find_beginning();
+        }
+        if (place_ == place::thought) {
+            find_end();
+        }
+        if (place_ == place::line_ends) {
+            skip(line_ends);
+            place_ = kept_.empty() ? place_ : place::answer;
+        }
+        return place_ == place::answer ? std::string_view(kept_) : std::string_view();
+    }
+    /// What is left at the end of the answer, such as a part of a mark. Valid until the next call.
+    [[nodiscard]] std::string_view flush() const noexcept {
+        return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
+    }
+
+    /// No thought begins any more. \return what was held back. Valid until the next call.
+    [[nodiscard]] std::string_view settle() noexcept {
+        const std::string_view held = flush();
+        place_ = place_ == place::thought ? place_ : place::answer;
+        return held;
+    }
+
+    [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
+
+private:
+    enum class place : unsigned char { beginning, thought, line_ends, answer };
+
+    static constexpr std::string_view line_ends = "\r\n";
+
+    void find_beginning() {
+        const std::size_t first = (std::min)(kept_.find_first_not_of(" \t\r\n"), kept_.size());
+        const std::string_view rest = std::string_view(kept_).substr(first);
+        if (rest.starts_with(begin_mark)) {
+            place_ = place::thought;
+        } else if (!begin_mark.starts_with(rest)) {
+            place_ = place::answer;
+        }
+    }
+    void find_end() {
+        const std::size_t end = kept_.find(end_mark);
+        if (end == std::string::npos) {
+            kept_.erase(0, kept_.size() - (std::min)(kept_.size(), end_mark.size() - 1));
+        } else {
+            kept_.erase(0, end + end_mark.size());
+            place_ = place::line_ends;
+        }
+    }
+    void skip(std::string_view characters) {
+        kept_.erase(0, (std::min)(kept_.find_first_not_of(characters), kept_.size()));
+    }
+
+    std::string kept_; ///< of the answer, not yet decided on
+    place place_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Of one vocabulary and format. A mark is its own token where the vocabulary has one, otherwise text.
+struct call_marks {
+    /// Tokens that complete the mark in front of calls, given how much of it was there.
+    struct endings {
+        std::vector<token> tokens; ///< first those whose last byte is the mark's
+        std::size_t exact = 0;     ///< how many these are
+    };
+
+    tool_form tools;
+    bool has_thoughts = false;
+    bool begins_in_thought = false; ///< in that of the prompt
+    bool may_think = false;         ///< it may begin one itself
+    std::vector<token> stops;
+    std::vector<token> open;
+    std::vector<token> open_after_thought;
+    std::vector<token> open_next; ///< after another call
+    std::vector<token> close;
+    std::vector<token> think;
+    std::vector<token> end_thought;
+    std::vector<std::size_t> borders;
+    std::vector<endings> ends; ///< by how many bytes of the mark were there
+
+    [[nodiscard]] static result<call_marks> make(const answer_form& form) {
+        constexpr std::string_view begin = thought_filter::begin_mark;
+        constexpr std::string_view end = thought_filter::end_mark;
+        call_marks made;
+        made.tools = form.tools;
+        made.has_thoughts = form.has_thoughts;
+        const bool is_begun = form.has_thoughts && form.prompt.find(begin) != std::string_view::npos;
+        made.begins_in_thought = is_begun && form.prompt.find(end) == std::string_view::npos;
+        made.may_think = form.has_thoughts && !is_begun;
+        made.stops.assign(form.stops.begin(), form.stops.end());
+        const std::string_view opening = form.tools.begin;
+        using list = std::tuple<std::vector<token>*, std::vector<std::string_view>>;
+        for (const auto& [into, pieces] :
+             {list{&made.open, {opening}}, list{&made.open_after_thought, {"\n\n", opening}},
+              list{&made.open_next, {form.tools.between, opening}}, list{&made.close, {form.tools.end}},
+              list{&made.think, {begin}}, list{&made.end_thought, {"\n", end}}}) {
+            if (auto encoded = encode(*form.text, pieces, *into); !encoded) {
+                return failed(encoded);
+            }
+        }
+        made.find_borders();
+        made.find_endings(*form.text);
+        return made;
+    }
+
+    /// How much of the mark in front of calls a text ends with that ended with so much of it before.
+    [[nodiscard]] std::size_t after(std::size_t matched, char byte) const noexcept {
+        while (matched != 0 && tools.begin[matched] != byte) {
+            matched = borders[matched];
+        }
+        return tools.begin[matched] == byte ? matched + 1 : 0;
+    }
+
+private:
+    /// Appends the tokens of pieces, those that are tokens of their own as these.
+    [[nodiscard]] static result<void> encode(const tokenizer& text, const std::vector<std::string_view>& pieces,
+                                             std::vector<token>& into) {
+        std::string run;
+        for (const std::string_view piece : pieces) {
+            const auto id = text.find_special(piece);
+            run += id ? std::string_view{} : piece;
+            if (id) {
+                if (auto encoded = text.encode(run, into, {.follows_text = true}); !encoded) {
+                    return encoded;
+                }
+                run.clear();
+                into.push_back(*id);
+            }
+        }
+        return text.encode(run, into, {.follows_text = true});
+    }
+
+    /// borders[n]: the longest beginning of the mark, shorter than n, that its first n bytes end with.
+    void find_borders() {
+        borders.assign(tools.begin.size() + 1, 0);
+        for (std::size_t n = 2; n < borders.size(); ++n) {
+            borders[n] = after(borders[n - 1], tools.begin[n - 1]);
+        }
+    }
+    void find_endings(const tokenizer& text) {
+        ends.resize(tools.begin.size());
+        std::vector<std::vector<token>> longer(ends.size());
+        for (std::size_t id = 0; id < text.vocabulary_size(); ++id) {
+            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
+            const std::size_t last = bytes.find(tools.begin.back());
+            for (std::size_t state = 0; last != std::string_view::npos && state < ends.size(); ++state) {
+                if (const std::size_t end = end_of(state, bytes); end != 0) {
+                    auto& list = end == bytes.size() ? ends[state].tokens : longer[state];
+                    list.push_back(static_cast<token>(id));
+                }
+            }
+        }
+        for (std::size_t state = 0; state < ends.size(); ++state) {
+            ends[state].exact = ends[state].tokens.size();
+            ends[state].tokens.insert(ends[state].tokens.end(), longer[state].begin(), longer[state].end());
+        }
+    }
+    /// Up to where the mark is complete, 0 if it does not become so.
+    [[nodiscard]] std::size_t end_of(std::size_t state, std::string_view bytes) const noexcept {
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            state = after(state, bytes[i]);
+            if (state == tools.begin.size()) {
+                return i + 1;
+            }
+        }
+        return 0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/call_writer.hpp ----
+// call_writer: follows an answer from text to calls and back, and tells which tokens may come next.
+#ifndef BITNET_CONSTRAIN_CALL_WRITER_HPP
+#define BITNET_CONSTRAIN_CALL_WRITER_HPP
+
+// ---- bitnet/constrain/from_json.hpp ----
+// from_json, to_json: values of C++ types from JSON texts and back.
+#ifndef BITNET_CONSTRAIN_FROM_JSON_HPP
+#define BITNET_CONSTRAIN_FROM_JSON_HPP
+
+// ---- bitnet/constrain/fields.hpp ----
+// field, fields_of, names_of: how a program names the members of its structs and the values of its enums, once.
+#ifndef BITNET_CONSTRAIN_FIELDS_HPP
+#define BITNET_CONSTRAIN_FIELDS_HPP
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What is asked of a value beyond its type. Those that do not fit the type mean nothing.
+struct value_limits {
+    std::optional<std::int64_t> minimum = {}; ///< of a number
+    std::optional<std::int64_t> maximum = {};
+    std::size_t min_size = 0; ///< characters (code points) of a string, elements of a vector
+    std::size_t max_size = (std::numeric_limits<std::size_t>::max)();
+    std::string_view description = {}; ///< for the model, where the schema is shown to it
+};
+
+/// A member of a struct, its key in JSON, and its limits.
+template <class Owner, class Member> struct field {
+    constexpr field(std::string_view key, Member Owner::*of, value_limits asked = {}) noexcept
+        : name(key), member(of), limits(asked) {}
+
+    std::string_view name;
+    Member Owner::*member;
+    value_limits limits;
+};
+
+/// Several fields, in the order in which a model writes them.
+template <class... Fields> [[nodiscard]] constexpr std::tuple<Fields...> fields(Fields... each) noexcept {
+    return {each...};
+}
+
+/// To be specialised for a struct that is to be written and read as a JSON object:
+///
+///     template <> struct bitnet::fields_of<npc_action> {
+///         static constexpr auto list = bitnet::fields(bitnet::field("say", &npc_action::say, {.max_size = 80}),
+///                                                     bitnet::field("mood", &npc_action::mood));
+///     };
+///
+/// Members may be bool, integers, floating-point numbers, std::string, enums with names_of, structs with fields_of, and
+/// std::optional, std::vector, std::array and std::variant of these. A struct that is an alternative of a variant also
+/// has `static constexpr std::string_view name`, which its JSON object has under "type". An optional member may be
+/// missing; elsewhere an optional may be null. A struct may contain itself by way of a vector.
+template <class T> struct fields_of;
+
+template <class E> struct enum_name {
+    std::string_view name;
+    E value;
+};
+
+/// To be specialised for an enum that is written as a JSON string:
+///
+///     template <> struct bitnet::names_of<mood> {
+///         static constexpr bitnet::enum_name<mood> list[] = {{"calm", mood::calm}, {"angry", mood::angry}};
+///     };
+template <class E> struct names_of;
+
+namespace detail {
+
+template <class T>
+concept character_type = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+template <class T>
+concept json_integer = std::integral<T> && !std::same_as<T, bool> && !character_type<T>;
+template <class T>
+concept has_fields = requires {
+    fields_of<T>::list;
+};
+template <class T>
+concept has_names = requires {
+    names_of<T>::list;
+};
+
+template <class T> inline constexpr bool is_optional = false;
+template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T> inline constexpr bool is_vector = false;
+template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
+template <class T> inline constexpr bool is_array = false;
+template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
+template <class T> inline constexpr bool is_variant = false;
+template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
+
+/// False for every T, but only once it is known.
+template <class T> inline constexpr bool never = false;
+
+/// The key of an alternative's name.
+inline constexpr std::string_view variant_key = "type";
+
+/// Calls each(field) for the fields of T in order.
+template <has_fields T, class Each> constexpr void for_each_field(Each&& each) {
+    std::apply([&](const auto&... all) { (each(all), ...); }, fields_of<T>::list);
+}
+template <class Owner, class Member> Member member_type(const field<Owner, Member>&);
+
+/// A number of type T as JSON may have it: from low to high, texts of decimal numbers.
+struct number_range {
+    std::string low;
+    std::string high;
+};
+
+/// The numbers of type T within the limits.
+template <class T> [[nodiscard]] number_range range_of(const value_limits& limits) {
+    number_range made;
+    if constexpr (json_integer<T>) {
+        made = {std::to_string((std::numeric_limits<T>::min)()), std::to_string((std::numeric_limits<T>::max)())};
+    } else if constexpr (sizeof(T) == sizeof(float)) {
+        made = {"-3.4028235e38", "3.4028235e38"};
+    } else {
+        made = {"-1.7976931348623157e308", "1.7976931348623157e308"};
+    }
+    if constexpr (std::integral<T>) {
+        const bool is_low = limits.minimum && std::cmp_greater(*limits.minimum, (std::numeric_limits<T>::min)());
+        const bool is_high = limits.maximum && std::cmp_less(*limits.maximum, (std::numeric_limits<T>::max)());
+        made.low = is_low ? std::to_string(*limits.minimum) : made.low;
+        made.high = is_high ? std::to_string(*limits.maximum) : made.high;
+    } else {
+        made.low = limits.minimum ? std::to_string(*limits.minimum) : made.low;
+        made.high = limits.maximum ? std::to_string(*limits.maximum) : made.high;
+    }
+    return made;
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/schema_document.hpp ----
+// schema_document: the places of a JSON Schema's text, and what its references mean.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
+
+// ---- bitnet/constrain/source_reader.hpp ----
+// source_reader: characters of a grammar's source and their escapes, with places for errors.
+#ifndef BITNET_CONSTRAIN_SOURCE_READER_HPP
+#define BITNET_CONSTRAIN_SOURCE_READER_HPP
 
 // ---- bitnet/constrain/code_point_class.hpp ----
 // code_point_class: a set of code points, and the automaton of its UTF-8 forms.
@@ -836,6 +2588,11 @@ private:
 
 #endif
 
+// ---- bitnet/constrain/expression.hpp ----
+// expression_pool: what all readers of grammars make: expressions over bytes, and rules that call each other.
+#ifndef BITNET_CONSTRAIN_EXPRESSION_HPP
+#define BITNET_CONSTRAIN_EXPRESSION_HPP
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -995,774 +2752,6 @@ struct grammar_source {
     std::vector<grammar_rule> rules;
     std::uint32_t root = 0;
 };
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/grammar.hpp ----
-// grammar: which texts are allowed, compiled for matchers.
-#ifndef BITNET_CONSTRAIN_GRAMMAR_HPP
-#define BITNET_CONSTRAIN_GRAMMAR_HPP
-
-// ---- bitnet/core/result.hpp ----
-// errc, error and result<T>: how functions report failure. Nothing here throws.
-#ifndef BITNET_CORE_RESULT_HPP
-#define BITNET_CORE_RESULT_HPP
-
-#include <cassert>
-#include <new>
-#include <string>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What went wrong, for programs. The sentence for people is in error::message.
-enum class errc {
-    // the machine and the operating system
-    file_not_found = 1, ///< no such file
-    not_a_file,         ///< a directory, a pipe, ...
-    io_error,           ///< the operating system refused to open, map, read or write
-    out_of_memory,      ///< the message holds the bytes asked for, where they are many
-    unsupported_cpu,    ///< no policy of the list runs on this CPU
-    thread_error,       ///< the operating system refused a thread
-    broken_kernel,      ///< a kernel does not compute what plain C++ does: a compiler's or a CPU's fault
-    // bytes of a file
-    truncated,     ///< the file ends before what it announces
-    bad_magic,     ///< not a GGUF file, or not a save
-    bad_version,   ///< GGUF version other than 2 or 3, or byte-swapped; a save of another version
-    bad_checksum,  ///< bytes of a save that are not those that were written
-    bad_count,     ///< a count that the remaining bytes cannot hold
-    bad_key,       ///< a metadata key that is empty, too long or has a NUL byte
-    duplicate_key, ///< one metadata key twice
-    bad_value,     ///< unknown value type, nested array, bool other than 0 and 1
-    bad_alignment, ///< general.alignment of the wrong type, 0, not a power of two or above 64 KiB
-    bad_tensor_name,
-    duplicate_tensor,
-    bad_shape, ///< 0 or > 4 dimensions, a zero dimension, an overflowing product, a row that is no multiple of its
-               ///< block
-    unsupported_type, ///< a tensor type id that is unknown here
-    bad_offset,       ///< a tensor that is unaligned, overlaps another or lies beyond the file
-    bad_scale,        ///< a ternary scale that is not finite or not positive
-    bad_code,         ///< ternary code 3
-    bad_json,         ///< JSON text that does not follow RFC 8259
-    bad_utf8,         ///< bytes that are not UTF-8
-    bad_file_name,    ///< a file of a checkpoint whose name is no plain file name
-    // meaning of a file
-    unsupported_architecture,
-    missing_key,    ///< a metadata key that the architecture needs
-    wrong_type,     ///< a metadata value of another type than the key has
-    out_of_range,   ///< a hyper-parameter outside its sane range
-    inconsistent,   ///< two facts in the file that disagree
-    missing_tensor, ///< a tensor that the architecture needs
-    wrong_shape,    ///< a tensor of another shape than the hyper-parameters imply
-    wrong_layout,   ///< a ternary layout that the policy cannot take
-    bad_vocabulary, ///< tokens, scores, types or merges that do not fit together
-    unknown_pre_tokenizer,
-    unsupported_tokenizer,
-    unknown_chat_template, ///< a dialog has to be written in a format that nothing tells
-    wrong_model,           ///< a save of another model, or of a session that computes otherwise
-    // grammars
-    bad_grammar,        ///< a grammar, regular expression or list of choices that cannot be read
-    bad_schema,         ///< a JSON text that is no JSON Schema
-    unsupported_schema, ///< a keyword of a JSON Schema that cannot be enforced
-    empty_language,     ///< no text at all matches a grammar
-    grammar_budget,     ///< more states, ways of reading a text or work than the limits allow
-    no_token_left,      ///< no token may be chosen
-    // the caller's requests
-    invalid_argument, ///< a value outside its documented range
-    invalid_token,    ///< a token id outside the vocabulary
-    context_full,     ///< more tokens than the context has room for
-    kv_pool_full,     ///< more positions than a kv_pool has free pages for
-    nothing_fed,      ///< next() or logits() before any token was fed
-    no_lm_head,       ///< logits or tokens of a text embedding model
-    cancelled,        ///< the caller's own callback or flag stopped the work
-};
-
-/// One failure: a code for programs and a sentence for people, naming the place and both disagreeing numbers.
-struct error {
-    errc code{};
-    std::string message;
-};
-
-/// A value or an error. Like std::expected<T, error> of C++23, as far as this library needs it.
-template <class T> class [[nodiscard]] result {
-public:
-    using value_type = T;
-
-    result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
-        ::new (static_cast<void*>(&value_)) T(std::move(value));
-    }
-    result(bitnet::error failure) noexcept : ok_(false) {
-        ::new (static_cast<void*>(&error_)) bitnet::error(std::move(failure));
-    }
-    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
-        take(std::move(other));
-    }
-    result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
-        if (this != &other) {
-            destroy();
-            ok_ = other.ok_;
-            take(std::move(other));
-        }
-        return *this;
-    }
-    result(const result&) = delete;
-    result& operator=(const result&) = delete;
-    ~result() { destroy(); }
-
-    [[nodiscard]] bool has_value() const noexcept { return ok_; }
-    explicit operator bool() const noexcept { return ok_; }
-
-    /// \pre has_value()
-    [[nodiscard]] T& operator*() & noexcept { return assert(ok_), value_; }
-    [[nodiscard]] const T& operator*() const& noexcept { return assert(ok_), value_; }
-    [[nodiscard]] T&& operator*() && noexcept { return assert(ok_), std::move(value_); }
-    [[nodiscard]] T* operator->() noexcept { return assert(ok_), &value_; }
-    [[nodiscard]] const T* operator->() const noexcept { return assert(ok_), &value_; }
-
-    /// \pre !has_value()
-    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!ok_), error_; }
-    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!ok_), std::move(error_); }
-
-private:
-    void take(result&& other) {
-        if (ok_) {
-            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
-        } else {
-            ::new (static_cast<void*>(&error_)) bitnet::error(std::move(other.error_));
-        }
-    }
-    void destroy() noexcept {
-        if (ok_) {
-            value_.~T();
-        } else {
-            error_.~error();
-        }
-    }
-
-    union {
-        T value_;
-        bitnet::error error_;
-    };
-    bool ok_;
-};
-
-/// Success without a value, or an error.
-template <> class [[nodiscard]] result<void> {
-public:
-    using value_type = void;
-
-    result() noexcept = default;
-    result(bitnet::error failure) noexcept : error_(std::move(failure)) {}
-
-    [[nodiscard]] bool has_value() const noexcept { return error_.code == errc{}; }
-    explicit operator bool() const noexcept { return has_value(); }
-
-    /// \pre !has_value()
-    [[nodiscard]] const bitnet::error& error() const& noexcept { return assert(!has_value()), error_; }
-    [[nodiscard]] bitnet::error&& error() && noexcept { return assert(!has_value()), std::move(error_); }
-
-private:
-    bitnet::error error_;
-};
-
-/// The error of a result that failed, to be returned as the error of another: `if (!opened) return failed(opened);`
-/// Takes the sentence out of a result that may be changed, and copies it from one that may not. \pre !made.has_value()
-template <class T> [[nodiscard]] error failed(result<T>& made) noexcept { return std::move(made).error(); }
-template <class T> [[nodiscard]] error failed(result<T>&& made) noexcept { return std::move(made).error(); }
-template <class T> [[nodiscard]] error failed(const result<T>& made) { return made.error(); }
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/fwd.hpp ----
-// The list of all public names; other names are in bitnet::detail. Declares those that can be declared ahead cheaply.
-#ifndef BITNET_FWD_HPP
-#define BITNET_FWD_HPP
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI {
-
-using token = std::int32_t;
-
-// core
-enum class errc;
-struct error;
-template <class T> class result;
-struct half;
-struct bfloat16;
-enum class float_element : unsigned char;
-template <class T> struct matrix_view;
-
-// files and memory
-enum class access_hint;
-struct byte_room;
-class byte_sink;
-class file_writer;
-struct memory_hint;
-struct memory_source;
-enum class memory_use : std::uint8_t;
-class byte_source;
-struct open_progress;
-enum class page_mode;
-struct read_callback;
-struct write_callback;
-
-// io: GGUF, JSON, safetensors
-class gguf_file;
-class gguf_strings;
-struct gguf_tensor;
-enum class gguf_type : std::uint32_t;
-struct gguf_value;
-class gguf_writer;
-struct gguf_writer_options;
-enum class tensor_type : std::uint32_t;
-class json_document;
-struct json_member;
-struct json_options;
-enum class json_type : std::uint8_t;
-class json_value;
-class safetensors_file;
-struct safetensors_tensor;
-enum class safetensors_type : std::uint8_t;
-
-// text
-class tokenizer;
-struct tokenizer_json_files;
-struct tokenizer_options;
-struct encode_options;
-struct decode_options;
-struct pre_tokenizer_choice;
-class stop_texts;
-class stream_decoder;
-struct stream_decoder_options;
-class chat_dialog;
-enum class chat_format : unsigned char;
-struct chat_format_choice;
-struct chat_message;
-struct chat_options;
-class chat_template;
-enum class chat_thinking : unsigned char;
-struct chat_tool_call;
-
-// constrain
-struct constraint_options;
-template <class E> struct enum_name;
-template <class Owner, class Member> struct field;
-template <class T> struct fields_of;
-class grammar;
-class matcher;
-struct matcher_options;
-struct schema_options;
-template <class E> struct names_of;
-class token_constraint;
-class token_trie;
-class tool_name;
-class tool_set;
-enum class unsupported_keyword : std::uint8_t;
-struct value_limits;
-
-/// Instruction sets.
-namespace isa {
-struct scalar;
-struct sse41;
-struct avx2;
-struct avx_vnni;
-struct avx512_vnni;
-struct amx_int8;
-struct neon;
-struct neon_dotprod;
-struct neon_i8mm;
-struct wasm_simd128;
-struct wasm_relaxed_simd;
-} // namespace isa
-
-// threads
-class inline_pool;
-struct loop_body;
-class pool_ref;
-class thread_pool;
-
-// layouts, and the tables of functions that a policy names
-enum class i2s_order;
-struct base3;
-struct lookup2;
-struct lookup3;
-struct any_cpu;
-struct block_table;
-struct engine;
-struct kv_table;
-struct layout_table;
-struct loop_table;
-struct ternary_table;
-
-// models
-enum class activation_function;
-enum class activation_rounding : unsigned char;
-enum class pooling_type : std::uint8_t;
-enum class rotary_pairing;
-struct checkpoint_options;
-struct hyper_parameters;
-class model_file;
-struct ternary_reading;
-
-// running them
-struct allowed_tokens;
-enum class answer_end : unsigned char;
-class any_batch;
-class any_chooser;
-class any_model;
-class any_session;
-struct batch_entry;
-struct batch_options;
-template <class Ladder> struct compiled_for;
-class conversation;
-struct conversation_options;
-enum class conversation_state : unsigned char;
-struct conversation_turn;
-class draft_model;
-enum class full_context : unsigned char;
-class kv_pool;
-enum class lm_head_mode;
-struct logit_bias;
-struct logits_visitor;
-struct memory_estimate;
-struct open_options;
-class prompt_lookup;
-class sampler;
-struct sampler_options;
-struct sampling_advice;
-struct save_options;
-class scheduler;
-struct scheduler_options;
-struct scored_token;
-enum class screen_state;
-struct screen_statistics;
-struct session_options;
-class speaker;
-struct speculation_options;
-struct speculation_statistics;
-enum class step_state;
-enum class stop_reason;
-struct token_logprob;
-
-// converting them
-class checkpoint_converter;
-struct comparison_report;
-struct conversion_options;
-struct conversion_progress;
-struct conversion_statistics;
-class metadata_edit;
-struct ternary_encoding;
-
-// Public too, and declared in the header beside the name only: aliases, concepts, constants, functions, and templates
-// whose parameters are constrained.
-//
-//     buffer                     core/buffer.hpp
-//     failed                     core/result.hpp
-//
-//     byte_taker                 io/byte_sink.hpp
-//     dims_text                  io/gguf_reader.hpp
-//     element_count              io/gguf_types.hpp
-//     name_of                    io/gguf_types.hpp
-//     name_of                    io/json.hpp
-//     name_of                    io/safetensors.hpp
-//     tensor_dims                io/gguf_types.hpp
-//
-//     chat_format_names          text/chat_format.hpp
-//     end_of_turn                text/chat_format.hpp
-//     find_chat_format           text/chat_format.hpp
-//     name_of                    text/chat_format.hpp
-//     no_token                   text/token.hpp
-//
-//     fields                     constrain/fields.hpp
-//     from_json                  constrain/from_json.hpp
-//     schema_of                  constrain/type_schema.hpp
-//     to_json                    constrain/from_json.hpp
-//
-//     isa::all_of_this_machine   simd/isa.hpp
-//     isa::enable                simd/isa.hpp
-//     isa::instruction_set       simd/isa.hpp
-//     isa::list                  simd/isa.hpp
-//     default_spin               thread/thread_limits.hpp
-//     loop_runner                thread/pool.hpp
-//     most_threads               thread/thread_limits.hpp
-//     thread_pool_type           thread/pool.hpp
-//     usable_cores               thread/usable_cores.hpp
-//
-//     default_pool               policy.hpp
-//     engine_of                  policy.hpp
-//     i2s                        kernel/ternary_layout.hpp
-//     i2s_b                      kernel/ternary_layout.hpp
-//     i2s_c                      kernel/ternary_layout.hpp
-//     kv_element_type            policy.hpp
-//     native                     policy.hpp
-//     policy                     policy.hpp
-//     policy_type                policy.hpp
-//     in_all_layouts             run/dispatch.hpp
-//     joined_ladders             run/dispatch.hpp
-//     ladder                     run/dispatch.hpp
-//     with_first_available       run/dispatch.hpp
-//
-//     activation_rounding_names  checkpoint/activation_rounding.hpp
-//     find_activation_rounding   checkpoint/activation_rounding.hpp
-//     is_ternary_place           checkpoint/layout_for.hpp
-//     largest_head_size          checkpoint/hyper_parameters.hpp
-//     layout_for                 checkpoint/layout_for.hpp
-//     name_of                    checkpoint/activation_rounding.hpp
-//     name_of                    checkpoint/hyper_parameters.hpp
-//     ternary_type_of            checkpoint/layout_for.hpp
-//
-//     constrained_chooser        constrain/constrained_chooser.hpp
-//
-//     batch                      run/batch.hpp
-//     binarize_embedding         run/embedding_codes.hpp
-//     binary_embedding_bytes     run/embedding_codes.hpp
-//     constrained_token_chooser  run/token_chooser.hpp
-//     estimate_memory            run/memory_estimate.hpp
-//     logprobs_among             run/logprobs.hpp
-//     model                      run/model.hpp
-//     quantize_embedding         run/embedding_codes.hpp
-//     session                    run/session.hpp
-//     speculation                run/speculation.hpp
-//     token_chooser              run/token_chooser.hpp
-//     token_draft                run/token_draft.hpp
-//     tokens_to_embed            run/embedding.hpp
-//
-//     compare_checkpoints        convert/checkpoint_comparison.hpp
-//     find_ternary_encoding      convert/ternary_encoding.hpp
-//     ternary_encoding_names     convert/ternary_encoding.hpp
-//     ternary_encodings          convert/ternary_encoding.hpp
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <cstdint>
-#include <memory>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-struct compiled_grammar;
-struct grammar_access;
-} // namespace detail
-
-/// A set of texts, compiled: immutable, independent of vocabularies, shared by its copies and by all matchers.
-/// Opening one costs time and memory in proportion to its source, has limits of its own (grammar_limits), needs 64 KiB
-/// of stack, and ends in an error for whatever exceeds them. No error sentence holds more than 1,000 bytes.
-class grammar {
-public:
-    /// The language of llama.cpp's GBNF guide; its rule `root` is what has to match. Repetitions are exact up to
-    /// 2^31 - 1, rules may be left-recursive and ambiguous.
-    /// \return errc::bad_grammar with rule, line and column; errc::empty_language where nothing at all could match;
-    /// errc::grammar_budget. Included with bitnet/constrain/gbnf_reader.hpp.
-    [[nodiscard]] static result<grammar> gbnf(std::string_view source, std::string_view name = "grammar");
-
-    /// The whole text has to match a regular expression in the dialect of JSON Schema's `pattern` (ECMA-262 without
-    /// look-around, back-references, word borders and \p, which are refused). \d, \w and \s are ASCII.
-    /// \return errc::bad_grammar with the column, and as above. Included with bitnet/constrain/regex_reader.hpp.
-    [[nodiscard]] static result<grammar> regex(std::string_view pattern, std::string_view name = "regular expression");
-
-    /// One of a list of texts, each of which is UTF-8; duplicates do not matter.
-    /// \return errc::bad_grammar where the list is empty or a text is no UTF-8. Included with
-    /// bitnet/constrain/choices.hpp.
-    [[nodiscard]] static result<grammar> choices(std::span<const std::string_view> texts,
-                                                 std::string_view name = "choices");
-
-    /// JSON texts that are valid by a JSON Schema of draft 2020-12; see schema_options for the form they have.
-    /// \return errc::bad_json, errc::bad_schema, errc::unsupported_schema with the JSON pointer of the keyword, and as
-    /// above. Included with bitnet/constrain/json_schema.hpp.
-    [[nodiscard]] static result<grammar> json_schema(std::string_view schema, const schema_options& options,
-                                                     std::string_view name = "schema");
-    [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
-
-    /// JSON texts that from_json<T>() reads, for types that fields_of describes, and vectors, variants ... of them.
-    /// \return as above, if the limits contradict each other. Included with bitnet/constrain/type_schema.hpp.
-    template <class T> [[nodiscard]] static result<grammar> of(const value_limits& limits);
-    template <class T> [[nodiscard]] static result<grammar> of();
-
-    /// What was read in a particular way, or not enforced because the options say so: one sentence each.
-    [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
-
-private:
-    friend struct detail::grammar_access;
-
-    std::shared_ptr<const detail::compiled_grammar> tables_;
-    std::vector<std::string> notes_;
-};
-
-namespace detail {
-
-/// How readers make grammars, and matchers see their tables.
-struct grammar_access {
-    [[nodiscard]] static grammar make(std::shared_ptr<const compiled_grammar> tables, std::vector<std::string> notes) {
-        grammar made;
-        made.tables_ = std::move(tables);
-        made.notes_ = std::move(notes);
-        return made;
-    }
-    [[nodiscard]] static const std::shared_ptr<const compiled_grammar>& tables(const grammar& of) noexcept {
-        return of.tables_;
-    }
-};
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/grammar_compiler.hpp ----
-// grammar_compiler: rules of expressions to states. Every state it keeps can reach an end.
-#ifndef BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
-#define BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
-
-// ---- bitnet/constrain/compiled_grammar.hpp ----
-// compiled_grammar: the tables that a matcher runs over, and how many bytes each state is from the end of its rule.
-#ifndef BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
-#define BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <functional>
-#include <queue>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A rule as states. A text of it is complete in a final state where the counter has reached `least`.
-struct compiled_rule {
-    std::uint32_t start = 0;      ///< state
-    std::uint32_t least = 0;      ///< count, 0 where nothing is counted
-    std::uint32_t step_bytes = 0; ///< the most bytes that one more count takes
-    bool counts_itself = false;   ///< an automaton that counts, not a repetition
-    bool is_nullable = false;     ///< the empty text is one; callers skip the call then
-    std::uint32_t bytes = 0;      ///< of a shortest text, saturated
-};
-
-/// All rules of a grammar; their states are numbered together.
-struct compiled_grammar {
-    automaton states;
-    std::vector<std::uint32_t> rule_of; ///< per state
-    std::vector<std::uint32_t> to_end;  ///< per state: bytes to the end of its rule, whatever is counted; saturated
-    std::vector<compiled_rule> rules;
-    std::uint32_t root = 0;
-};
-
-/// Bytes to an end, saturated at a number that sums of a few cannot overflow.
-inline constexpr std::uint32_t endless = 0x3fffffffu;
-
-[[nodiscard]] constexpr std::uint32_t bytes_together(std::uint64_t a, std::uint64_t b) noexcept {
-    return static_cast<std::uint32_t>((std::min)(a + b, std::uint64_t{endless}));
-}
-
-/// Computes to_end and compiled_rule::bytes: shortest paths in which a call costs the shortest text of its rule
-/// (Knuth's generalisation of Dijkstra's algorithm). Nodes are all states, then all rules.
-class distance_search {
-public:
-    explicit distance_search(compiled_grammar& grammar)
-        : grammar_(grammar), states_(static_cast<std::uint32_t>(grammar.states.size())),
-          bytes_(states_ + grammar.rules.size(), endless), uses_(bytes_.size(), none) {}
-
-    void run() {
-        for (std::uint32_t state = 0; state < states_; ++state) {
-            link_state(state);
-        }
-        for (std::uint32_t rule = 0; rule < grammar_.rules.size(); ++rule) {
-            link_rule(rule);
-        }
-        while (!queue_.empty()) {
-            const auto [bytes, node] = queue_.top();
-            queue_.pop();
-            if (bytes == bytes_[node] && !is_settled_[node]) {
-                is_settled_[node] = true;
-                settle(node);
-            }
-        }
-        for (std::uint32_t number = 0; number < grammar_.rules.size(); ++number) {
-            compiled_rule& rule = grammar_.rules[number];
-            rule.bytes = bytes_[states_ + number];
-            const special_edge* const step = count_edge(rule);
-            rule.step_bytes = step == nullptr ? rule.step_bytes : bytes_[step->target];
-        }
-        bytes_.resize(states_);
-        grammar_.to_end = std::move(bytes_);
-    }
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-    /// `to` takes times * bytes of `first` + bytes of `second` + plus.
-    struct way {
-        std::uint32_t to;
-        std::uint32_t first;
-        std::uint32_t second; ///< or none
-        std::uint32_t times;
-        std::uint32_t plus;
-    };
-    struct use {
-        std::uint32_t way;
-        std::uint32_t next;
-    };
-
-    void link_state(std::uint32_t state) {
-        if (grammar_.states.is_final(state)) {
-            reach(state, 0);
-        }
-        for (const byte_edge edge : grammar_.states.byte_edges(state)) {
-            add({state, edge.target, none, 1, 1});
-        }
-        for (const special_edge edge : grammar_.states.special_edges(state)) {
-            const bool is_call = edge.kind == special_kind::call || edge.kind == special_kind::tail_call;
-            add({state, edge.target, is_call ? states_ + edge.value : none, 1, 0});
-        }
-    }
-
-    /// The edge by which a repetition begins another round, where rounds have to be counted and their bytes are not
-    /// known.
-    [[nodiscard]] const special_edge* count_edge(const compiled_rule& rule) const noexcept {
-        for (const special_edge& edge : grammar_.states.special_edges(rule.start)) {
-            if (edge.kind == special_kind::count && rule.least != 0 && !rule.counts_itself) {
-                return &edge;
-            }
-        }
-        return nullptr;
-    }
-    void link_rule(std::uint32_t number) {
-        const compiled_rule& rule = grammar_.rules[number];
-        const std::uint32_t node = states_ + number;
-        if (const special_edge* const step = count_edge(rule)) {
-            add({node, step->target, rule.start, rule.least, 0});
-        } else {
-            const std::uint64_t counted = std::uint64_t{rule.least} * rule.step_bytes;
-            add({node, rule.start, none, 1, bytes_together(counted, 0)});
-        }
-    }
-
-    void add(way made) {
-        const auto number = static_cast<std::uint32_t>(ways_.size());
-        ways_.push_back(made);
-        for (const std::uint32_t node : {made.first, made.second}) {
-            if (node != none) {
-                list_.push_back({number, uses_[node]});
-                uses_[node] = static_cast<std::uint32_t>(list_.size() - 1);
-            }
-        }
-    }
-
-    void reach(std::uint32_t node, std::uint32_t bytes) {
-        if (bytes < bytes_[node]) {
-            bytes_[node] = bytes;
-            queue_.push({bytes, node});
-        }
-    }
-
-    void settle(std::uint32_t node) {
-        for (std::uint32_t i = uses_[node]; i != none; i = list_[i].next) {
-            const way& made = ways_[list_[i].way];
-            if (is_settled_[made.first] && (made.second == none || is_settled_[made.second])) {
-                const std::uint64_t second = made.second == none ? 0 : bytes_[made.second];
-                reach(made.to, bytes_together(std::uint64_t{made.times} * bytes_[made.first], second + made.plus));
-            }
-        }
-    }
-
-    compiled_grammar& grammar_;
-    std::uint32_t states_;
-    std::vector<std::uint32_t> bytes_;
-    std::vector<std::uint32_t> uses_;
-    std::vector<bool> is_settled_ = std::vector<bool>(bytes_.size());
-    std::vector<way> ways_;
-    std::vector<use> list_;
-    using entry = std::pair<std::uint32_t, std::uint32_t>;
-    std::priority_queue<entry, std::vector<entry>, std::greater<>> queue_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/expression_task.hpp ----
-// expression_task: an expression that is to lead from one state to another; how those made of parts are taken apart.
-#ifndef BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
-#define BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-struct expression_task {
-    expression part;
-    std::uint32_t from;
-    std::uint32_t to;
-};
-
-inline void connect_literal(nondeterministic_automaton& states, std::string_view text, expression_task task) {
-    std::uint32_t from = task.from;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto byte = static_cast<std::uint8_t>(text[i]);
-        const std::uint32_t to = i + 1 == text.size() ? task.to : states.add_state();
-        states.add(from, byte_edge{byte, byte, to});
-        from = to;
-    }
-    if (text.empty()) {
-        states.skip(task.from, task.to);
-    }
-}
-
-inline void connect_sequence(nondeterministic_automaton& states, std::span<const expression> parts,
-                             expression_task task, std::vector<expression_task>& todo) {
-    std::uint32_t from = task.from;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        const std::uint32_t to = i + 1 == parts.size() ? task.to : states.add_state();
-        todo.push_back({parts[i], from, to});
-        from = to;
-    }
-    if (parts.empty()) {
-        states.skip(task.from, task.to);
-    }
-}
-
-/// A repetition as copies of its part, and a loop where it has no limit.
-inline void connect_copies(nondeterministic_automaton& states, expression part, const expression_node& repeat,
-                           expression_task task, std::vector<expression_task>& todo) {
-    std::uint32_t from = task.from;
-    const auto add_copy = [&] {
-        const std::uint32_t to = states.add_state();
-        todo.push_back({part, from, to});
-        from = to;
-    };
-    for (std::uint32_t i = 0; i < repeat.low; ++i) {
-        add_copy();
-    }
-    if (repeat.high == unlimited) {
-        const std::uint32_t loop = states.add_state();
-        states.skip(from, loop);
-        todo.push_back({part, loop, loop});
-        from = loop;
-    }
-    for (std::uint32_t i = repeat.low; repeat.high != unlimited && i < repeat.high; ++i) {
-        states.skip(from, task.to);
-        add_copy();
-    }
-    states.skip(from, task.to);
-}
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
@@ -2024,954 +3013,6 @@ BITNET_COLD inline bool set_error(error& failure, errc code, sentence_parts plac
 
 #endif
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <span>
-#include <tuple>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Who is a part of whom among the expressions and rules of a grammar. Nodes: expressions, then rules, whose only part
-/// is their body.
-class part_graph {
-public:
-    explicit part_graph(const grammar_source& source)
-        : source_(source), first_(source.pool.size() + source.rules.size() + 1, 0) {
-        each_part([&](std::uint32_t part, std::uint32_t) { ++first_[part + 1]; });
-        for (std::size_t i = 1; i < first_.size(); ++i) {
-            first_[i] += first_[i - 1];
-        }
-        wholes_.resize(first_.back());
-        std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
-        each_part([&](std::uint32_t part, std::uint32_t whole) { wholes_[next[part]++] = whole; });
-    }
-
-    [[nodiscard]] std::uint32_t nodes() const noexcept { return static_cast<std::uint32_t>(first_.size() - 1); }
-    [[nodiscard]] std::uint32_t rule_node(std::uint32_t rule) const noexcept {
-        return static_cast<std::uint32_t>(source_.pool.size()) + rule;
-    }
-    [[nodiscard]] std::span<const std::uint32_t> wholes_of(std::uint32_t node) const noexcept {
-        return {wholes_.data() + first_[node], first_[node + 1] - first_[node]};
-    }
-    [[nodiscard]] std::uint32_t parts_of(std::uint32_t node) const noexcept {
-        return node >= source_.pool.size() || source_.pool.at(node).kind == expression_kind::rule
-                   ? 1
-                   : static_cast<std::uint32_t>(source_.pool.parts(source_.pool.at(node)).size());
-    }
-
-    /// Which nodes hold, in the order in which that was found: those in `known`, and those of which `needed(node)`
-    /// parts do.
-    template <class Needed>
-    [[nodiscard]] std::vector<bool> spread(std::vector<std::uint32_t> known, Needed&& needed,
-                                           std::vector<std::uint32_t>* order = nullptr) const {
-        std::vector<bool> holds(nodes());
-        std::vector<std::uint32_t> met(nodes(), 0);
-        for (const std::uint32_t node : known) {
-            holds[node] = true;
-        }
-        for (std::size_t at = 0; at < known.size(); ++at) {
-            for (const std::uint32_t whole : wholes_of(known[at])) {
-                if (!holds[whole] && ++met[whole] >= needed(whole)) {
-                    holds[whole] = true;
-                    known.push_back(whole);
-                }
-            }
-        }
-        if (order != nullptr) {
-            *order = std::move(known);
-        }
-        return holds;
-    }
-
-private:
-    template <class Visit> void each_part(Visit&& visit) const {
-        const auto expressions = static_cast<std::uint32_t>(source_.pool.size());
-        for (std::uint32_t node = 0; node < expressions; ++node) {
-            const expression_node& at = source_.pool.at(node);
-            if (at.kind == expression_kind::rule) {
-                visit(expressions + at.low, node);
-            }
-            for (const expression part : source_.pool.parts(at)) {
-                visit(part, node);
-            }
-        }
-        for (std::uint32_t rule = 0; rule < source_.rules.size(); ++rule) {
-            visit(source_.rules[rule].body, expressions + rule);
-        }
-    }
-
-    const grammar_source& source_;
-    std::vector<std::uint32_t> first_;
-    std::vector<std::uint32_t> wholes_;
-};
-
-/// One compilation. Use compiled().
-class grammar_compiler {
-public:
-    grammar_compiler(const grammar_source& source, compile_budget budget)
-        : source_(source), budget_(budget), graph_(source) {}
-
-    [[nodiscard]] result<compiled_grammar> run() {
-        find_productive();
-        find_nullable();
-        measure();
-        const grammar_rule& root = source_.rules[source_.root];
-        if (!is_productive_[root.body]) {
-            return error_saying(errc::empty_language, {"rule ", quoted{root.name},
-                                                       ": no text at all matches, so that nothing could be generated"});
-        }
-        made_.root = number_of({kind::whole, root.body, 1, 1});
-        for (std::size_t at = 0; at < wanted_.size(); ++at) {
-            if (!compile(static_cast<std::uint32_t>(at))) {
-                return error_saying(errc::grammar_budget,
-                                    {"the grammar has more than ", most_states, " states, the most that are compiled"});
-            }
-        }
-        distance_search(made_).run();
-        return std::move(made_);
-    }
-
-private:
-    static constexpr std::uint32_t most_states = 2'000'000;
-    static constexpr std::uint32_t inlined_states = 512;  ///< a rule of at most so many is copied into its callers
-    static constexpr std::uint32_t unrolled_states = 256; ///< a repetition of at most so many is copied, not counted
-
-    enum class kind : std::uint8_t { whole, repeat, counted };
-    /// What becomes a rule with states of its own: an expression as it is, one that is repeated with a counter, or one
-    /// that counts itself; and its bounds.
-    using wanted = std::tuple<kind, std::uint32_t, std::uint32_t, std::uint32_t>;
-    using task = expression_task;
-
-    void find_productive() {
-        std::vector<std::uint32_t> known;
-        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
-            const expression_node& at = source_.pool.at(node);
-            const bool is_text =
-                at.kind == expression_kind::literal || (at.kind == expression_kind::repeat && at.low == 0);
-            const bool has_texts = at.kind == expression_kind::language || at.kind == expression_kind::counted;
-            const bool is_empty_sequence = at.kind == expression_kind::sequence && at.size == 0;
-            if (is_text || is_empty_sequence || (has_texts && source_.pool.texts(at).size() != 0)) {
-                known.push_back(node);
-            }
-        }
-        is_productive_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
-    }
-    void find_nullable() {
-        std::vector<std::uint32_t> known;
-        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
-            const expression_node& at = source_.pool.at(node);
-            const bool has_texts =
-                at.kind == expression_kind::language || (at.kind == expression_kind::counted && at.low == 0);
-            if ((at.kind == expression_kind::literal && at.size == 0) ||
-                (at.kind == expression_kind::repeat && at.low == 0) ||
-                (has_texts && source_.pool.texts(at).size() != 0 && source_.pool.texts(at).is_final(0))) {
-                known.push_back(node);
-            }
-        }
-        is_nullable_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
-    }
-    /// All parts of a sequence, one of a choice.
-    [[nodiscard]] std::uint32_t needed_parts(std::uint32_t node) const {
-        const bool is_sequence = node < source_.pool.size() && source_.pool.at(node).kind == expression_kind::sequence;
-        return is_sequence ? graph_.parts_of(node) : 1;
-    }
-
-    /// Computes how many states each expression takes, and which rules are not recursive.
-    void measure() {
-        std::vector<std::uint32_t> order;
-        for (std::uint32_t node = 0; node < graph_.nodes(); ++node) {
-            if (graph_.parts_of(node) == 0) {
-                order.push_back(node);
-            }
-        }
-        states_.assign(graph_.nodes(), 1);
-        is_finite_ = graph_.spread(
-            std::move(order), [this](std::uint32_t node) { return graph_.parts_of(node); }, &order);
-        for (const std::uint32_t node : order) {
-            states_[node] = states_of(node);
-        }
-        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
-            if (!is_finite_[node]) {
-                states_[node] = states_of(node);
-            }
-        }
-    }
-    [[nodiscard]] std::uint32_t states_of(std::uint32_t node) const {
-        if (node >= source_.pool.size()) {
-            return states_[source_.rules[node - source_.pool.size()].body];
-        }
-        const expression_node& at = source_.pool.at(node);
-        std::uint64_t total = 1;
-        switch (at.kind) {
-        case expression_kind::literal:
-            total += at.size;
-            break;
-        case expression_kind::language:
-            total += source_.pool.texts(at).size();
-            break;
-        case expression_kind::sequence:
-        case expression_kind::choice:
-            for (const expression part : source_.pool.parts(at)) {
-                total += states_[part];
-            }
-            break;
-        case expression_kind::repeat:
-            total += is_unrolled(at) ? copies(at) * states_[source_.pool.parts(at)[0]] : 0;
-            break;
-        case expression_kind::rule:
-            total = is_inlined(at.low) ? states_[graph_.rule_node(at.low)] : 1;
-            break;
-        case expression_kind::nothing:
-        case expression_kind::counted:
-            break;
-        }
-        return static_cast<std::uint32_t>((std::min)(total, std::uint64_t{1} << 30));
-    }
-    [[nodiscard]] bool is_inlined(std::uint32_t rule) const {
-        return is_finite_[graph_.rule_node(rule)] && states_[graph_.rule_node(rule)] <= inlined_states;
-    }
-    [[nodiscard]] static std::uint64_t copies(const expression_node& repeat) noexcept {
-        return repeat.high == unlimited ? std::uint64_t{repeat.low} + 1 : repeat.high;
-    }
-    [[nodiscard]] bool is_unrolled(const expression_node& repeat) const {
-        const std::uint64_t count = copies(repeat);
-        return count <= 1 || count * states_[source_.pool.parts(repeat)[0]] <= unrolled_states;
-    }
-
-    [[nodiscard]] std::uint32_t number_of(wanted rule) {
-        const auto [found, is_new] = numbers_.try_emplace(rule, static_cast<std::uint32_t>(wanted_.size()));
-        if (is_new) {
-            wanted_.push_back(rule);
-            compiled_rule made;
-            const auto [what, index, low, high] = rule;
-            if (what == kind::whole) {
-                made.is_nullable = is_nullable_[index];
-            } else {
-                made.least = what == kind::repeat && is_nullable_[index] ? 0 : low;
-                made.is_nullable = made.least == 0 && (what == kind::repeat || is_nullable_[index]);
-                made.counts_itself = what == kind::counted;
-                made.step_bytes = what == kind::counted ? source_.pool.at(index).size : 0;
-            }
-            made_.rules.push_back(made);
-        }
-        return found->second;
-    }
-
-    /// Appends the states of a rule. \return false where they are too many
-    [[nodiscard]] bool compile(std::uint32_t number) {
-        nondeterministic_automaton parts;
-        shared_.clear();
-        const std::uint32_t from = parts.add_state();
-        const auto [what, index, low, high] = wanted_[number];
-        if (what == kind::repeat) {
-            parts.set_final(from);
-            const std::uint32_t counted = parts.add_state();
-            parts.add(from, special_edge{special_kind::count, high, counted});
-            if (is_nullable_[index]) { // a call takes at least one byte, so that no round is counted for nothing
-                call(parts, {kind::whole, index, 1, 1}, counted, from);
-            } else {
-                connect(parts, {index, counted, from});
-            }
-        } else {
-            const std::uint32_t to = parts.add_state();
-            parts.set_final(to);
-            if (what == kind::counted) {
-                parts.embed(source_.pool.texts(source_.pool.at(index)), from, to);
-            } else {
-                connect(parts, {index, from, to});
-            }
-        }
-        if (parts.size() > most_states) {
-            return false;
-        }
-        compile_budget budget = budget_;
-        budget.states = (std::min)(budget.states, static_cast<std::uint32_t>(4 * parts.size() + 256));
-        auto states = determinised(parts, budget);
-        budget_.steps = states ? budget.steps : budget_.steps - (std::min)(budget_.steps, budget_.steps / 4);
-        return append(number, states ? *states : parts.as_it_is(), what != kind::whole);
-    }
-
-    [[nodiscard]] bool append(std::uint32_t number, const automaton& states, bool counts) {
-        if (made_.states.size() + states.size() > most_states) {
-            return false;
-        }
-        const auto first = static_cast<std::uint32_t>(made_.states.size());
-        made_.rules[number].start = first;
-        for (std::uint32_t state = 0; state < states.size(); ++state) {
-            made_.states.add_state(states.is_final(state));
-            made_.rule_of.push_back(number);
-            for (const byte_edge edge : states.byte_edges(state)) {
-                made_.states.add(byte_edge{edge.low, edge.high, first + edge.target});
-            }
-            for (special_edge edge : states.special_edges(state)) {
-                const bool is_last = !counts && states.is_final(edge.target) &&
-                                     states.byte_edges(edge.target).empty() &&
-                                     states.special_edges(edge.target).empty();
-                if (edge.kind == special_kind::call && is_last) {
-                    edge.kind = special_kind::tail_call;
-                }
-                edge.target += first;
-                made_.states.add(edge);
-            }
-        }
-        return true;
-    }
-
-    void call(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
-        parts.add(from, special_edge{special_kind::call, number_of(rule), to});
-    }
-    void call_or_skip(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
-        call(parts, rule, from, to);
-        if (made_.rules[number_of(rule)].is_nullable) {
-            parts.skip(from, to);
-        }
-    }
-
-    /// Makes the texts of an expression lead from one state to another.
-    void connect(nondeterministic_automaton& parts, task whole) {
-        todo_.assign(1, whole);
-        while (!todo_.empty() && parts.size() <= most_states) {
-            const task next = todo_.back();
-            todo_.pop_back();
-            if (is_productive_[next.part]) {
-                connect_one(parts, next);
-            }
-        }
-    }
-    void connect_one(nondeterministic_automaton& parts, task next) {
-        const expression_node& at = source_.pool.at(next.part);
-        switch (at.kind) {
-        case expression_kind::nothing:
-            break;
-        case expression_kind::literal:
-            connect_literal(parts, source_.pool.text(at), next);
-            break;
-        case expression_kind::language:
-            parts.embed(source_.pool.texts(at), next.from, next.to);
-            break;
-        case expression_kind::counted:
-            call_or_skip(parts, {kind::counted, next.part, at.low, at.high}, next.from, next.to);
-            break;
-        case expression_kind::sequence:
-            connect_sequence(parts, source_.pool.parts(at), next, todo_);
-            break;
-        case expression_kind::choice:
-            connect_choice(parts, at, next);
-            break;
-        case expression_kind::repeat:
-            connect_repeat(parts, at, next);
-            break;
-        case expression_kind::rule:
-            if (is_inlined(at.low)) {
-                todo_.push_back({source_.rules[at.low].body, next.from, next.to});
-            } else {
-                call_or_skip(parts, {kind::whole, source_.rules[at.low].body, 1, 1}, next.from, next.to);
-            }
-            break;
-        }
-    }
-    /// A choice that is a part of several expressions is built once for each place that it leads to.
-    void connect_choice(nondeterministic_automaton& parts, const expression_node& at, task next) {
-        std::uint32_t from = next.from;
-        if (graph_.wholes_of(next.part).size() > 1) {
-            const auto [found, is_new] = shared_.try_emplace({next.part, next.to}, 0);
-            if (is_new) {
-                found->second = parts.add_state();
-            }
-            from = found->second;
-            parts.skip(next.from, from);
-            if (!is_new) {
-                return;
-            }
-        }
-        for (const expression part : source_.pool.parts(at)) {
-            todo_.push_back({part, from, next.to});
-        }
-    }
-    void connect_repeat(nondeterministic_automaton& parts, const expression_node& at, task next) {
-        const expression part = source_.pool.parts(at)[0];
-        if (!is_unrolled(at)) {
-            return call_or_skip(parts, {kind::repeat, part, at.low, at.high}, next.from, next.to);
-        }
-        connect_copies(parts, part, at, next, todo_);
-    }
-
-    const grammar_source& source_;
-    compile_budget budget_;
-    part_graph graph_;
-    std::vector<bool> is_productive_; // per node of the graph, as the next three
-    std::vector<bool> is_nullable_;
-    std::vector<bool> is_finite_; ///< not recursive, and nothing in it is
-    std::vector<std::uint32_t> states_;
-    std::map<wanted, std::uint32_t> numbers_;
-    std::vector<wanted> wanted_;
-    std::map<std::pair<expression, std::uint32_t>, std::uint32_t> shared_; // of the rule that is being compiled
-    std::vector<task> todo_;
-    compiled_grammar made_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <memory>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The grammar of compiled tables, or the error of the compilation with `name` in front.
-[[nodiscard]] inline result<grammar> compiled(const grammar_source& source, std::string_view name,
-                                              std::vector<std::string> notes = {}) {
-    auto tables = grammar_compiler(source, {}).run();
-    if (!tables) {
-        return error_saying(tables.error().code, {name, ": ", tables.error().message});
-    }
-    return grammar_access::make(std::make_shared<const compiled_grammar>(*std::move(tables)), std::move(notes));
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/language_algebra.hpp ----
-// Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
-#ifndef BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
-#define BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <unordered_map>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Of each state, whether an end can be reached from it.
-[[nodiscard]] inline std::vector<bool> live_states(const automaton& whole) {
-    std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
-    std::vector<std::uint32_t> todo;
-    std::vector<bool> is_live(whole.size());
-    for (std::uint32_t state = 0; state < whole.size(); ++state) {
-        for (const byte_edge edge : whole.byte_edges(state)) {
-            ways_in[edge.target].push_back(state);
-        }
-        for (const special_edge& edge : whole.special_edges(state)) {
-            ways_in[edge.target].push_back(state);
-        }
-        if (whole.is_final(state)) {
-            is_live[state] = true;
-            todo.push_back(state);
-        }
-    }
-    while (!todo.empty()) {
-        const std::uint32_t state = todo.back();
-        todo.pop_back();
-        for (const std::uint32_t from : ways_in[state]) {
-            if (!is_live[from]) {
-                is_live[from] = true;
-                todo.push_back(from);
-            }
-        }
-    }
-    return is_live;
-}
-
-/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
-[[nodiscard]] inline automaton trimmed(const automaton& whole) {
-    const std::vector<bool> is_live = live_states(whole);
-    automaton made;
-    if (whole.size() == 0 || !is_live[0]) {
-        return made;
-    }
-    std::vector<std::uint32_t> number(whole.size(), 0);
-    for (std::uint32_t state = 0, next = 0; state < whole.size(); ++state) {
-        number[state] = is_live[state] ? next++ : automaton::no_state;
-    }
-    for (std::uint32_t state = 0; state < whole.size(); ++state) {
-        if (!is_live[state]) {
-            continue;
-        }
-        made.add_state(whole.is_final(state));
-        for (const byte_edge edge : whole.byte_edges(state)) {
-            if (is_live[edge.target]) {
-                made.add(byte_edge{edge.low, edge.high, number[edge.target]});
-            }
-        }
-        for (const special_edge& edge : whole.special_edges(state)) {
-            if (is_live[edge.target]) {
-                made.add(special_edge{edge.kind, edge.value, number[edge.target]});
-            }
-        }
-    }
-    return made;
-}
-
-/// Moore's partition refinement.
-class state_merging {
-public:
-    explicit state_merging(const automaton& whole) : whole_(whole), block_(whole.size()) {}
-
-    /// The smallest automaton of the language, or the same one where that would take long to find.
-    [[nodiscard]] automaton run() {
-        constexpr std::size_t most_states = 8192;
-        constexpr int most_rounds = 100;
-        if (whole_.size() > most_states) {
-            return whole_;
-        }
-        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
-            block_[state] = whole_.is_final(state) == whole_.is_final(0) ? 0 : 1;
-        }
-        std::size_t blocks = 0;
-        for (int round = 0; round < most_rounds; ++round) {
-            const std::size_t refined = refine();
-            if (refined == blocks) {
-                return merged(blocks);
-            }
-            blocks = refined;
-        }
-        return whole_;
-    }
-
-private:
-    using signature = std::vector<std::uint64_t>;
-
-    /// Splits the blocks by where their states lead. \return their number
-    std::size_t refine() {
-        std::map<signature, std::uint32_t> numbers;
-        std::vector<std::uint32_t> next(whole_.size());
-        signature seen;
-        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
-            seen.assign(1, block_[state]);
-            for (const byte_edge edge : whole_.byte_edges(state)) {
-                const std::uint64_t target = block_[edge.target];
-                const bool continues = seen.size() > 1 && (seen.back() & 0xffffffffu) == target &&
-                                       ((seen.back() >> 32) & 0xff) + 1 == edge.low;
-                if (continues) {
-                    seen.back() = (seen.back() & ~(std::uint64_t{0xff} << 32)) | std::uint64_t{edge.high} << 32;
-                } else {
-                    seen.push_back(std::uint64_t{edge.low} << 40 | std::uint64_t{edge.high} << 32 | target);
-                }
-            }
-            next[state] = numbers.try_emplace(seen, static_cast<std::uint32_t>(numbers.size())).first->second;
-        }
-        block_ = std::move(next); // numbered in the order of their first states: that of the start is 0
-        return numbers.size();
-    }
-    [[nodiscard]] automaton merged(std::size_t blocks) const {
-        automaton made;
-        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
-            if (block_[state] != made.size() || made.size() == blocks) {
-                continue; // not the first of its block
-            }
-            made.add_state(whole_.is_final(state));
-            std::optional<byte_edge> open;
-            for (const byte_edge edge : whole_.byte_edges(state)) {
-                const byte_edge moved{edge.low, edge.high, block_[edge.target]};
-                if (open && open->target == moved.target && open->high + 1 == moved.low) {
-                    open->high = moved.high;
-                    continue;
-                }
-                if (open) {
-                    made.add(*open);
-                }
-                open = moved;
-            }
-            if (open) {
-                made.add(*open);
-            }
-        }
-        return made;
-    }
-
-    const automaton& whole_;
-    std::vector<std::uint32_t> block_; // per state
-};
-
-[[nodiscard]] inline automaton minimised(const automaton& whole) { return state_merging(trimmed(whole)).run(); }
-
-/// Texts of both automata, or of the first and not the second.
-enum class product_kind : std::uint8_t { both, without };
-
-/// Builds pairs of states as they are met. Use intersection() and difference().
-class language_product {
-public:
-    language_product(const automaton& a, const automaton& b, product_kind kind) : a_(a), b_(b), kind_(kind) {}
-
-    [[nodiscard]] std::optional<automaton> run(std::size_t most_states) {
-        if (a_.size() == 0 || (b_.size() == 0 && kind_ == product_kind::both)) {
-            return automaton();
-        }
-        (void)number_of(0, b_.size() == 0 ? automaton::no_state : 0);
-        for (std::size_t at = 0; at < pairs_.size(); ++at) {
-            if (pairs_.size() > most_states) {
-                return std::nullopt;
-            }
-            expand(pairs_[at]);
-        }
-        return minimised(made_);
-    }
-
-private:
-    using pair = std::pair<std::uint32_t, std::uint32_t>;
-
-    std::uint32_t number_of(std::uint32_t a, std::uint32_t b) {
-        const auto [found, is_new] =
-            numbers_.try_emplace(std::uint64_t{a} << 32 | b, static_cast<std::uint32_t>(pairs_.size()));
-        if (is_new) {
-            pairs_.push_back({a, b});
-        }
-        return found->second;
-    }
-
-    void expand(pair at) {
-        const bool has_b = at.second != automaton::no_state;
-        const bool ends_b = has_b && b_.is_final(at.second);
-        made_.add_state(a_.is_final(at.first) && ends_b == (kind_ == product_kind::both));
-        const auto others = has_b ? b_.byte_edges(at.second) : std::span<const byte_edge>();
-        std::size_t next = 0;
-        for (const byte_edge edge : a_.byte_edges(at.first)) {
-            unsigned low = edge.low;
-            while (low <= edge.high) {
-                while (next < others.size() && others[next].high < low) {
-                    ++next;
-                }
-                const bool is_met = next < others.size() && others[next].low <= low;
-                const unsigned border = next == others.size() ? 256u
-                                        : is_met              ? others[next].high + 1u
-                                                              : others[next].low;
-                const unsigned high = (std::min)(unsigned{edge.high}, border - 1);
-                add(low, high, edge.target, is_met ? others[next].target : automaton::no_state);
-                low = high + 1;
-            }
-        }
-    }
-    void add(unsigned low, unsigned high, std::uint32_t a, std::uint32_t b) {
-        if (b != automaton::no_state || kind_ == product_kind::without) {
-            made_.add(byte_edge{static_cast<std::uint8_t>(low), static_cast<std::uint8_t>(high), number_of(a, b)});
-        }
-    }
-
-    const automaton& a_;
-    const automaton& b_;
-    product_kind kind_;
-    automaton made_;
-    std::unordered_map<std::uint64_t, std::uint32_t> numbers_;
-    std::vector<pair> pairs_;
-};
-
-/// How many states a language may have here; what exceeds it is refused.
-inline constexpr std::size_t most_language_states = 65'536;
-
-/// nullopt where the result has more than most_language_states.
-[[nodiscard]] inline std::optional<automaton> intersection(const automaton& a, const automaton& b) {
-    return language_product(a, b, product_kind::both).run(most_language_states);
-}
-[[nodiscard]] inline std::optional<automaton> difference(const automaton& a, const automaton& b) {
-    return language_product(a, b, product_kind::without).run(most_language_states);
-}
-
-/// The automaton of a machine that is given by its steps: `start()`, `next(state, byte)` (nullopt: refused) and
-/// `is_final(state)` for a `state` that can be ordered, over the bytes of `alphabet`, sorted.
-template <class Machine>
-[[nodiscard]] std::optional<automaton> explored(const Machine& machine, std::string_view alphabet) {
-    using state = typename Machine::state;
-    std::map<state, std::uint32_t> numbers;
-    std::vector<state> states{machine.start()};
-    numbers.emplace(states[0], 0);
-    automaton made;
-    for (std::size_t at = 0; at < states.size(); ++at) {
-        if (states.size() > most_language_states) {
-            return std::nullopt;
-        }
-        const state from = states[at];
-        made.add_state(machine.is_final(from));
-        for (const char c : alphabet) {
-            const auto byte = static_cast<std::uint8_t>(c);
-            const std::optional<state> to = machine.next(from, c);
-            if (!to) {
-                continue;
-            }
-            const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
-            if (is_new) {
-                states.push_back(*to);
-            }
-            made.add(byte_edge{byte, byte, found->second});
-        }
-    }
-    return minimised(made);
-}
-
-/// The smallest automaton of a list of words, built word by word (Daciuk et al., 2000).
-class word_automaton {
-public:
-    /// \pre words are added in ascending order of their bytes, none twice
-    void add(std::string_view word) {
-        std::size_t common = 0;
-        while (common < (std::min)(word.size(), last_.size()) && word[common] == last_[common]) {
-            ++common;
-        }
-        freeze(common);
-        for (std::size_t i = common; i < word.size(); ++i) {
-            open_.back().edges.push_back({static_cast<std::uint8_t>(word[i]), static_cast<std::uint8_t>(word[i]), 0});
-            open_.emplace_back();
-        }
-        open_.back().is_final = true;
-        last_ = word;
-    }
-    [[nodiscard]] automaton finish() {
-        freeze(0);
-        const std::uint32_t start = number_of(std::move(open_[0]));
-        automaton made; // nodes are numbered from the ends to the start
-        for (std::uint32_t i = start + 1; i-- > 0;) {
-            made.add_state(nodes_[i]->is_final);
-            for (const byte_edge edge : nodes_[i]->edges) {
-                made.add(byte_edge{edge.low, edge.high, start - edge.target});
-            }
-        }
-        return made;
-    }
-
-private:
-    struct node {
-        bool is_final = false;
-        std::vector<byte_edge> edges;
-
-        [[nodiscard]] bool operator==(const node& other) const noexcept {
-            return is_final == other.is_final &&
-                   std::equal(edges.begin(), edges.end(), other.edges.begin(), other.edges.end(),
-                              [](byte_edge a, byte_edge b) { return a.low == b.low && a.target == b.target; });
-        }
-    };
-    struct node_hash {
-        std::size_t operator()(const node& of) const noexcept {
-            std::uint64_t hash = of.is_final ? 0x9e3779b97f4a7c15u : 0x517cc1b727220a95u;
-            for (const byte_edge edge : of.edges) {
-                hash = (hash ^ (std::uint64_t{edge.target} << 8 | edge.low)) * 0xff51afd7ed558ccdu;
-                hash ^= hash >> 31;
-            }
-            return to_size(hash);
-        }
-    };
-
-    /// Ends all nodes of the last word below the first `depth` characters.
-    void freeze(std::size_t depth) {
-        while (open_.size() > depth + 1) {
-            const std::uint32_t number = number_of(std::move(open_.back()));
-            open_.pop_back();
-            open_.back().edges.back().target = number;
-        }
-    }
-    std::uint32_t number_of(node made) {
-        const auto [found, is_new] = numbers_.try_emplace(std::move(made), static_cast<std::uint32_t>(nodes_.size()));
-        if (is_new) {
-            nodes_.push_back(&found->first);
-        }
-        return found->second;
-    }
-
-    std::vector<node> open_ = std::vector<node>(1); // along the last word
-    std::string last_;
-    std::unordered_map<node, std::uint32_t, node_hash> numbers_;
-    std::vector<const node*> nodes_;
-};
-
-/// The automaton of some words, in any order.
-[[nodiscard]] inline automaton words_automaton(std::vector<std::string_view> words) {
-    std::sort(words.begin(), words.end());
-    words.erase(std::unique(words.begin(), words.end()), words.end());
-    word_automaton made;
-    for (const std::string_view word : words) {
-        made.add(word);
-    }
-    return words.empty() ? automaton() : made.finish();
-}
-
-/// The states of an expression without rules, as one deterministic automaton; nullopt beyond the budget.
-[[nodiscard]] inline std::optional<automaton> language_of(const expression_pool& pool, expression whole,
-                                                          compile_budget budget = {}) {
-    constexpr std::size_t most_parts = 400'000;
-    nondeterministic_automaton states;
-    const std::uint32_t from = states.add_state();
-    const std::uint32_t to = states.add_state();
-    states.set_final(to);
-    std::vector<expression_task> todo{{whole, from, to}};
-    while (!todo.empty()) {
-        const expression_task task = todo.back();
-        todo.pop_back();
-        const expression_node& at = pool.at(task.part);
-        if (states.size() > most_parts ||
-            (at.kind == expression_kind::repeat && (at.high == unlimited ? at.low : at.high) > most_parts)) {
-            return std::nullopt;
-        }
-        if (at.kind == expression_kind::literal) {
-            connect_literal(states, pool.text(at), task);
-        } else if (at.kind == expression_kind::language) {
-            states.embed(pool.texts(at), task.from, task.to);
-        } else if (at.kind == expression_kind::sequence) {
-            connect_sequence(states, pool.parts(at), task, todo);
-        } else if (at.kind == expression_kind::repeat) {
-            connect_copies(states, pool.parts(at)[0], at, task, todo);
-        } else {
-            for (const expression part : pool.parts(at)) {
-                todo.push_back({part, task.from, task.to});
-            }
-        }
-    }
-    const auto made = determinised(states, budget);
-    return made ? std::optional{minimised(*made)} : std::nullopt;
-}
-
-/// All texts that are UTF-8.
-[[nodiscard]] inline automaton any_utf8() {
-    expression_pool pool;
-    code_point_class any;
-    any.add(0, last_code_point);
-    const expression all = pool.repeat(pool.one_of(std::move(any)), 0, unlimited);
-    return language_of(pool, all).value_or(automaton());
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/source_reader.hpp ----
-// source_reader: characters of a grammar's source and their escapes, with places for errors.
-#ifndef BITNET_CONSTRAIN_SOURCE_READER_HPP
-#define BITNET_CONSTRAIN_SOURCE_READER_HPP
-
-// ---- bitnet/core/utf8.hpp ----
-// UTF-8 by the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF.
-#ifndef BITNET_CORE_UTF8_HPP
-#define BITNET_CORE_UTF8_HPP
-
-#include <cassert>
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Stands for a byte that is not part of well-formed UTF-8. Larger than every code point.
-inline constexpr char32_t invalid_code_point = 0xffffffffu;
-
-/// One code point and the bytes it takes; a byte that fits nowhere is {invalid_code_point, 1}.
-struct decoded_code_point {
-    char32_t value;
-    std::uint32_t size; ///< bytes, 1 to 4
-};
-
-/// What a first byte announces. `size` 0: it can start no sequence.
-struct utf8_lead {
-    std::uint8_t size;
-    std::uint8_t second_low;  ///< bounds of the second byte, where there is one
-    std::uint8_t second_high; ///< (every further byte lies in 80..BF)
-};
-
-[[nodiscard]] constexpr utf8_lead utf8_lead_of(unsigned char first) noexcept {
-    if (first < 0x80) {
-        return {1, 0, 0};
-    }
-    if (first < 0xc2 || first > 0xf4) {
-        return {0, 0, 0};
-    }
-    if (first < 0xe0) {
-        return {2, 0x80, 0xbf};
-    }
-    if (first < 0xf0) { // E0 would be overlong below A0, ED a surrogate above 9F
-        return {3, static_cast<std::uint8_t>(first == 0xe0 ? 0xa0 : 0x80),
-                static_cast<std::uint8_t>(first == 0xed ? 0x9f : 0xbf)};
-    }
-    return {4, static_cast<std::uint8_t>(first == 0xf0 ? 0x90 : 0x80),
-            static_cast<std::uint8_t>(first == 0xf4 ? 0x8f : 0xbf)};
-}
-
-/// How many bytes from the start of `rest` agree with what its first byte announces: 0 to 4.
-[[nodiscard]] constexpr std::size_t utf8_prefix_size(std::string_view rest) noexcept {
-    if (rest.empty()) {
-        return 0;
-    }
-    const utf8_lead lead = utf8_lead_of(static_cast<unsigned char>(rest[0]));
-    std::size_t good = lead.size == 0 ? 0 : 1;
-    while (good < lead.size && good < rest.size()) {
-        const auto byte = static_cast<unsigned char>(rest[good]);
-        const unsigned low = good == 1 ? lead.second_low : 0x80u;
-        const unsigned high = good == 1 ? lead.second_high : 0xbfu;
-        if (byte < low || byte > high) {
-            break;
-        }
-        ++good;
-    }
-    return good;
-}
-
-/// The code point at the start of `rest`. \pre !rest.empty()
-[[nodiscard]] constexpr decoded_code_point first_code_point(std::string_view rest) noexcept {
-    assert(!rest.empty());
-    const auto first = static_cast<unsigned char>(rest[0]);
-    if (first < 0x80) {
-        return {first, 1};
-    }
-    const std::size_t size = utf8_lead_of(first).size;
-    if (size == 0 || utf8_prefix_size(rest) != size) {
-        return {invalid_code_point, 1};
-    }
-    char32_t value = first & (0x7fu >> size);
-    for (std::size_t i = 1; i < size; ++i) {
-        value = (value << 6) | (static_cast<unsigned char>(rest[i]) & 0x3fu);
-    }
-    return {value, static_cast<std::uint32_t>(size)};
-}
-
-/// Bytes at the end of `text` that start a code point which is not complete yet: 0 to 3.
-[[nodiscard]] constexpr std::size_t unfinished_tail(std::string_view text) noexcept {
-    for (std::size_t tail = 1; tail <= 3 && tail <= text.size(); ++tail) {
-        const std::string_view end = text.substr(text.size() - tail);
-        const std::size_t announced = utf8_lead_of(static_cast<unsigned char>(end[0])).size;
-        if (announced > tail && utf8_prefix_size(end) == tail) {
-            return tail;
-        }
-    }
-    return 0;
-}
-
-/// Appends the UTF-8 form of a scalar value. \pre code_point <= U+10FFFF and no surrogate
-inline void append_utf8(std::string& out, char32_t code_point) {
-    assert(code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff));
-    const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
-    if (code_point < 0x80) {
-        return put(code_point);
-    }
-    if (code_point < 0x800) {
-        put(0xc0 | (code_point >> 6));
-    } else if (code_point < 0x10000) {
-        put(0xe0 | (code_point >> 12));
-        put(0x80 | ((code_point >> 6) & 0x3f));
-    } else {
-        put(0xf0 | (code_point >> 18));
-        put(0x80 | ((code_point >> 12) & 0x3f));
-        put(0x80 | ((code_point >> 6) & 0x3f));
-    }
-    put(0x80 | (code_point & 0x3f));
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -3071,79 +3112,10 @@ private:
 
 #endif
 
-#include <cstddef>
-#include <span>
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-[[nodiscard]] inline result<void> check_choices(std::span<const std::string_view> texts, std::string_view name) {
-    std::size_t bytes = 0;
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-        bytes += texts[i].size();
-        for (std::string_view rest = texts[i]; !rest.empty();) {
-            const decoded_code_point first = first_code_point(rest);
-            if (first.value == invalid_code_point) {
-                return error_saying(errc::bad_grammar, {name, ": choice ", i + 1, " is not UTF-8 at byte ",
-                                                        texts[i].size() - rest.size()});
-            }
-            rest.remove_prefix(first.size);
-        }
-    }
-    if (bytes > most_source_bytes) {
-        return error_saying(errc::bad_grammar,
-                            {name, ": ", bytes, " bytes, and at most ", most_source_bytes, " are read"});
-    }
-    return texts.empty() ? result<void>(error_saying(errc::bad_grammar,
-                                                     {name, ": there are 0 choices, and at least 1 is needed"}))
-                         : result<void>();
-}
-
-} // namespace detail
-
-inline result<grammar> grammar::choices(std::span<const std::string_view> texts, std::string_view name) {
-    return detail::guarded([&]() -> result<grammar> {
-        if (auto checked = detail::check_choices(texts, name); !checked) {
-            return failed(checked);
-        }
-        detail::grammar_source source;
-        auto list = detail::words_automaton({texts.begin(), texts.end()});
-        source.rules.push_back({"root", source.pool.language(std::move(list))});
-        return detail::compiled(source, name);
-    });
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/constrained_chooser.hpp ----
-// constrained_chooser: a sampler, or any other chooser, that chooses among the tokens which a grammar allows.
-#ifndef BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
-#define BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
-
-// ---- bitnet/constrain/token_constraint.hpp ----
-// token_constraint: follows the tokens of a text through a grammar, and tells which ones may come next.
-#ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
-#define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
-
-// ---- bitnet/constrain/mask_cache.hpp ----
-// mask_cache: masks that were made before, found by what they depend on.
-#ifndef BITNET_CONSTRAIN_MASK_CACHE_HPP
-#define BITNET_CONSTRAIN_MASK_CACHE_HPP
-
-// ---- bitnet/constrain/mask_key.hpp ----
-// mask_key: what of a matcher's state a mask can depend on, as numbers that are equal where masks are.
-#ifndef BITNET_CONSTRAIN_MASK_KEY_HPP
-#define BITNET_CONSTRAIN_MASK_KEY_HPP
-
-// ---- bitnet/constrain/matcher.hpp ----
-// matcher: follows a text byte by byte through a grammar.
-#ifndef BITNET_CONSTRAIN_MATCHER_HPP
-#define BITNET_CONSTRAIN_MATCHER_HPP
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
 
 // ---- bitnet/core/buffer.hpp ----
 // buffer<T>: aligned storage whose size a file or a caller controls; says out_of_memory instead of throwing.
@@ -3374,2872 +3346,6 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
-/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
-struct matcher_options {
-    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
-    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
-    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
-    std::uint32_t links = 262'144;           ///< ways back out of them
-    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
-};
-
-namespace detail {
-
-/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
-/// rule's counter may have come.
-struct match_item {
-    std::uint32_t state;
-    std::uint32_t frame;
-    std::uint32_t low;
-    std::uint32_t high;
-};
-
-/// Where a rule goes on when a text of it is complete: an item of the caller.
-struct match_link {
-    match_item back;
-    std::uint32_t next;  ///< link of the same frame, an older one, or none
-    std::uint32_t frame; ///< whose link it is
-};
-
-/// A rule that was called at one position, once for all its callers there.
-struct match_frame {
-    std::uint32_t rule;
-    std::uint32_t first_link;
-    std::uint32_t popped_at;    ///< the last pass in which it ended
-    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
-    std::uint32_t moved_to;     ///< scratch of compaction
-    std::uint32_t seen;         ///< scratch of mask_key
-
-    static constexpr std::uint32_t most_seen = 64; ///< that are told apart, in the lower bits
-};
-
-/// All that is known after one byte: the items from `first_item` on.
-struct match_level {
-    std::uint32_t first_item;
-    std::uint32_t first_frame;
-    std::uint32_t first_link;
-    bool can_end;
-};
-
-/// A place that a matcher can go back to.
-struct match_mark {
-    match_level level;
-    std::uint32_t items;
-    std::uint32_t frames;
-    std::uint32_t links;
-};
-
-class mask_key;
-class mask_walk;
-
-/// Finds numbers by three others; forgets everything at once.
-class stamp_table {
-public:
-    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
-        std::uint64_t size = 64;
-        while (size < std::uint64_t{entries} * 2) {
-            size *= 2;
-        }
-        auto places = buffer<slot>::allocate(size, "matcher");
-        if (!places) {
-            return failed(places);
-        }
-        stamp_table made;
-        made.slots_ = *std::move(places);
-        made.most_ = entries;
-        return made;
-    }
-
-    void forget() noexcept {
-        used_ = 0;
-        if (++stamp_ == 0) {
-            std::fill_n(slots_.data(), slots_.size(), slot{});
-            stamp_ = 1;
-        }
-    }
-    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
-    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
-        std::uint64_t hash =
-            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
-        hash ^= hash >> 29;
-        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
-            slot& found = slots_[i];
-            if (found.stamp != stamp_) {
-                if (used_ == most_) {
-                    return nullptr;
-                }
-                ++used_;
-                found = {stamp_, a, b, c, none};
-                return &found.value;
-            }
-            if (found.a == a && found.b == b && found.c == c) {
-                return &found.value;
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-private:
-    struct slot {
-        std::uint32_t stamp;
-        std::uint32_t a;
-        std::uint32_t b;
-        std::uint32_t c;
-        std::uint32_t value;
-    };
-
-    buffer<slot> slots_;
-    std::uint32_t stamp_ = 1;
-    std::uint32_t used_ = 0;
-    std::uint32_t most_ = 0;
-};
-
-} // namespace detail
-
-/// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
-/// thread at a time; it shares the grammar's tables. Allocates in open() alone.
-///
-/// Every way of reading the text is followed at once, byte by byte (as generalised LL parsers do: calls of one rule at
-/// one position share a frame), so that ambiguity and left recursion cost no more than items. What is allowed can
-/// always be completed. Cost of a byte: linear in the items, one to three for JSON.
-class matcher {
-public:
-    /// At the start of a text.
-    /// \return errc::out_of_memory with the bytes asked for; errc::grammar_budget where the grammar can begin in more
-    /// ways than `options` have room for; errc::invalid_argument where an option is 0.
-    [[nodiscard]] static result<matcher> open(const grammar& texts, matcher_options options = {});
-
-    /// Takes as many bytes of `text` as the grammar allows. \return how many these are; fewer than all: the next one is
-    /// not allowed, or out_of_budget() says that the matcher cannot tell.
-    std::size_t accept(std::string_view text) noexcept;
-
-    /// Whether all bytes of `text` are allowed next, one after the other; takes none. False where they are more than
-    /// longest_lookahead. Cost: that of accept(), and going back.
-    [[nodiscard]] bool allows(std::string_view text) noexcept;
-
-    /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
-    /// Whether it has to: no byte is allowed.
-    [[nodiscard]] bool is_done() const noexcept;
-    /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
-    /// an upper bound. 0 where it may end. Cost: linear in the frames.
-    [[nodiscard]] std::uint32_t shortest_end() noexcept;
-
-    /// The same after `text`, all bytes of which are taken as by allows(). \pre allows(text)
-    [[nodiscard]] std::uint32_t shortest_end_after(std::string_view text) noexcept;
-
-    /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
-    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
-    /// Begins another text, and forgets the checkpoint.
-    void restart() noexcept;
-
-    /// Remembers this place, instead of the one remembered before.
-    void checkpoint() noexcept {
-        mark_ = {levels_[0], items_used_, frames_used_, links_used_};
-        is_marked_ = true;
-    }
-    /// Goes back to the place that checkpoint() remembered, any number of times. \pre it did, after the last restart()
-    void rewind() noexcept;
-    /// Bytes that open() allocated.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
-
-private:
-    friend class detail::mask_key;
-    friend class detail::mask_walk;
-    friend class token_constraint;
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-    static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
-
-    [[nodiscard]] result<void> allocate(const matcher_options& options);
-    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
-    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
-    void open_level() noexcept;
-    void close_level() noexcept;
-    void go_back_to(std::uint32_t level) noexcept;
-    void forget_levels() noexcept;
-    void compact() noexcept;
-    void mark_frames() noexcept;
-    void move_frames() noexcept;
-
-    void add_item(detail::match_item item) noexcept;
-    void put_item(detail::match_item item) noexcept;
-    [[nodiscard]] std::uint32_t find_item(const detail::match_item& item) noexcept;
-    [[nodiscard]] std::uint32_t find_link(std::uint32_t frame, const detail::match_item& back) noexcept;
-    void index_item(std::uint32_t number) noexcept;
-    void index_link(std::uint32_t number) noexcept;
-    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
-    void end_rule(const detail::match_item& item) noexcept;
-    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
-    /// Sets bytes_to_end of the frames from `first` on, given those of the frames before it.
-    void measure_frames(std::uint32_t first) noexcept;
-    /// Sets bytes_to_end of all frames. \return the most of them.
-    std::uint32_t longest_frame() noexcept;
-    /// What can be completed from the items of the last level, given the same of all frames.
-    [[nodiscard]] std::uint32_t bytes_from_level() const noexcept;
-    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
-    /// The links of a frame are looked at.
-    void look(std::uint32_t frame) noexcept {
-        if (frame < watched_) {
-            looked_at(frame);
-        }
-    }
-    void looked_at(std::uint32_t frame) noexcept;
-    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
-    [[nodiscard]] bool is_room() const noexcept {
-        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
-               links_used_ + links_.size() / 8 < links_.size();
-    }
-
-    std::shared_ptr<const detail::compiled_grammar> tables_;
-    buffer<detail::match_item> items_;
-    buffer<detail::match_frame> frames_;
-    buffer<detail::match_link> links_;
-    buffer<detail::match_level> levels_;
-    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
-    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
-    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
-    std::uint32_t items_used_ = 0;
-    std::uint32_t frames_used_ = 0;
-    std::uint32_t links_used_ = 0;
-    std::uint32_t level_ = 0;
-    std::uint32_t items_at_once_ = 0;
-    std::uint32_t at_ = 0; // the item that is being followed
-    std::uint32_t pass_ = 0;
-    std::size_t memory_bytes_ = 0;
-    bool overflowed_ = false;
-    bool out_of_budget_ = false;
-    bool is_marked_ = false;
-    detail::match_mark mark_{};
-    std::uint32_t watched_ = 0;   // frames below are those of mask_key, while a mask is made
-    std::uint32_t watch_ = 0;     // what `seen` has of its frames, in the upper bits
-    std::uint32_t last_seen_ = 0; // the largest `seen` of those that were looked at; none: one that it does not know
-};
-
-inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
-    return detail::guarded([&]() -> result<matcher> {
-        matcher made;
-        made.tables_ = detail::grammar_access::tables(texts);
-        if (auto allocated = made.allocate(options); !allocated) {
-            return failed(allocated);
-        }
-        made.restart();
-        if (made.overflowed_) {
-            return detail::error_saying(errc::grammar_budget,
-                                        {"a text of the grammar can begin in more ways than a matcher holds (",
-                                         options.items_at_once, " items at once, ", options.frames, " frames)"});
-        }
-        return made;
-    });
-}
-
-inline result<void> matcher::allocate(const matcher_options& options) {
-    if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
-        options.items < options.items_at_once) {
-        return detail::error_saying(errc::invalid_argument,
-                                    {"matcher_options: ", options.items, " items, ", options.items_at_once,
-                                     " at once: none of the options may be 0, and the first not below the second"});
-    }
-    items_at_once_ = options.items_at_once;
-    error failure;
-    detail::allocate(items_, options.items, "matcher", failure);
-    detail::allocate(frames_, options.frames, "matcher", failure);
-    detail::allocate(links_, options.links, "matcher", failure);
-    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
-    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
-    if (failure.code != errc{}) {
-        return failure;
-    }
-    auto found_items = detail::stamp_table::open(options.items_at_once);
-    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
-    if (!found_items || !found_links) {
-        return found_items ? failed(found_links) : failed(found_items);
-    }
-    found_items_ = *std::move(found_items);
-    found_links_ = *std::move(found_links);
-    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
-                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
-    return {};
-}
-
-inline void matcher::restart() noexcept {
-    items_used_ = frames_used_ = links_used_ = level_ = 0;
-    levels_[0] = {0, 0, 0, false};
-    overflowed_ = out_of_budget_ = is_marked_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-    add_link(frame_of(tables_->root), {none, none, 0, 0});
-    close_level();
-    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
-}
-
-inline void matcher::open_level() noexcept {
-    ++level_;
-    levels_[level_] = {items_used_, frames_used_, links_used_, false};
-    overflowed_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-}
-
-/// Follows what needs no byte, from every item of the new level.
-inline void matcher::close_level() noexcept {
-    const detail::automaton& states = tables_->states;
-    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
-        const detail::match_item item = items_[at_];
-        if (item.state == none) {
-            continue;
-        }
-        if (states.is_final(item.state)) {
-            end_rule(item);
-        }
-        for (const detail::special_edge& edge : states.special_edges(item.state)) {
-            follow(item, edge);
-        }
-    }
-}
-
-inline bool matcher::try_step(std::uint8_t byte) noexcept {
-    const detail::match_level before = levels_[level_];
-    const std::uint32_t last = items_used_;
-    open_level();
-    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
-        const detail::match_item item = items_[i];
-        if (item.state == none) {
-            continue;
-        }
-        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
-    }
-    close_level();
-    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
-        go_back_to(level_ - 1);
-        return false;
-    }
-    return true;
-}
-
-inline bool matcher::step(std::uint8_t byte) noexcept {
-    out_of_budget_ = false;
-    const bool is_taken = try_step(byte);
-    out_of_budget_ = overflowed_;
-    return is_taken;
-}
-
-inline void matcher::go_back_to(std::uint32_t level) noexcept {
-    items_used_ = levels_[level + 1].first_item;
-    frames_used_ = levels_[level + 1].first_frame;
-    links_used_ = levels_[level + 1].first_link;
-    level_ = level;
-}
-
-inline std::size_t matcher::accept(std::string_view text) noexcept {
-    std::size_t taken = 0;
-    while (taken < text.size()) {
-        if (!is_room()) {
-            compact();
-        }
-        if (!step(static_cast<std::uint8_t>(text[taken]))) {
-            break;
-        }
-        forget_levels();
-        ++taken;
-    }
-    return taken;
-}
-
-inline bool matcher::allows(std::string_view text) noexcept {
-    if (text.size() + 2 > levels_.size()) {
-        return false;
-    }
-    if (!is_room()) {
-        compact();
-    }
-    std::size_t taken = 0;
-    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
-        ++taken;
-    }
-    if (taken != 0) {
-        go_back_to(0);
-    }
-    return taken == text.size();
-}
-
-/// The level after the last byte becomes the first: nothing goes back behind it.
-inline void matcher::forget_levels() noexcept {
-    levels_[0] = levels_[level_];
-    level_ = 0;
-}
-
-inline bool matcher::is_done() const noexcept {
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/// The newest item of the last level with this state and frame; none where there is none.
-inline std::uint32_t matcher::find_item(const detail::match_item& item) noexcept {
-    const std::uint32_t first = levels_[level_].first_item;
-    if (items_used_ - first > few) {
-        const std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
-        overflowed_ = overflowed_ || slot == nullptr;
-        return slot == nullptr ? none : *slot;
-    }
-    for (std::uint32_t i = items_used_; i-- > first;) {
-        if (items_[i].state == item.state && items_[i].frame == item.frame) {
-            return i;
-        }
-    }
-    return none;
-}
-
-inline void matcher::index_item(std::uint32_t number) noexcept {
-    std::uint32_t* const slot = found_items_.at(items_[number].state, items_[number].frame, 0);
-    overflowed_ = overflowed_ || slot == nullptr;
-    if (slot != nullptr) {
-        *slot = number;
-    }
-}
-
-inline void matcher::add_item(detail::match_item item) noexcept {
-    const std::uint32_t number = find_item(item);
-    if (overflowed_ || number == none) {
-        return overflowed_ ? void() : put_item(item);
-    }
-    detail::match_item& found = items_[number];
-    if (item.low >= found.low && item.high <= found.high) {
-        return;
-    }
-    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
-    if (is_apart) {
-        return put_item(item);
-    }
-    item.low = (std::min)(item.low, found.low);
-    item.high = (std::max)(item.high, found.high);
-    if (number > at_) { // not followed yet
-        found = item;
-        return;
-    }
-    found.state = none;
-    put_item(item);
-}
-
-inline void matcher::put_item(detail::match_item item) noexcept {
-    const std::uint32_t first = levels_[level_].first_item;
-    if (items_used_ == items_.size() || items_used_ - first == items_at_once_) {
-        overflowed_ = true;
-        return;
-    }
-    items_[items_used_++] = item;
-    const bool is_first_of_many = items_used_ - first == few + 1;
-    for (std::uint32_t i = is_first_of_many ? first : items_used_ - 1; items_used_ - first > few && i < items_used_;
-         ++i) {
-        if (items_[i].state != none) {
-            index_item(i);
-        }
-    }
-}
-
-inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
-    switch (edge.kind) {
-    case detail::special_kind::skip:
-        return add_item({edge.target, item.frame, item.low, item.high});
-    case detail::special_kind::count:
-        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
-            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
-        } else if (item.low < edge.value) {
-            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
-        }
-        return;
-    case detail::special_kind::call:
-    case detail::special_kind::tail_call:
-        return call(item, edge);
-    }
-}
-
-inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t called = frame_of(edge.value);
-    if (called == none) {
-        return;
-    }
-    const detail::match_frame& caller = frames_[item.frame];
-    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
-    // frame of this level may still become more.)
-    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
-        look(item.frame);
-        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
-            add_link(called, links_[i].back);
-        }
-        return;
-    }
-    add_link(called, {edge.target, item.frame, item.low, item.high});
-}
-
-/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
-inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
-    const std::uint32_t known = frame_of_rule_[rule];
-    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
-        return known;
-    }
-    if (frames_used_ == frames_.size()) {
-        overflowed_ = true;
-        return none;
-    }
-    const std::uint32_t made = frames_used_++;
-    frames_[made] = {rule, none, 0, detail::endless, 0, 0};
-    frame_of_rule_[rule] = made;
-    add_item({tables_->rules[rule].start, made, 0, 0});
-    return made;
-}
-
-/// The same of the links.
-inline std::uint32_t matcher::find_link(std::uint32_t frame, const detail::match_item& back) noexcept {
-    if (links_used_ - levels_[level_].first_link > few) {
-        const std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
-        overflowed_ = overflowed_ || slot == nullptr;
-        return slot == nullptr ? none : *slot;
-    }
-    std::uint32_t i = frames_[frame].first_link;
-    while (i != none && (links_[i].back.state != back.state || links_[i].back.frame != back.frame)) {
-        i = links_[i].next;
-    }
-    return i;
-}
-
-inline void matcher::index_link(std::uint32_t number) noexcept {
-    const detail::match_link& link = links_[number];
-    std::uint32_t* const slot = found_links_.at(link.frame, link.back.state, link.back.frame);
-    overflowed_ = overflowed_ || slot == nullptr;
-    if (slot != nullptr) {
-        *slot = number;
-    }
-}
-
-inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
-    const std::uint32_t number = find_link(frame, back);
-    if (overflowed_ || links_used_ == links_.size()) {
-        overflowed_ = true;
-        return;
-    }
-    if (number != none) {
-        detail::match_item& found = links_[number].back;
-        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
-            found.low = (std::min)(back.low, found.low);
-            found.high = (std::max)(back.high, found.high);
-            return;
-        }
-    }
-    links_[links_used_] = {back, frames_[frame].first_link, frame};
-    frames_[frame].first_link = links_used_++;
-    const std::uint32_t first = levels_[level_].first_link;
-    const bool is_first_of_many = links_used_ - first == few + 1;
-    for (std::uint32_t i = is_first_of_many ? first : links_used_ - 1; links_used_ - first > few && i < links_used_;
-         ++i) {
-        index_link(i);
-    }
-}
-
-inline void matcher::looked_at(std::uint32_t frame) noexcept {
-    const std::uint32_t seen = frames_[frame].seen;
-    last_seen_ = (seen ^ watch_) < detail::match_frame::most_seen ? (std::max)(last_seen_, seen) : none;
-}
-
-/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
-inline void matcher::end_rule(const detail::match_item& item) noexcept {
-    detail::match_frame& frame = frames_[item.frame];
-    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
-        std::exchange(frame.popped_at, pass_) == pass_) {
-        return;
-    }
-    look(item.frame);
-    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
-        if (links_[i].back.state == none) {
-            levels_[level_].can_end = true;
-        } else {
-            add_item(links_[i].back);
-        }
-    }
-}
-
-inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
-    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
-    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
-    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
-}
-
-inline bool matcher::shorten(detail::match_frame& frame) noexcept {
-    std::uint32_t fewest = frame.bytes_to_end;
-    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
-    }
-    return std::exchange(frame.bytes_to_end, fewest) != fewest;
-}
-
-inline void matcher::measure_frames(std::uint32_t first) noexcept {
-    for (std::uint32_t i = first; i < frames_used_; ++i) {
-        frames_[i].bytes_to_end = detail::endless;
-    }
-    for (bool is_shorter = first < frames_used_; is_shorter;) { // links go to older frames, but for left recursion
-        is_shorter = false;
-        for (std::uint32_t i = first; i < frames_used_; ++i) {
-            is_shorter = shorten(frames_[i]) || is_shorter;
-        }
-    }
-}
-
-inline std::uint32_t matcher::bytes_from_level() const noexcept {
-    std::uint32_t fewest = can_end() ? 0 : detail::endless;
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
-    }
-    return fewest;
-}
-
-inline std::uint32_t matcher::shortest_end() noexcept {
-    if (can_end()) {
-        return 0;
-    }
-    measure_frames(0);
-    return bytes_from_level();
-}
-
-inline std::uint32_t matcher::longest_frame() noexcept {
-    measure_frames(0);
-    std::uint32_t most = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        most = (std::max)(most, frames_[i].bytes_to_end);
-    }
-    return most;
-}
-
-inline std::uint32_t matcher::shortest_end_after(std::string_view text) noexcept {
-    for (const char byte : text) {
-        static_cast<void>(step(static_cast<std::uint8_t>(byte)));
-    }
-    const std::uint32_t fewest = shortest_end();
-    if (level_ != 0) {
-        go_back_to(0);
-    }
-    return fewest;
-}
-
-inline void matcher::rewind() noexcept {
-    levels_[0] = mark_.level;
-    items_used_ = mark_.items;
-    frames_used_ = mark_.frames;
-    links_used_ = mark_.links;
-    out_of_budget_ = false;
-}
-
-/// Gives back what the present items, and those of the checkpoint, cannot reach. \pre level 0
-inline void matcher::compact() noexcept {
-    const std::uint32_t first = levels_[0].first_item;
-    const bool is_apart = is_marked_ && mark_.level.first_item != first;
-    const std::uint32_t marked = is_apart ? mark_.items - mark_.level.first_item : 0;
-    if (is_apart) {
-        std::copy_n(items_.data() + mark_.level.first_item, marked, items_.data());
-    }
-    std::copy(items_.data() + first, items_.data() + items_used_, items_.data() + marked);
-    items_used_ -= first - marked;
-    mark_frames();
-    move_frames();
-    levels_[0] = {marked, frames_used_, links_used_, levels_[0].can_end};
-    mark_.level.first_item = 0;
-    mark_.items = is_apart ? marked : items_used_;
-}
-
-/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
-inline void matcher::mark_frames() noexcept {
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = none;
-    }
-    std::uint32_t todo = none; // a list through bytes_to_end
-    const auto need = [&](std::uint32_t frame) {
-        if (frame != none && frames_[frame].moved_to == none) {
-            frames_[frame].moved_to = 0;
-            frames_[frame].bytes_to_end = std::exchange(todo, frame);
-        }
-    };
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        need(items_[i].state == none ? none : items_[i].frame);
-    }
-    while (todo != none) {
-        const detail::match_frame& frame = frames_[todo];
-        todo = frame.bytes_to_end;
-        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-            need(links_[i].back.frame);
-        }
-    }
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
-    }
-}
-
-/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
-inline void matcher::move_frames() noexcept {
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        if (items_[i].state != none) {
-            items_[i].frame = frames_[items_[i].frame].moved_to;
-        }
-    }
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].first_link = none;
-    }
-    std::uint32_t links = 0;
-    std::uint32_t marked_links = 0;
-    for (std::uint32_t i = 0; i < links_used_; ++i) {
-        marked_links = i == mark_.links ? links : marked_links;
-        detail::match_link link = links_[i];
-        detail::match_frame& owner = frames_[link.frame];
-        if (owner.moved_to == none) {
-            continue;
-        }
-        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
-        link.frame = owner.moved_to;
-        link.next = std::exchange(owner.first_link, links);
-        links_[links++] = link;
-    }
-    mark_.links = mark_.links < links_used_ ? marked_links : links;
-    std::uint32_t frames = 0;
-    std::uint32_t marked_frames = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        marked_frames = i == mark_.frames ? frames : marked_frames;
-        if (frames_[i].moved_to != none) {
-            frames_[frames++] = frames_[i];
-        }
-    }
-    mark_.frames = mark_.frames < frames_used_ ? marked_frames : frames;
-    links_used_ = links;
-    frames_used_ = frames;
-}
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The items that a byte can follow, and the links of their frames, and of the frames of these, depth by depth: a mask
-/// depends on as many depths as frames were left while it was made. Counters matter only near their bounds.
-class mask_key {
-public:
-    static constexpr std::size_t most_words = 128;
-    static constexpr std::size_t most_depths = 8;
-
-    /// \param longest_token bytes. \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_key> open(const matcher& of, std::size_t longest_token) {
-        const compiled_grammar& tables = *of.tables_;
-        mask_key made;
-        made.longest_ = static_cast<std::uint32_t>(longest_token);
-        error failure;
-        allocate(made.most_, tables.rules.size(), "grammar mask", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        for (std::uint32_t state = 0; state < tables.states.size(); ++state) {
-            for (const special_edge& edge : tables.states.special_edges(state)) {
-                if (edge.kind == special_kind::count) {
-                    made.most_[tables.rule_of[state]] = edge.value;
-                }
-            }
-        }
-        return made;
-    }
-
-    /// Reads the place where the matcher is, and makes it watch which frames are left from now on.
-    /// \pre at level 0
-    void read(matcher& of) noexcept {
-        if (!of.is_room()) {
-            of.compact();
-        }
-        size_ = 0;
-        depths_ = 0;
-        known_ = 0;
-        is_whole_ = true;
-        next_watch(of);
-        put(of.can_end() ? 1 : 0);
-        for (std::uint32_t i = of.levels_[0].first_item; i < of.items_used_; ++i) {
-            const match_item& item = of.items_[i];
-            if (item.state != matcher::none && !of.tables_->states.byte_edges(item.state).empty()) {
-                put_item(of, item);
-            }
-        }
-        std::size_t expanded = 0;
-        while (is_whole_ && depths_ < most_depths) {
-            ends_[depths_] = size_;
-            frames_at_[depths_++] = known_;
-            for (const std::size_t end = known_; expanded < end; ++expanded) {
-                put_links(of, frames_[expanded]);
-            }
-        }
-        of.watched_ = of.frames_used_;
-        of.last_seen_ = 0;
-    }
-
-    /// How many depths there are keys for: at least one, if the items are not too many.
-    [[nodiscard]] std::size_t depths() const noexcept { return depths_; }
-    /// The key of a mask that depends on the links of frames up to `depth`. \pre depth < depths()
-    [[nodiscard]] std::span<const std::uint32_t> key(std::size_t depth) const noexcept {
-        return std::span(words_).first(ends_[depth]);
-    }
-
-    /// The depth of what was looked at since read(), which ends; depths() where it is beyond all keys.
-    [[nodiscard]] std::size_t looked_at(matcher& of) const noexcept {
-        of.watched_ = 0;
-        if (of.last_seen_ == 0) {
-            return 0;
-        }
-        const std::uint32_t number = of.last_seen_ - of.watch_;
-        std::size_t depth = 0;
-        while (depth < depths_ && (of.last_seen_ == matcher::none || number >= frames_at_[depth])) {
-            ++depth;
-        }
-        return (std::min)(depth + 1, depths_);
-    }
-
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return most_.size_bytes(); }
-
-private:
-    static constexpr std::uint32_t most_frames = match_frame::most_seen;
-    static constexpr std::uint32_t root = 0xffffffffu;
-
-    /// A number for `seen` that no frame has.
-    void next_watch(matcher& of) noexcept {
-        of.watch_ += most_frames;
-        if (of.watch_ >= 0xffffff00u) {
-            for (std::size_t i = 0; i < of.frames_.size(); ++i) {
-                of.frames_[i].seen = 0;
-            }
-            of.watch_ = most_frames;
-        }
-    }
-    void put(std::uint32_t word) noexcept {
-        is_whole_ = is_whole_ && size_ < words_.size();
-        if (is_whole_) {
-            words_[size_++] = word;
-        }
-    }
-    void put_item(matcher& of, const match_item& item) noexcept {
-        put(item.state);
-        if (item.state == root) {
-            return;
-        }
-        put(number_of(of, item.frame));
-        const std::uint32_t rule = of.tables_->rule_of[item.state];
-        if (most_[rule] != 0) {
-            put(clamped(item.low, of.tables_->rules[rule].least, most_[rule]));
-            put(clamped(item.high, of.tables_->rules[rule].least, most_[rule]));
-        }
-    }
-    void put_links(matcher& of, std::uint32_t frame) noexcept {
-        put(of.frames_[frame].rule);
-        for (std::uint32_t i = of.frames_[frame].first_link; i != matcher::none && is_whole_; i = of.links_[i].next) {
-            put_item(of, of.links_[i].back);
-        }
-        put(root - 1); // no state has that number
-    }
-    /// What a frame is called: a number in the order in which they are met.
-    [[nodiscard]] std::uint32_t number_of(matcher& of, std::uint32_t frame) noexcept {
-        std::uint32_t& seen = of.frames_[frame].seen;
-        if ((seen ^ of.watch_) < most_frames) {
-            return seen - of.watch_;
-        }
-        is_whole_ = is_whole_ && known_ < most_frames;
-        if (!is_whole_) {
-            return 0;
-        }
-        frames_[known_] = frame;
-        seen = of.watch_ + known_;
-        return known_++;
-    }
-    /// A count, the same for all from which one token cannot tell the bounds apart.
-    [[nodiscard]] std::uint32_t clamped(std::uint32_t count, std::uint32_t least, std::uint32_t most) const noexcept {
-        const bool is_free = most == 0xffffffffu || (count <= most && most - count > longest_ + 1);
-        if (is_free && count >= least) {
-            return 0xffffffffu;
-        }
-        return is_free && least - count > longest_ + 1 ? 0xfffffffeu : count;
-    }
-
-    buffer<std::uint32_t> most_; ///< [rules]: the highest count; 0 where nothing is counted
-    std::uint32_t longest_ = 0;
-    std::array<std::uint32_t, most_words> words_;
-    std::array<std::uint32_t, most_frames> frames_;
-    std::array<std::size_t, most_depths> ends_;        ///< of the key of each depth
-    std::array<std::uint32_t, most_depths> frames_at_; ///< how many frames are known there
-    std::size_t size_ = 0;
-    std::size_t depths_ = 0;
-    std::uint32_t known_ = 0;
-    bool is_whole_ = true;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/mask_walk.hpp ----
-// mask_walk: which tokens of a vocabulary a matcher allows, by one walk of the tree of their bytes.
-#ifndef BITNET_CONSTRAIN_MASK_WALK_HPP
-#define BITNET_CONSTRAIN_MASK_WALK_HPP
-
-// ---- bitnet/constrain/state_rows.hpp ----
-// state_rows: where each byte leads from a state, as rows of 256, of the states that are in use.
-#ifndef BITNET_CONSTRAIN_STATE_ROWS_HPP
-#define BITNET_CONSTRAIN_STATE_ROWS_HPP
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Whether any plain text (see plain_characters) can follow a state.
-enum class plain_kind : std::uint8_t {
-    unknown,
-    none,
-    limited,      ///< each character is counted, up to a count of `most`
-    fixed,        ///< `most` characters
-    endless_text, ///< as much as there is
-};
-struct plain_text {
-    plain_kind kind = plain_kind::unknown;
-    std::uint32_t most = 0;
-    std::uint32_t to_end = 0; ///< the most bytes from behind a character to the end of the rule
-    bool may_leave = false;   ///< whether the rule may end behind a character
-};
-
-/// Rows are made when they are asked for and kept until another state needs their place. 256 KiB.
-class state_rows {
-public:
-    static constexpr std::uint32_t dead = 0xffffffffu;        ///< no edge
-    static constexpr std::uint32_t needs_level = 0x80000000u; ///< in a target: not a single state with edges alone
-
-    /// Borrows the tables. \return errc::out_of_memory.
-    [[nodiscard]] static result<state_rows> open(const compiled_grammar& tables) {
-        state_rows made;
-        made.tables_ = &tables;
-        error failure;
-        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
-        allocate(made.held_, most, "grammar mask", failure);
-        allocate(made.plain_, tables.states.size(), "grammar mask", failure);
-        allocate(made.visited_, tables.states.size(), "grammar mask", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        std::fill_n(made.held_.data(), most, none);
-        return made;
-    }
-
-    /// Where each byte leads from a state. Valid until the next call.
-    [[nodiscard]] const std::uint32_t* of(std::uint32_t state) noexcept {
-        const std::uint32_t at = state % most;
-        std::uint32_t* const row = rows_.data() + std::size_t{at} * 256;
-        if (held_[at] != state) {
-            fill(state, row);
-            held_[at] = state;
-        }
-        return row;
-    }
-    /// Whether more than bytes leads on from a state: a call, a count or the end of its rule.
-    [[nodiscard]] bool needs_closing(std::uint32_t state) const noexcept {
-        return tables_->states.is_final(state) || !tables_->states.special_edges(state).empty();
-    }
-    /// Whether a byte leads on that plain text begins with.
-    [[nodiscard]] bool begins_plain(std::uint32_t state) noexcept {
-        const std::uint32_t* const row = of(state);
-        return std::any_of(std::begin(edges), std::end(edges), [&](const plain_edge& edge) {
-            return edge.from == 0 && std::any_of(row + edge.low, row + edge.high + 1u,
-                                                 [](std::uint32_t target) { return target != dead; });
-        });
-    }
-    [[nodiscard]] plain_text plain(std::uint32_t state) noexcept {
-        if (plain_[state].kind == plain_kind::unknown) {
-            plain_[state] = plain_search(*this).run(state);
-            if (plain_[state].kind == plain_kind::none) {
-                plain_[state] = plain_search(*this).run_layers(state);
-            }
-        }
-        return plain_[state];
-    }
-
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return rows_.size_bytes() + held_.size_bytes() + plain_.size_bytes() + visited_.size_bytes();
-    }
-
-private:
-    static constexpr std::uint32_t most = 256;
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-    /// The automaton of one plain character: states 0, and what is expected after the first byte.
-    struct plain_edge {
-        std::uint8_t from;
-        std::uint8_t low;
-        std::uint8_t high;
-        std::uint8_t to;
-    };
-    static constexpr plain_edge edges[] = {
-        {0, 0x20, 0x21, 0}, {0, 0x23, 0x5b, 0}, {0, 0x5d, 0x7f, 0}, {0, 0xc2, 0xdf, 1}, {0, 0xe0, 0xe0, 4},
-        {0, 0xe1, 0xec, 2}, {0, 0xed, 0xed, 5}, {0, 0xee, 0xef, 2}, {0, 0xf0, 0xf0, 6}, {0, 0xf1, 0xf3, 3},
-        {0, 0xf4, 0xf4, 7}, {1, 0x80, 0xbf, 0}, {2, 0x80, 0xbf, 1}, {3, 0x80, 0xbf, 2}, {4, 0xa0, 0xbf, 1},
-        {5, 0x80, 0x9f, 1}, {6, 0x90, 0xbf, 2}, {7, 0x80, 0x8f, 2},
-    };
-
-    void fill(std::uint32_t state, std::uint32_t* row) const noexcept {
-        std::fill_n(row, 256, dead);
-        for (const byte_edge edge : tables_->states.byte_edges(state)) {
-            const std::uint32_t target = needs_closing(edge.target) ? edge.target | needs_level : edge.target;
-            for (std::size_t byte = edge.low; byte <= edge.high; ++byte) {
-                row[byte] = row[byte] == dead || row[byte] == target ? target : needs_level; // several: the matcher
-            }
-        }
-    }
-
-    /// Follows plain text from a state of a rule on, through all pairs of a state of `edges` and one of the rule.
-    class plain_search {
-    public:
-        explicit plain_search(state_rows& all) noexcept : all_(all), states_(all.tables_->states) {}
-
-        [[nodiscard]] plain_text run(std::uint32_t state) noexcept {
-            bool is_plain = add(0, state);
-            for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
-                for (const plain_edge& edge : edges) {
-                    is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
-                }
-            }
-            clear_visited();
-            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
-                if (is_plain && found_.kind == plain_kind::endless_text && pairs_[i].plain == 0) {
-                    all_.plain_[pairs_[i].state] = found_; // any text from there is one from here
-                }
-            }
-            return is_plain ? found_ : plain_text{plain_kind::none, 0, 0, false};
-        }
-
-        /// The same where plain text ends after some characters, whichever they are: layer by layer, each of them the
-        /// states after one character more.
-        [[nodiscard]] plain_text run_layers(std::uint32_t state) noexcept {
-            is_layered_ = true;
-            bool is_plain = add(0, state);
-            for (found_.most = 0; is_plain && found_.most <= most_layers; ++found_.most) {
-                const auto begins = [this](const pair& one) { return all_.begins_plain(one.state); };
-                if (std::none_of(pairs_.begin(), pairs_.begin() + size_, begins)) {
-                    clear_visited();
-                    found_.kind = found_.most == 0 ? plain_kind::none : plain_kind::fixed;
-                    return found_;
-                }
-                next_size_ = 0;
-                for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
-                    for (const plain_edge& edge : edges) {
-                        is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
-                    }
-                }
-                clear_visited();
-                size_ = 0;
-                for (std::size_t i = 0; i < next_size_; ++i) {
-                    is_plain = is_plain && add(0, next_[i]);
-                }
-            }
-            clear_visited();
-            return {plain_kind::none, 0, 0, false};
-        }
-
-    private:
-        static constexpr std::size_t most_pairs = 2048;
-        static constexpr std::uint32_t most_layers = 1024; ///< no token is longer
-        struct pair {
-            std::uint32_t state;
-            std::uint32_t plain;
-        };
-
-        [[nodiscard]] bool add(std::uint32_t plain, std::uint32_t state) noexcept {
-            std::uint8_t& visited = all_.visited_[state];
-            const auto bit = static_cast<std::uint8_t>(1u << plain);
-            if ((visited & bit) != 0) {
-                return true;
-            }
-            if (size_ == std::ptrdiff_t{most_pairs}) {
-                return false;
-            }
-            visited = static_cast<std::uint8_t>(visited | bit);
-            pairs_[static_cast<std::size_t>(size_++)] = {state, plain};
-            return true;
-        }
-        /// All bytes of an edge of plain text, each by one edge of the rule.
-        [[nodiscard]] bool follow(const plain_edge& edge, std::uint32_t state) noexcept {
-            unsigned next = edge.low;
-            for (const byte_edge& way : states_.byte_edges(state)) {
-                if (way.high < edge.low || way.low > edge.high) {
-                    continue;
-                }
-                if (way.low > next || (way.low < next && next != edge.low) || !arrive(edge.to, way.target)) {
-                    return false;
-                }
-                next = way.high + 1u;
-            }
-            return next > edge.high;
-        }
-        [[nodiscard]] bool arrive(std::uint32_t plain, std::uint32_t target) noexcept {
-            const std::span<const special_edge> special = states_.special_edges(target);
-            found_.may_leave = found_.may_leave || states_.is_final(target);
-            if (plain != 0) {
-                return special.empty() && add(plain, target);
-            }
-            if (is_layered_) {
-                return special.empty() && add_next(target);
-            }
-            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[target]);
-            if (!states_.byte_edges(target).empty()) {
-                return special.empty() && is_now(plain_kind::endless_text, none) && add(0, target);
-            }
-            if (special.size() != 1 || special[0].kind != special_kind::count) {
-                return false;
-            }
-            const plain_kind kind = special[0].value == none ? plain_kind::endless_text : plain_kind::limited;
-            return is_now(kind, special[0].value) && add(0, special[0].target);
-        }
-        [[nodiscard]] bool add_next(std::uint32_t state) noexcept {
-            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[state]);
-            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) !=
-                next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
-                return true;
-            }
-            if (next_size_ == next_.size()) {
-                return false;
-            }
-            next_[next_size_++] = state;
-            return true;
-        }
-        void clear_visited() noexcept {
-            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
-                all_.visited_[pairs_[i].state] = 0;
-            }
-        }
-        [[nodiscard]] bool is_now(plain_kind kind, std::uint32_t highest) noexcept {
-            const bool is_same = found_.kind == plain_kind::unknown || (found_.kind == kind && found_.most == highest);
-            found_.kind = kind;
-            found_.most = highest;
-            return is_same;
-        }
-
-        state_rows& all_;
-        const automaton& states_;
-        plain_text found_;
-        std::array<pair, most_pairs> pairs_; ///< 16 KiB of stack
-        std::ptrdiff_t size_ = 0;
-        std::array<std::uint32_t, 16> next_; ///< states of the next layer
-        std::size_t next_size_ = 0;
-        bool is_layered_ = false;
-    };
-
-    const compiled_grammar* tables_ = nullptr;
-    buffer<std::uint32_t> rows_;
-    buffer<std::uint32_t> held_; ///< whose rows these are
-    buffer<plain_text> plain_;   ///< [states]
-    buffer<std::uint8_t> visited_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/token_tree.hpp ----
-// token_tree: the bytes of many tokens as one tree, in the order in which it is walked.
-#ifndef BITNET_CONSTRAIN_TOKEN_TREE_HPP
-#define BITNET_CONSTRAIN_TOKEN_TREE_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A token's id and what it stands for.
-struct token_bytes {
-    std::string_view bytes;
-    std::uint32_t id;
-};
-
-/// A byte that follows those of the nodes above it.
-struct token_node {
-    std::uint32_t next; ///< the node after all that are below this one
-    std::uint32_t
-        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
-    std::uint16_t depth; ///< bytes from the start, this one included
-    std::uint8_t byte;
-};
-
-/// Nodes are in preorder: the first of those below a node is the one after it. 12 bytes a node, 4 a token.
-class token_tree {
-public:
-    /// \param sorted by bytes, none of them empty or of more than 65,535 bytes. \return errc::out_of_memory.
-    [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
-        std::uint64_t nodes = 0;
-        std::size_t longest = 0;
-        std::string_view before;
-        for (const token_bytes& one : sorted) {
-            nodes += one.bytes.size() - common(before, one.bytes);
-            longest = (std::max)(longest, one.bytes.size());
-            before = one.bytes;
-        }
-        token_tree made;
-        made.longest_ = longest;
-        buffer<std::uint32_t> path;
-        error failure;
-        allocate(made.nodes_, nodes + 1, "token tree", failure);
-        allocate(made.tokens_, sorted.size(), "token tree", failure);
-        allocate(path, longest, "token tree", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        made.fill(sorted, path.span());
-        return made;
-    }
-
-    /// The nodes and one more behind them, whose first_token is the number of tokens.
-    [[nodiscard]] const token_node* nodes() const noexcept { return nodes_.data(); }
-    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(nodes_.size() - 1); }
-    /// Ids, by bytes.
-    [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
-    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
-
-private:
-    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t same = 0;
-        while (same < most && a[same] == b[same]) {
-            ++same;
-        }
-        return same;
-    }
-
-    /// \param path room for the nodes from the root to the last one
-    void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
-        std::uint32_t used = 0;
-        std::string_view before;
-        const auto close = [&](std::size_t depth) {
-            for (std::size_t d = depth; d < before.size(); ++d) {
-                nodes_[path[d]].next = used;
-            }
-        };
-        for (std::uint32_t i = 0; i < sorted.size(); ++i) {
-            const std::string_view bytes = sorted[i].bytes;
-            std::size_t depth = common(before, bytes);
-            close(depth);
-            for (; depth < bytes.size(); ++depth) {
-                path[depth] = used;
-                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
-            }
-            tokens_[i] = sorted[i].id;
-            before = bytes;
-        }
-        close(0);
-        nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
-    }
-
-    buffer<token_node> nodes_;
-    buffer<std::uint32_t> tokens_;
-    std::size_t longest_ = 0;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/token_trie.hpp ----
-// token_trie: what grammars need to know of a vocabulary: the bytes of all its tokens, and which ones end a text.
-#ifndef BITNET_CONSTRAIN_TOKEN_TRIE_HPP
-#define BITNET_CONSTRAIN_TOKEN_TRIE_HPP
-
-// ---- bitnet/text/token.hpp ----
-// token: the number of one entry of a vocabulary.
-#ifndef BITNET_TEXT_TOKEN_HPP
-#define BITNET_TEXT_TOKEN_HPP
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Index of an entry of a vocabulary: 0 to vocabulary_size() - 1. GGUF and every runtime use 32 signed bits.
-using token = std::int32_t;
-
-/// No entry of any vocabulary.
-inline constexpr token no_token = -1;
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/text/tokenizer.hpp ----
-// tokenizer: text to tokens and back, for byte-level models (GPT-2 and later) and SentencePiece models.
-#ifndef BITNET_TEXT_TOKENIZER_HPP
-#define BITNET_TEXT_TOKENIZER_HPP
-
-#include <array>
-#include <cstddef>
-#include <memory>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct tokenizer_options {
-    /// One of pre_tokenizer_names, used instead of what the file says; empty: the file decides. Byte-level models only.
-    std::string_view pre_tokenizer = {};
-};
-
-struct encode_options {
-    /// Whether control tokens spelled in the text, such as <|eot_id|>, become those tokens. If false, they are text
-    /// like any other, as a user's own words have to be.
-    bool parse_special = false;
-    /// Whether the text continues other text. Matters only to SentencePiece models that put a space in front of text:
-    /// then they do not.
-    bool follows_text = false;
-};
-
-struct decode_options {
-    /// Whether the tokens continue others, such as a prompt. Matters only to SentencePiece models that put a space in
-    /// front of text: then a space at the start is kept, otherwise one is taken away.
-    bool follows_text = false;
-};
-
-/// Which splitter is in use, and how that was decided.
-struct pre_tokenizer_choice {
-    std::string name;      ///< as a file would spell it, "llama-bpe"; "none" for SentencePiece
-    bool inferred = false; ///< the file names none; it was recognised by its vocabulary
-    std::string why;       ///< a sentence for people
-};
-
-namespace detail {
-
-/// Added tokens that end an answer if they exist, whatever a file's keys say. <|fim_pad|>, <|repo_name|> and
-/// <|file_sep|> come after a text that code models fill in, and end it in llama.cpp too; <|fim_prefix|>, <|fim_suffix|>
-/// and <|fim_middle|> are what prompts for that are made of.
-inline constexpr std::array<std::string_view, 10> stop_spellings{
-    "<|end_of_text|>", "<|endoftext|>", "</s>",    "<|eom_id|>",    "<|im_end|>",
-    "<end_of_turn>",   "<|fim_pad|>",   "<|end|>", "<|repo_name|>", "<|file_sep|>"};
-
-/// The small facts of a tokenizer.
-struct tokenizer_facts {
-    std::size_t vocabulary_size = 0;
-    std::size_t longest_token = 0; ///< bytes
-    std::optional<token> bos;
-    std::optional<token> eos;
-    std::optional<token> eot;
-    std::vector<token> stops; ///< ascending
-    bool add_bos = false;
-    bool add_eos = false;
-    bool space_prefix = false;
-    pre_tokenizer_choice pre_tokenizer;
-    std::vector<std::string> notes;
-};
-
-/// What a tokenizer looks up: its vocabulary, its merges and its splitter. An interface, so that programs that are
-/// given a tokenizer do not compile these; text/tokenizer_tables.hpp has the two kinds. Immutable. See tokenizer for
-/// the meaning of each function.
-class tokenizer_tables {
-public:
-    tokenizer_tables() noexcept = default;
-    tokenizer_tables(const tokenizer_tables&) = delete;
-    tokenizer_tables& operator=(const tokenizer_tables&) = delete;
-    virtual ~tokenizer_tables() = default;
-
-    [[nodiscard]] virtual result<void> encode(std::string_view text, std::vector<token>& out,
-                                              encode_options options) const = 0;
-    [[nodiscard]] virtual std::string_view bytes_of(token id) const noexcept = 0;
-    [[nodiscard]] virtual bool is_special(token id) const noexcept = 0;
-    [[nodiscard]] virtual token find_special(std::string_view spelling) const noexcept = 0; ///< or no_token
-};
-
-} // namespace detail
-
-/// Text to tokens and back. Owns its tables: the file may be closed once it is open. Immutable: any number of threads
-/// may use it at a time. Move-only. Made by open(), which text/open_tokenizer.hpp defines, or given by a model.
-///
-/// encode() takes any bytes: those that are not UTF-8 count as characters of no class, one by one. With byte-level
-/// models decode(encode(x)) is x for every x. (Only a vocabulary without tokens for some bytes, which notes() tell of,
-/// makes encode() fail on these, or gives the unknown token if there is one; LLaMA-3 has all.) SentencePiece cannot
-/// distinguish U+2581 from a space, and models that put a space in front of text do so after control and user-defined
-/// tokens too, as llama.cpp and SentencePiece do; all other text comes back as it was.
-class tokenizer {
-public:
-    /// Reads all tokenizer.ggml.* keys that it uses. Include <bitnet/text/open_tokenizer.hpp> to call it.
-    /// Cost for LLaMA-3's 128,256 tokens and 280,147 merges: one pass over 5.5 MB, memory about 12 MB.
-    /// \return errc::unsupported_tokenizer (tokenizer.ggml.model is not gpt2 or llama), unknown_pre_tokenizer,
-    /// missing_key, wrong_type, bad_vocabulary or out_of_memory, naming the file, the key and both disagreeing numbers.
-    [[nodiscard]] static inline result<tokenizer> open(const gguf_file& file, tokenizer_options options = {});
-
-    /// The tokens of `text`, without BOS. Cost: linear but for pieces of text without a boundary, O(n log n) for these.
-    /// \return errc::invalid_argument for text of 2 GiB or more and for a byte without token, where there is no unknown
-    /// token either; errc::out_of_memory.
-    [[nodiscard]] result<std::vector<token>> encode(std::string_view text, encode_options options = {}) const {
-        std::vector<token> tokens;
-        if (auto done = encode(text, tokens, options); !done) {
-            return failed(done);
-        }
-        return tokens;
-    }
-
-    /// The same, appended to `out`, which an error leaves as it was: for messages made of several parts, and for
-    /// callers who reuse their memory.
-    [[nodiscard]] result<void> encode(std::string_view text, std::vector<token>& out,
-                                      encode_options options = {}) const {
-        return tables_->encode(text, out, options);
-    }
-
-    /// The bytes that a token stands for, or its spelling if it is a control token; empty outside the vocabulary. With
-    /// SentencePiece a word's token has its space in front; decode() takes away the first one.
-    /// Lives as long as the tokenizer. Need not be whole code points: see stream_decoder.
-    [[nodiscard]] std::string_view bytes_of(token id) const noexcept { return tables_->bytes_of(id); }
-
-    /// The bytes of all tokens, one after another, unchanged; without the first space if adds_space_prefix(). Throws
-    /// std::bad_alloc as a std::string does; a stream_decoder needs no memory.
-    [[nodiscard]] std::string decode(std::span<const token> tokens, decode_options options = {}) const {
-        std::string text;
-        for (const token id : tokens) {
-            text.append(bytes_of(id));
-        }
-        if (adds_space_prefix() && !options.follows_text && text.starts_with(' ')) {
-            text.erase(0, 1);
-        }
-        return text;
-    }
-
-    [[nodiscard]] std::size_t vocabulary_size() const noexcept { return facts_.vocabulary_size; }
-    [[nodiscard]] bool contains(token id) const noexcept {
-        return id >= 0 && static_cast<std::size_t>(id) < vocabulary_size();
-    }
-
-    /// Whether a token is a control or unknown token, which no text becomes unless encode_options asks for it.
-    [[nodiscard]] bool is_special(token id) const noexcept { return tables_->is_special(id); }
-
-    /// The token of this spelling that parse_special finds in text; nullopt if there is none.
-    [[nodiscard]] std::optional<token> find_special(std::string_view spelling) const noexcept {
-        const token id = tables_->find_special(spelling);
-        return id == no_token ? std::nullopt : std::optional{id};
-    }
-
-    [[nodiscard]] std::optional<token> bos() const noexcept { return facts_.bos; } ///< begins every sequence
-    [[nodiscard]] std::optional<token> eos() const noexcept { return facts_.eos; } ///< ends a document
-    [[nodiscard]] std::optional<token> eot() const noexcept { return facts_.eot; } ///< ends a turn of a dialog
-
-    /// Whether the model expects bos() in front and eos() at the end: tokenizer.ggml.add_bos_token and .add_eos_token.
-    /// Without the first key: whether there is a BOS in a SentencePiece model or one of LLaMA-3's kind, false in
-    /// others, as in llama.cpp; without the second: false. encode() never adds them.
-    [[nodiscard]] bool add_bos() const noexcept { return facts_.add_bos; }
-    [[nodiscard]] bool add_eos() const noexcept { return facts_.add_eos; }
-
-    /// Whether `tokens` begin with BOS twice, as they do if a prompt spells it (with parse_special) and the program
-    /// adds it, too, because add_bos() says so. Models are trained with one, and answer worse.
-    [[nodiscard]] bool begins_twice(std::span<const token> tokens) const noexcept {
-        return bos() && tokens.size() > 1 && tokens[0] == *bos() && tokens[1] == *bos();
-    }
-
-    /// Whether encode() puts a space in front of text, and decode() takes it away: SentencePiece models unless
-    /// tokenizer.ggml.add_space_prefix is false.
-    [[nodiscard]] bool adds_space_prefix() const noexcept { return facts_.space_prefix; }
-
-    /// The tokens after which generation ends, as far as they exist: those of the keys eos, eot, eom, fim_pad, fim_rep
-    /// and fim_sep, and those that are spelled as such tokens are, "<|im_end|>" among them; ascending.
-    [[nodiscard]] const std::vector<token>& stop_tokens() const noexcept { return facts_.stops; }
-    [[nodiscard]] bool is_stop(token id) const noexcept {
-        for (const token stop : facts_.stops) {
-            if (stop == id) {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    [[nodiscard]] const pre_tokenizer_choice& pre_tokenizer() const noexcept { return facts_.pre_tokenizer; }
-
-    /// What of the file was put right or passed over, one sentence each. any_model::notes() has them, too.
-    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return facts_.notes; }
-
-    /// Bytes of the longest token.
-    [[nodiscard]] std::size_t longest_token() const noexcept { return facts_.longest_token; }
-
-private:
-    tokenizer(detail::tokenizer_facts facts, std::unique_ptr<const detail::tokenizer_tables> tables) noexcept
-        : facts_(std::move(facts)), tables_(std::move(tables)) {}
-
-    detail::tokenizer_facts facts_;
-    std::unique_ptr<const detail::tokenizer_tables> tables_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-struct trie_access;
-
-/// How many characters a text has of those that a JSON string holds as they are, which are all but quotes, backslashes
-/// and control characters; 0 where it has others, or a part of one.
-[[nodiscard]] inline std::size_t plain_characters(std::string_view text) noexcept {
-    std::size_t count = 0;
-    for (std::size_t at = 0; at < text.size(); ++count) {
-        const decoded_code_point next = first_code_point(text.substr(at));
-        if (next.value == invalid_code_point || next.value < 0x20 || next.value == U'"' || next.value == U'\\') {
-            return 0;
-        }
-        at += next.size;
-    }
-    return count;
-}
-
-} // namespace detail
-
-/// The tokens of one vocabulary, sorted out once for all grammars. Control and unknown tokens are no text; the stop
-/// tokens end one. Immutable: any number of threads and of constraints may use it at a time. Borrows the tokenizer,
-/// which must outlive it. About 5 MB and 20 ms for LLaMA-3's 128,256 tokens.
-class token_trie {
-public:
-    /// \return errc::out_of_memory.
-    [[nodiscard]] static result<token_trie> open(const tokenizer& text) {
-        return detail::guarded([&] { return make(text); });
-    }
-    static result<token_trie> open(tokenizer&&) = delete; // would dangle
-
-    [[nodiscard]] const tokenizer& text() const noexcept { return *text_; }
-    /// Tokens of the vocabulary, control tokens included.
-    [[nodiscard]] std::size_t vocabulary() const noexcept { return vocabulary_; }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return all_.memory_bytes() + special_.memory_bytes() + long_.memory_bytes() + plain_bits_.size_bytes();
-    }
-
-private:
-    friend struct detail::trie_access;
-
-    /// Plain texts are told apart by their characters up to this many; longer ones have a tree of their own.
-    static constexpr std::size_t most_characters = 32;
-
-    [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
-        std::vector<detail::token_bytes> special;
-        std::vector<detail::token_bytes> longer;
-        token_trie made;
-        made.text_ = &text;
-        made.vocabulary_ = text.vocabulary_size();
-        made.words_ = (made.vocabulary_ + 63) / 64;
-        error failure;
-        detail::allocate(made.plain_bits_, (most_characters + 2) * std::uint64_t{made.words_}, "token trie", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        for (const detail::token_bytes& one : sorted) {
-            const std::size_t characters = detail::plain_characters(one.bytes);
-            if (characters == 0) {
-                special.push_back(one);
-                continue;
-            }
-            if (characters > most_characters) {
-                longer.push_back(one);
-            }
-            const std::size_t row = (std::min)(characters, most_characters + 1);
-            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
-            ++made.plain_counts_[row];
-        }
-        made.add_shorter();
-        for (const auto& [tree, tokens] :
-             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
-            auto opened = detail::token_tree::open(tokens);
-            if (!opened) {
-                return failed(opened);
-            }
-            *tree = *std::move(opened);
-        }
-        return made;
-    }
-    struct tree_of {
-        detail::token_tree* tree;
-        std::span<const detail::token_bytes> tokens;
-    };
-
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
-        struct keyed {
-            std::uint64_t head; ///< the first eight bytes: most comparisons end there
-            detail::token_bytes of;
-        };
-        std::vector<keyed> all;
-        all.reserve(text.vocabulary_size());
-        for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
-            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
-                continue;
-            }
-            std::uint64_t head = 0;
-            for (std::size_t i = 0; i < 8; ++i) {
-                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
-            }
-            all.push_back({head, {bytes, id}});
-        }
-        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
-            if (a.head != b.head) {
-                return a.head < b.head;
-            }
-            const int order = a.of.bytes.compare(b.of.bytes);
-            return order != 0 ? order < 0 : a.of.id < b.of.id;
-        });
-        std::vector<detail::token_bytes> sorted;
-        sorted.reserve(all.size());
-        for (const keyed& one : all) {
-            sorted.push_back(one.of);
-        }
-        return sorted;
-    }
-
-    /// Row k of plain_bits_ has the tokens of k characters; from here on, of k or fewer.
-    void add_shorter() noexcept {
-        for (std::size_t row = 1; row < plain_counts_.size(); ++row) {
-            plain_counts_[row] += plain_counts_[row - 1];
-            for (std::size_t i = 0; i < words_; ++i) {
-                plain_bits_[row * words_ + i] |= plain_bits_[(row - 1) * words_ + i];
-            }
-        }
-    }
-
-    const tokenizer* text_ = nullptr;
-    std::size_t vocabulary_ = 0;
-    std::size_t words_ = 0; ///< of 64 tokens
-    detail::token_tree all_;
-    detail::token_tree special_; ///< those that are no plain text
-    detail::token_tree long_;    ///< those that are plain text of more than most_characters
-    buffer<std::uint64_t> plain_bits_;
-    std::array<std::uint32_t, most_characters + 2> plain_counts_{};
-};
-
-namespace detail {
-
-/// How masks are made of a trie.
-struct trie_access {
-    static constexpr std::size_t most_characters = token_trie::most_characters;
-
-    [[nodiscard]] static const token_tree& all(const token_trie& of) noexcept { return of.all_; }
-    [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
-    [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
-    [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
-    /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
-    /// how many.
-    [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {
-        const std::size_t row = (std::min)(characters, most_characters + 1);
-        return of.plain_bits_.span().subspan(row * of.words_, of.words_);
-    }
-    [[nodiscard]] static std::uint32_t plain_count(const token_trie& of, std::size_t characters) noexcept {
-        return of.plain_counts_[(std::min)(characters, most_characters + 1)];
-    }
-};
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What came of a walk.
-struct walked_mask {
-    std::uint32_t count = 0;     ///< tokens that are allowed, without those that end the text
-    std::uint32_t most_left = 0; ///< the most bytes that one of them leaves to the end, or to that of an older frame
-    bool is_whole = true;        ///< false: the ways of reading, or the work, exceeded their limits
-};
-
-/// Walks the trie with a matcher. As long as there is one way of reading, and no rule is called or left, a byte is one
-/// look into a row of 256; otherwise the matcher takes it, on a level of its own. Tokens that are plain text are added
-/// as a whole where plain text is allowed. Working memory of one constraint; allocates in open() only.
-class mask_walk {
-public:
-    static constexpr std::uint32_t any_end = 0xffffffffu;
-    /// Nodes and items that are looked at for one mask: some 50 ms.
-    static constexpr std::uint64_t most_work = 8'000'000;
-
-    /// \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
-        mask_walk made;
-        error failure;
-        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        auto rows = state_rows::open(*of.tables_);
-        if (!rows) {
-            return failed(rows);
-        }
-        made.rows_ = *std::move(rows);
-        return made;
-    }
-
-    /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
-    /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
-    /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
-    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
-                                  std::span<std::uint64_t> bits) noexcept {
-        begin(of, most_left, bits);
-        if (add_plain(trie)) {
-            walk(trie_access::special(trie));
-        } else {
-            walk(trie_access::all(trie));
-        }
-        back_to(0);
-        of.overflowed_ = false;
-        return made_;
-    }
-
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-    /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
-    struct place {
-        match_item first;    ///< state none: nothing can follow, or see is_level
-        match_item second;   ///< state none: there is none
-        std::uint32_t level; ///< whose frames there are
-        std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
-        bool is_level;
-    };
-    static constexpr match_item no_item{none, 0, 0, 0};
-    static constexpr std::uint32_t unknown = 0xffffffffu;
-
-    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
-        of_ = &of;
-        bits_ = bits;
-        most_left_ = most_left;
-        made_ = {};
-        work_ = 0;
-        if (most_left == any_end) {
-            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
-                of.frames_[i].bytes_to_end = 0;
-            }
-        }
-        places_[0] = place_of_level();
-    }
-
-    void back_to(std::uint32_t level) noexcept {
-        if (of_->level_ != level) {
-            of_->go_back_to(level);
-        }
-    }
-
-    /// The last level of the matcher as a place.
-    [[nodiscard]] place place_of_level() noexcept {
-        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
-        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
-                continue;
-            }
-            if (made.second.state != none) {
-                return {no_item, no_item, made.level, made.left, true};
-            }
-            (made.first.state == none ? made.first : made.second) = item;
-        }
-        return made;
-    }
-
-    /// What a token that ends at a place leaves to be written.
-    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
-        return at.left != unknown ? at.left : of_->bytes_from(at.first);
-    }
-
-    void walk(const token_tree& tree) noexcept {
-        const token_node* const nodes = tree.nodes();
-        const std::uint32_t* const tokens = tree.tokens().data();
-        for (std::uint32_t n = 0; n < tree.size();) {
-            const token_node& node = nodes[n];
-            place& here = places_[node.depth];
-            if (++work_ > most_work) {
-                made_.is_whole = false;
-                return;
-            }
-            if (!step(places_[node.depth - 1u], node.byte, here)) {
-                n = node.next;
-                continue;
-            }
-            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
-                take(here, {tokens + node.first_token, end - node.first_token});
-            }
-            n = here.is_level || here.first.state != none ? n + 1 : node.next;
-        }
-    }
-    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
-        const std::uint32_t left = left_at(at);
-        if (left > most_left_) {
-            return;
-        }
-        made_.most_left = (std::max)(made_.most_left, left);
-        made_.count += static_cast<std::uint32_t>(tokens.size());
-        for (const std::uint32_t id : tokens) {
-            bits_[id / 64] |= std::uint64_t{1} << id % 64;
-        }
-    }
-
-    [[nodiscard]] bool step(const place& from, std::uint8_t byte, place& to) noexcept {
-        if (from.is_level) {
-            return step_level(from, byte, to);
-        }
-        const std::uint32_t target = from.first.state == none ? state_rows::dead : rows_.of(from.first.state)[byte];
-        if (from.second.state == none) {
-            return target != state_rows::dead && go(from, from.first, target, byte, to);
-        }
-        const std::uint32_t other = rows_.of(from.second.state)[byte];
-        if (target != state_rows::dead && other != state_rows::dead) {
-            return open_level(from, byte, to);
-        }
-        return target != state_rows::dead  ? go(from, from.first, target, byte, to)
-               : other != state_rows::dead ? go(from, from.second, other, byte, to)
-                                           : false;
-    }
-    /// Follows the only item that a byte leads on from.
-    [[nodiscard]] bool go(const place& from, const match_item& item, std::uint32_t target, std::uint8_t byte,
-                          place& to) noexcept {
-        if ((target & state_rows::needs_level) == 0) {
-            to = {{target, item.frame, item.low, item.high}, no_item, from.level, unknown, false};
-            return true;
-        }
-        const match_item there{target & ~state_rows::needs_level, item.frame, item.low, item.high};
-        return (target != state_rows::needs_level && close(from, there, to)) || open_level(from, byte, to);
-    }
-    /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
-    /// two items. \return whether it does
-    [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
-        const automaton& states = of_->tables_->states;
-        const std::span<const special_edge> special = states.special_edges(at.state);
-        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
-        if (!special.empty()) {
-            if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
-                rows_.needs_closing(special[0].target)) {
-                return false;
-            }
-            made.first = counted(at, special[0]);
-        } else if (!states.byte_edges(at.state).empty()) {
-            made.first = at;
-        }
-        if (states.is_final(at.state) && !leave(at, made)) {
-            return false;
-        }
-        for (const match_item& item : {made.first, made.second}) {
-            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
-        }
-        to = made;
-        return true;
-    }
-    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
-    /// one
-    [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
-        const match_frame& frame = of_->frames_[at.frame];
-        if (at.high < of_->tables_->rules[frame.rule].least) {
-            return true;
-        }
-        of_->look(at.frame);
-        const match_link& link = of_->links_[frame.first_link];
-        if (link.next != none) {
-            return false;
-        }
-        if (link.back.state == none) {
-            made.left = 0;
-            return true;
-        }
-        (made.first.state == none ? made.first : made.second) = link.back;
-        return !rows_.needs_closing(link.back.state);
-    }
-    /// The item behind an edge that counts; none where the count is reached.
-    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
-        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
-        if (edge.value == none) {
-            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
-        }
-        return at.low >= edge.value
-                   ? no_item
-                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
-    }
-    /// The same where there are more than two items: without a level if one of them alone goes on.
-    [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        back_to(from.level);
-        const std::uint32_t last = of_->items_used_;
-        const std::uint32_t first = of_->levels_[from.level].first_item;
-        work_ += last - first;
-        std::uint32_t going = none;
-        std::uint32_t found = state_rows::dead;
-        for (std::uint32_t i = first; i < last; ++i) {
-            const std::uint32_t state = of_->items_[i].state;
-            const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
-            if (target == state_rows::dead) {
-                continue;
-            }
-            if (going != none) {
-                return open_level(from, byte, to);
-            }
-            going = i;
-            found = target;
-        }
-        const match_item item = going == none ? no_item : of_->items_[going];
-        return going != none && go(from, item, found, byte, to);
-    }
-
-    [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        matcher& of = *of_;
-        back_to(from.level);
-        const std::uint32_t first = of.levels_[from.level].first_item;
-        const std::uint32_t last = of.items_used_;
-        of.open_level();
-        if (from.is_level) {
-            for (std::uint32_t i = first; i < last; ++i) {
-                add_targets(of.items_[i], byte);
-            }
-        } else {
-            add_targets(from.first, byte);
-            add_targets(from.second, byte);
-        }
-        of.close_level();
-        work_ += of.items_used_ - last;
-        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
-            made_.is_whole = made_.is_whole && !of.overflowed_;
-            back_to(from.level);
-            return false;
-        }
-        of.measure_frames(of.levels_[of.level_].first_frame);
-        to = place_of_level();
-        return true;
-    }
-    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
-        if (item.state == none) {
-            return;
-        }
-        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                of_->add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
-    }
-
-    /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
-    /// \return whether it did, and all others of them are not
-    [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
-        const std::uint32_t first = of_->levels_[0].first_item;
-        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
-                continue;
-            }
-            const plain_text fit = rows_.plain(item.state);
-            if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
-                continue;
-            }
-            const std::size_t characters = fit.kind == plain_kind::endless_text ? any_end
-                                           : fit.kind == plain_kind::fixed      ? fit.most
-                                                                                : std::size_t{fit.most} - item.low + 1;
-            if (characters >= trie_access::all(trie).longest()) {
-                add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
-                return true;
-            }
-            if (is_alone(item, i, fit.may_leave)) {
-                add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
-                if (characters > trie_access::most_characters) {
-                    walk(trie_access::longer(trie));
-                }
-                return true;
-            }
-        }
-        return false;
-    }
-    void add_plain(const token_trie& trie, std::size_t characters, std::uint32_t left) noexcept {
-        const std::span<const std::uint64_t> plain = trie_access::plain(trie, characters);
-        std::copy(plain.begin(), plain.end(), bits_.begin());
-        made_.count = trie_access::plain_count(trie, characters);
-        made_.most_left = left;
-    }
-    /// The most that plain text leaves to the end.
-    [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
-        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
-        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
-    }
-    /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
-    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
-        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
-            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
-                return false;
-            }
-        }
-        if (!may_leave) {
-            return true;
-        }
-        of_->look(item.frame);
-        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
-            const std::uint32_t back = of_->links_[i].back.state;
-            if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    matcher* of_ = nullptr;
-    std::span<std::uint64_t> bits_;
-    std::uint32_t most_left_ = 0;
-    walked_mask made_;
-    std::uint64_t work_ = 0;
-    buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
-    state_rows rows_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A fixed number of masks; a new one takes the place of one that was not used for the longest time, about. Allocates
-/// in open() only.
-class mask_cache {
-public:
-    /// \param words of a mask. \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_cache> open(std::size_t masks, std::size_t words) {
-        mask_cache made;
-        made.words_ = words;
-        error failure;
-        allocate(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
-        allocate(made.entries_, masks, "grammar masks", failure);
-        allocate(made.hashes_, masks, "grammar masks", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        return made;
-    }
-
-    static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
-
-    /// The mask of a state; nowhere if it has to be made.
-    [[nodiscard]] std::size_t find(const mask_key& key) noexcept {
-        for (std::size_t depth = 0; depth < key.depths(); ++depth) {
-            if ((depths_in_use_ >> depth & 1) == 0) {
-                continue;
-            }
-            const std::span<const std::uint32_t> words = key.key(depth);
-            const std::uint64_t hash = hash_of(words, depth);
-            for (std::size_t i = 0; i < hashes_.size(); ++i) {
-                if (hashes_[i] == hash && entries_[i].depth == depth && is_of(entries_[i], words)) {
-                    entries_[i].is_used = true;
-                    return i;
-                }
-            }
-        }
-        return nowhere;
-    }
-
-    /// A place for a new mask, whose bits are 0. It is found again after keep().
-    [[nodiscard]] std::size_t make_room() noexcept {
-        while (entries_[hand_].is_used) {
-            entries_[hand_].is_used = false;
-            hand_ = (hand_ + 1) % entries_.size();
-        }
-        const std::size_t at = hand_;
-        hand_ = (hand_ + 1) % entries_.size();
-        hashes_[at] = 0;
-        const std::span<std::uint64_t> cleared = bits(at);
-        std::fill(cleared.begin(), cleared.end(), 0u);
-        return at;
-    }
-    /// \pre depth < key.depths()
-    void keep(std::size_t at, const walked_mask& mask, const mask_key& key, std::size_t depth) noexcept {
-        const std::span<const std::uint32_t> words = key.key(depth);
-        entry& made = entries_[at];
-        made.mask = mask;
-        made.depth = depth;
-        made.is_used = true;
-        made.size = words.size();
-        std::copy(words.begin(), words.end(), made.words.begin());
-        hashes_[at] = hash_of(words, depth);
-        depths_in_use_ |= 1u << depth;
-    }
-
-    [[nodiscard]] std::span<std::uint64_t> bits(std::size_t at) noexcept {
-        return bits_.span().subspan(at * words_, words_);
-    }
-    [[nodiscard]] const walked_mask& mask(std::size_t at) const noexcept { return entries_[at].mask; }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes();
-    }
-
-private:
-    struct entry {
-        walked_mask mask;
-        std::size_t depth = 0;
-        std::size_t size = 0;
-        bool is_used = false;
-        std::array<std::uint32_t, mask_key::most_words> words;
-    };
-
-    /// Never 0, which is what a place without a mask has.
-    [[nodiscard]] static std::uint64_t hash_of(std::span<const std::uint32_t> words, std::size_t depth) noexcept {
-        std::uint64_t hash = depth + 1;
-        for (const std::uint32_t word : words) {
-            hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-            hash ^= hash >> 32;
-        }
-        return hash | 1;
-    }
-    [[nodiscard]] static bool is_of(const entry& made, std::span<const std::uint32_t> words) noexcept {
-        return made.size == words.size() && std::equal(words.begin(), words.end(), made.words.begin());
-    }
-
-    std::size_t words_ = 0;
-    std::size_t hand_ = 0;
-    unsigned depths_in_use_ = 0;
-    buffer<std::uint64_t> bits_;
-    buffer<entry> entries_;
-    buffer<std::uint64_t> hashes_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/run/allowed_tokens.hpp ----
-// allowed_tokens: which tokens of a vocabulary may be chosen next.
-#ifndef BITNET_RUN_ALLOWED_TOKENS_HPP
-#define BITNET_RUN_ALLOWED_TOKENS_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// A set of tokens. Views memory of the chooser that made it.
-struct allowed_tokens {
-    /// Sets of at most so many are listed, so that only their rows of the output matrix are computed.
-    static constexpr std::size_t most_listed = 4096;
-
-    std::size_t count = 0;                   ///< how many there are
-    std::span<const std::uint64_t> bits;     ///< bit id % 64 of word id / 64; ids beyond are not allowed
-    std::span<const std::uint32_t> few = {}; ///< the ids, ascending, if count <= most_listed
-
-    [[nodiscard]] bool contains(token id) const noexcept {
-        const auto at = static_cast<std::size_t>(id);
-        return at / 64 < bits.size() && (bits[at / 64] >> at % 64 & 1) != 0;
-    }
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <algorithm>
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-#include <span>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct constraint_options {
-    /// The text ends within so many tokens, whatever is chosen: towards the limit only those are allowed after which
-    /// the rest still fits, a token for each byte that is missing. nullopt: as long as the grammar likes.
-    std::optional<std::size_t> limit;
-    std::size_t masks = 128; ///< that are kept, a bit for each token: 2 MiB for LLaMA-3's vocabulary
-    matcher_options matcher;
-};
-
-/// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
-/// it, and shares the grammar's tables. Allocates in open() alone; see memory_bytes().
-///
-/// Stop tokens are allowed where the text may end, and end it. Control tokens are no text, and never allowed.
-class token_constraint {
-public:
-    /// At the start of a text.
-    /// \return errc::invalid_argument where the limit is below the shortest text, or no masks are kept; and what
-    /// matcher::open() returns.
-    [[nodiscard]] static result<token_constraint> open(const grammar& texts, const token_trie& trie,
-                                                       constraint_options options = {}) {
-        return detail::guarded([&] { return make(texts, trie, options); });
-    }
-    static result<token_constraint> open(const grammar&, token_trie&&, constraint_options = {}) = delete;
-
-    /// The tokens that are allowed next. Valid until the next call that is not const.
-    /// Cost: that of a look-up where a text stood in the same place before; otherwise of a walk of the trie as far as
-    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks.
-    /// \return errc::no_token_left where no token is, because the text has ended or the vocabulary lacks one for the
-    /// bytes that have to come; errc::grammar_budget where the text can be read in more ways than the options have
-    /// room for; errc::invalid_token after a token that was not allowed.
-    [[nodiscard]] result<allowed_tokens> allowed() {
-        return detail::guarded([&] { return find_allowed(); });
-    }
-    /// Whether one token is allowed next. Cost: that of following its bytes.
-    [[nodiscard]] bool allows(token id) noexcept {
-        if (has_ended_ || is_broken_ || !trie_->text().contains(id)) {
-            return false;
-        }
-        if (trie_->text().is_stop(id)) {
-            return matcher_.can_end();
-        }
-        const std::string_view bytes = trie_->text().bytes_of(id);
-        return !bytes.empty() && !trie_->text().is_special(id) && matcher_.allows(bytes) && leaves_room(bytes);
-    }
-    /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
-    bool accept(token id) noexcept {
-        if (!allows(id)) {
-            is_beyond_ = !is_broken_ && !has_ended_ && matcher_.out_of_budget();
-            is_broken_ = true;
-            return false;
-        }
-        ++tokens_;
-        if (trie_->text().is_stop(id)) {
-            has_ended_ = true;
-            return true;
-        }
-        matcher_.accept(trie_->text().bytes_of(id));
-        return true;
-    }
-
-    /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return !is_broken_ && matcher_.can_end(); }
-    /// Whether it has to, or a stop token has ended it.
-    [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
-    /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
-    [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
-    /// Tokens of the vocabulary.
-    [[nodiscard]] std::size_t vocabulary() const noexcept { return trie_->vocabulary(); }
-    /// Tokens that were taken.
-    [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
-
-    /// Begins another text, with the same limit.
-    void restart() noexcept {
-        matcher_.restart();
-        tokens_ = 0;
-        has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
-    }
-    /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
-    [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
-        auto checked = detail::guarded([&] { return check_limit(limit); });
-        limit_ = checked ? limit : limit_;
-        restart();
-        return checked;
-    }
-
-    /// Bytes that open() allocated. The trie is apart.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return matcher_.memory_bytes() + walk_.memory_bytes() + key_.memory_bytes() + cache_.memory_bytes() +
-               own_.size_bytes() + few_.size_bytes();
-    }
-
-private:
-    explicit token_constraint(matcher of, const token_trie& trie) noexcept : matcher_(std::move(of)), trie_(&trie) {}
-
-    [[nodiscard]] static result<token_constraint> make(const grammar& texts, const token_trie& trie,
-                                                       constraint_options options) {
-        if (options.masks == 0) {
-            return error{errc::invalid_argument, "constraint_options: 0 masks are kept, 1 at least is needed"};
-        }
-        const std::size_t longest = detail::trie_access::all(trie).longest();
-        options.matcher.longest_lookahead =
-            (std::max)(options.matcher.longest_lookahead, static_cast<std::uint32_t>(longest));
-        auto opened = matcher::open(texts, options.matcher);
-        if (!opened) {
-            return failed(opened);
-        }
-        token_constraint made(*std::move(opened), trie);
-        auto key = detail::mask_key::open(made.matcher_, longest);
-        auto walk = detail::mask_walk::open(made.matcher_, trie);
-        auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
-        error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
-        detail::allocate(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
-        detail::allocate(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        made.key_ = *std::move(key);
-        made.walk_ = *std::move(walk);
-        made.cache_ = *std::move(cache);
-        if (auto checked = made.check_limit(options.limit); !checked) {
-            return failed(checked);
-        }
-        made.limit_ = options.limit;
-        return made;
-    }
-
-    [[nodiscard]] result<void> check_limit(std::optional<std::size_t> limit) {
-        if (!limit) {
-            return {};
-        }
-        matcher_.restart();
-        const std::uint32_t needed = matcher_.shortest_end();
-        if (needed > *limit) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"constraint_options: a limit of ", *limit,
-                                         " tokens, and the shortest text of ", "the grammar may need ", needed,
-                                         ", one for each byte"});
-        }
-        return {};
-    }
-
-    /// Bytes that may be missing after one more token.
-    [[nodiscard]] std::size_t room() const noexcept { return *limit_ - tokens_ - 1; }
-    [[nodiscard]] bool leaves_room(std::string_view bytes) noexcept {
-        if (!limit_) {
-            return true;
-        }
-        if (tokens_ >= *limit_) {
-            return false;
-        }
-        return matcher_.shortest_end_after(bytes) <= room();
-    }
-
-    [[nodiscard]] result<allowed_tokens> find_allowed() {
-        if (is_broken_ && is_beyond_) {
-            return budget_error();
-        }
-        if (is_broken_) {
-            return error{errc::invalid_token, "grammar: the last token was not allowed, so that none can follow it"};
-        }
-        if (has_ended_) {
-            return error{errc::no_token_left, "grammar: a stop token has ended the text, and nothing can follow it"};
-        }
-        key_.read(matcher_);
-        std::size_t at = cache_.find(key_);
-        const bool is_new = at == detail::mask_cache::nowhere;
-        if (is_new) {
-            at = cache_.make_room();
-            const detail::walked_mask made = walk_.run(matcher_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
-            if (!made.is_whole) {
-                return budget_error();
-            }
-            keep(at, made);
-        }
-        const detail::walked_mask& found = is_new ? last_ : cache_.mask(at);
-        if (!limit_ || leaves_enough(found)) {
-            is_near_ = false;
-            return with_ends(cache_.bits(at), found.count);
-        }
-        return near_limit(found.count);
-    }
-    void keep(std::size_t at, const detail::walked_mask& made) noexcept {
-        last_ = made;
-        if (const std::size_t depth = key_.looked_at(matcher_); depth < key_.depths()) {
-            cache_.keep(at, made, key_, depth);
-        }
-    }
-    /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
-    [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
-        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
-    }
-    [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
-        std::fill_n(own_.data(), own_.size(), 0u);
-        detail::walked_mask made;
-        if (tokens_ < *limit_) {
-            matcher_.longest_frame(); // measures them
-            const auto most = static_cast<std::uint32_t>((std::min)(room(), std::size_t{detail::endless}));
-            made = walk_.run(matcher_, *trie_, most, own_.span());
-        }
-        if (!made.is_whole) {
-            return budget_error();
-        }
-        is_near_ = made.count != before;
-        return with_ends(own_.span(), made.count);
-    }
-
-    [[nodiscard]] error budget_error() const {
-        return {errc::grammar_budget, "grammar: the text so far can be read in more ways than a matcher holds, or than "
-                                      "can be followed through the vocabulary"};
-    }
-
-    /// A mask, and the stop tokens where the text may end.
-    [[nodiscard]] result<allowed_tokens> with_ends(std::span<std::uint64_t> bits, std::size_t count) {
-        for (const token id : trie_->text().stop_tokens()) {
-            const auto at = static_cast<std::size_t>(id);
-            const std::uint64_t bit = std::uint64_t{1} << at % 64;
-            if (matcher_.can_end()) {
-                bits[at / 64] |= bit;
-                ++count;
-            }
-        }
-        if (count == 0) {
-            return nothing_left();
-        }
-        return allowed_tokens{count, bits, list(bits, count)};
-    }
-    [[nodiscard]] error nothing_left() const {
-        return matcher_.can_end()
-                   ? error{errc::no_token_left, "grammar: the text is complete, and the vocabulary has no stop token"}
-                   : error{errc::no_token_left, "grammar: the vocabulary has no token for the bytes that have to come"};
-    }
-    [[nodiscard]] std::span<const std::uint32_t> list(std::span<const std::uint64_t> bits, std::size_t count) noexcept {
-        if (count > few_.size()) {
-            return {};
-        }
-        std::size_t listed = 0;
-        for (std::size_t i = 0; listed < count && i < bits.size(); ++i) {
-            for (std::uint64_t word = bits[i]; word != 0; word &= word - 1) {
-                few_[listed++] = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
-            }
-        }
-        return few_.span().first(listed);
-    }
-
-    matcher matcher_;
-    const token_trie* trie_;
-    detail::mask_key key_;
-    detail::mask_walk walk_;
-    detail::mask_cache cache_;
-    detail::walked_mask last_;
-    buffer<std::uint64_t> own_; ///< the mask near the limit
-    buffer<std::uint32_t> few_;
-    std::optional<std::size_t> limit_;
-    std::size_t tokens_ = 0;
-    bool has_ended_ = false;
-    bool is_broken_ = false; ///< a token was taken that was not allowed
-    bool is_beyond_ = false; ///< or that the matcher could not follow
-    bool is_near_ = false;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/model/ranking.hpp ----
-// The order of logits: the largest first, the lower id on ties, NaN below everything.
-#ifndef BITNET_MODEL_RANKING_HPP
-#define BITNET_MODEL_RANKING_HPP
-
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// A token and the logit it has.
-struct scored_token {
-    token id;
-    float logit;
-};
-
-namespace detail {
-
-/// Orders floats as integers, NaN below everything: a strict order whatever the flags of the including program.
-[[nodiscard]] inline std::int32_t rank_of(float x) noexcept {
-    const auto bits = std::bit_cast<std::int32_t>(x);
-    if ((bits & 0x7fffffff) > 0x7f800000) {
-        return INT32_MIN;
-    }
-    return bits < 0 ? -(bits & 0x7fffffff) : bits;
-}
-
-/// Whether `a` comes before `b` in a sorted list of logits: a total order of different tokens.
-[[nodiscard]] inline bool precedes(float a, token a_id, float b, token b_id) noexcept {
-    const std::int32_t x = rank_of(a);
-    const std::int32_t y = rank_of(b);
-    return x != y ? x > y : a_id < b_id;
-}
-[[nodiscard]] inline bool precedes(const scored_token& a, const scored_token& b) noexcept {
-    return precedes(a.logit, a.id, b.logit, b.id);
-}
-
-/// The out.size() first of all `logits`, in order; all if there are fewer. \return how many
-[[nodiscard]] inline std::size_t take_largest(std::span<const float> logits, std::span<scored_token> out) noexcept {
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < logits.size() && !out.empty(); ++i) {
-        const scored_token here{static_cast<token>(i), logits[i]};
-        if (count == out.size() && !precedes(here, out[count - 1])) {
-            continue;
-        }
-        count += count == out.size() ? 0u : 1u; // one drops out at the end if it is full
-        std::size_t at = count - 1;
-        for (; at != 0 && precedes(here, out[at - 1]); --at) {
-            out[at] = out[at - 1];
-        }
-        out[at] = here;
-    }
-    return count;
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/token_chooser.hpp ----
-// token_chooser: what chooses the next token from logits, such as a sampler or a class of the program's own.
-#ifndef BITNET_RUN_TOKEN_CHOOSER_HPP
-#define BITNET_RUN_TOKEN_CHOOSER_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <memory>
-#include <span>
-#include <type_traits>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Chooses tokens for one sequence. A session calls, for each token: needs(), in steps more than once, then one of the
-/// two choose(), then accept() with the token that choose() returned; where that is none of the vocabulary, next() ends
-/// with stop_reason::error instead (no_token: errc::no_token_left). None of them may throw.
-///
-/// needs(): how many of the largest logits suffice to choose, given the tokens accepted so far. 0: all of them, in the
-/// order of the vocabulary. A small number lets the session skip most of the head's work, if it has a screen for it.
-///
-/// choose(all): the token, from the logits of the whole vocabulary; `all[id]` is that of token id. A session may call
-/// this one whatever needs() says, so it must work for every chooser.
-///
-/// choose(largest): the token, from exactly needs() or more of the largest logits, in any order, every token once; or
-/// from all of them, if the vocabulary has fewer. Must give the token that the other choose() would give. Never called
-/// while needs() is 0.
-///
-/// accept(id): `id` was taken: the next call of needs() and choose() is for the token after it.
-template <class C>
-concept token_chooser = requires(C& chooser, std::span<const float> all, std::span<const scored_token> largest,
-                                 token id) {
-    { chooser.needs() } -> std::convertible_to<std::size_t>;
-    { chooser.choose(all) } -> std::same_as<token>;
-    { chooser.choose(largest) } -> std::same_as<token>;
-    chooser.accept(id);
-};
-
-/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
-/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
-/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
-/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
-///
-/// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
-template <class C>
-concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
-    { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
-};
-
-/// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
-class any_chooser {
-public:
-    template <token_chooser C>
-    requires(!std::is_const_v<C> && !std::same_as<C, any_chooser>) any_chooser(C& chooser)
-    noexcept
-        : self_(std::addressof(chooser)),
-          needs_([](void* self) noexcept -> std::size_t { return static_cast<C*>(self)->needs(); }),
-          choose_([](void* self, std::span<const float> all) noexcept { return static_cast<C*>(self)->choose(all); }),
-          choose_among_([](void* self, std::span<const scored_token> largest) noexcept {
-              return static_cast<C*>(self)->choose(largest);
-          }),
-          accept_([](void* self, token id) noexcept { static_cast<void>(static_cast<C*>(self)->accept(id)); }) {
-        if constexpr (constrained_token_chooser<C>) {
-            allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
-        }
-    }
-
-    [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
-    [[nodiscard]] token choose(std::span<const float> all) const noexcept { return choose_(self_, all); }
-    [[nodiscard]] token choose(std::span<const scored_token> largest) const noexcept {
-        return choose_among_(self_, largest);
-    }
-    void accept(token id) const noexcept { accept_(self_, id); }
-
-    /// Whether it is a constrained_token_chooser.
-    [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
-    /// \pre is_constrained()
-    [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
-
-private:
-    void* self_;
-    std::size_t (*needs_)(void*) noexcept;
-    token (*choose_)(void*, std::span<const float>) noexcept;
-    token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
-    void (*accept_)(void*, token) noexcept;
-    result<allowed_tokens> (*allowed_)(void*) = nullptr;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// A constrained_token_chooser for session.next(): the grammar's mask comes first, then all steps of the sampler in its
-/// own order, which counts among the tokens that are left. Penalties and top_k see no forbidden token, and no forbidden
-/// one is ever chosen. The same token whichever way the session takes: all logits, those of a screened head, of the
-/// allowed rows alone, or none where one token is allowed.
-///
-/// Borrows both, which must outlive it, and serves one sequence. `C::choose(largest)` has to work with any number of
-/// tokens, also while needs() is 0, as the sampler's does.
-///
-///     while (auto id = session.next(choose)) ...   // stops at a stop token, which comes where the text may end
-template <token_chooser C> class constrained_chooser {
-public:
-    /// \return errc::out_of_memory.
-    [[nodiscard]] static result<constrained_chooser> open(C& inner, token_constraint& constraint) {
-        auto candidates = buffer<scored_token>::allocate(constraint.vocabulary(), "constrained chooser");
-        if (!candidates) {
-            return failed(candidates);
-        }
-        return constrained_chooser(inner, constraint, *std::move(candidates));
-    }
-
-    [[nodiscard]] result<allowed_tokens> allowed() { return constraint_->allowed(); }
-    [[nodiscard]] std::size_t needs() { return inner_->needs(); }
-    /// \return no_token if none is allowed, which allowed() tells before.
-    [[nodiscard]] token choose(std::span<const float> all) {
-        const auto allowed = constraint_->allowed();
-        std::size_t count = 0;
-        for (std::size_t word = 0; allowed && word < allowed->bits.size(); ++word) {
-            for (std::uint64_t rest = allowed->bits[word]; rest != 0; rest &= rest - 1) {
-                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
-                candidates_[count++] = {static_cast<token>(id), all[id]};
-            }
-        }
-        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
-    }
-    [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
-    void accept(token id) {
-        inner_->accept(id);
-        static_cast<void>(constraint_->accept(id));
-    }
-
-private:
-    constrained_chooser(C& inner, token_constraint& constraint, buffer<scored_token> candidates) noexcept
-        : inner_(&inner), constraint_(&constraint), candidates_(std::move(candidates)) {}
-
-    C* inner_;
-    token_constraint* constraint_;
-    buffer<scored_token> candidates_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/fields.hpp ----
-// field, fields_of, names_of: how a program names the members of its structs and the values of its enums, once.
-#ifndef BITNET_CONSTRAIN_FIELDS_HPP
-#define BITNET_CONSTRAIN_FIELDS_HPP
-
-#include <array>
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <tuple>
-#include <type_traits>
-#include <utility>
-#include <variant>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What is asked of a value beyond its type. Those that do not fit the type mean nothing.
-struct value_limits {
-    std::optional<std::int64_t> minimum = {}; ///< of a number
-    std::optional<std::int64_t> maximum = {};
-    std::size_t min_size = 0; ///< characters (code points) of a string, elements of a vector
-    std::size_t max_size = (std::numeric_limits<std::size_t>::max)();
-    std::string_view description = {}; ///< for the model, where the schema is shown to it
-};
-
-/// A member of a struct, its key in JSON, and its limits.
-template <class Owner, class Member> struct field {
-    constexpr field(std::string_view key, Member Owner::*of, value_limits asked = {}) noexcept
-        : name(key), member(of), limits(asked) {}
-
-    std::string_view name;
-    Member Owner::*member;
-    value_limits limits;
-};
-
-/// Several fields, in the order in which a model writes them.
-template <class... Fields> [[nodiscard]] constexpr std::tuple<Fields...> fields(Fields... each) noexcept {
-    return {each...};
-}
-
-/// To be specialised for a struct that is to be written and read as a JSON object:
-///
-///     template <> struct bitnet::fields_of<npc_action> {
-///         static constexpr auto list = bitnet::fields(bitnet::field("say", &npc_action::say, {.max_size = 80}),
-///                                                     bitnet::field("mood", &npc_action::mood));
-///     };
-///
-/// Members may be bool, integers, floating-point numbers, std::string, enums with names_of, structs with fields_of, and
-/// std::optional, std::vector, std::array and std::variant of these. A struct that is an alternative of a variant also
-/// has `static constexpr std::string_view name`, which its JSON object has under "type". An optional member may be
-/// missing; elsewhere an optional may be null. A struct may contain itself by way of a vector.
-template <class T> struct fields_of;
-
-template <class E> struct enum_name {
-    std::string_view name;
-    E value;
-};
-
-/// To be specialised for an enum that is written as a JSON string:
-///
-///     template <> struct bitnet::names_of<mood> {
-///         static constexpr bitnet::enum_name<mood> list[] = {{"calm", mood::calm}, {"angry", mood::angry}};
-///     };
-template <class E> struct names_of;
-
-namespace detail {
-
-template <class T>
-concept character_type = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
-    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
-template <class T>
-concept json_integer = std::integral<T> && !std::same_as<T, bool> && !character_type<T>;
-template <class T>
-concept has_fields = requires {
-    fields_of<T>::list;
-};
-template <class T>
-concept has_names = requires {
-    names_of<T>::list;
-};
-
-template <class T> inline constexpr bool is_optional = false;
-template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
-template <class T> inline constexpr bool is_vector = false;
-template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
-template <class T> inline constexpr bool is_array = false;
-template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
-template <class T> inline constexpr bool is_variant = false;
-template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
-
-/// False for every T, but only once it is known.
-template <class T> inline constexpr bool never = false;
-
-/// The key of an alternative's name.
-inline constexpr std::string_view variant_key = "type";
-
-/// Calls each(field) for the fields of T in order.
-template <has_fields T, class Each> constexpr void for_each_field(Each&& each) {
-    std::apply([&](const auto&... all) { (each(all), ...); }, fields_of<T>::list);
-}
-template <class Owner, class Member> Member member_type(const field<Owner, Member>&);
-
-/// A number of type T as JSON may have it: from low to high, texts of decimal numbers.
-struct number_range {
-    std::string low;
-    std::string high;
-};
-
-/// The numbers of type T within the limits.
-template <class T> [[nodiscard]] number_range range_of(const value_limits& limits) {
-    number_range made;
-    if constexpr (json_integer<T>) {
-        made = {std::to_string((std::numeric_limits<T>::min)()), std::to_string((std::numeric_limits<T>::max)())};
-    } else if constexpr (sizeof(T) == sizeof(float)) {
-        made = {"-3.4028235e38", "3.4028235e38"};
-    } else {
-        made = {"-1.7976931348623157e308", "1.7976931348623157e308"};
-    }
-    if constexpr (std::integral<T>) {
-        const bool is_low = limits.minimum && std::cmp_greater(*limits.minimum, (std::numeric_limits<T>::min)());
-        const bool is_high = limits.maximum && std::cmp_less(*limits.maximum, (std::numeric_limits<T>::max)());
-        made.low = is_low ? std::to_string(*limits.minimum) : made.low;
-        made.high = is_high ? std::to_string(*limits.maximum) : made.high;
-    } else {
-        made.low = limits.minimum ? std::to_string(*limits.minimum) : made.low;
-        made.high = limits.maximum ? std::to_string(*limits.maximum) : made.high;
-    }
-    return made;
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/from_json.hpp ----
-// from_json, to_json: values of C++ types from JSON texts and back.
-#ifndef BITNET_CONSTRAIN_FROM_JSON_HPP
-#define BITNET_CONSTRAIN_FROM_JSON_HPP
-
-// ---- bitnet/constrain/schema_document.hpp ----
-// schema_document: the places of a JSON Schema's text, and what its references mean.
-#ifndef BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-#define BITNET_CONSTRAIN_SCHEMA_DOCUMENT_HPP
-
-// ---- bitnet/io/json.hpp ----
-// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
-#ifndef BITNET_IO_JSON_HPP
-#define BITNET_IO_JSON_HPP
 
 // ---- bitnet/core/decimal.hpp ----
 // parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
@@ -7682,70 +4788,3043 @@ template <class T> [[nodiscard]] result<std::string> to_json(const T& value) {
 
 #endif
 
-// ---- bitnet/constrain/gbnf_reader.hpp ----
-// gbnf_reader: the grammar language of llama.cpp's GBNF guide. Defines grammar::gbnf.
-#ifndef BITNET_CONSTRAIN_GBNF_READER_HPP
-#define BITNET_CONSTRAIN_GBNF_READER_HPP
+// ---- bitnet/constrain/grammar.hpp ----
+// grammar: which texts are allowed, compiled for matchers.
+#ifndef BITNET_CONSTRAIN_GRAMMAR_HPP
+#define BITNET_CONSTRAIN_GRAMMAR_HPP
 
-// ---- bitnet/constrain/group_stack.hpp ----
-// group_stack: alternatives of sequences in groups, as they are read from left to right, without recursion.
-#ifndef BITNET_CONSTRAIN_GROUP_STACK_HPP
-#define BITNET_CONSTRAIN_GROUP_STACK_HPP
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+struct compiled_grammar;
+struct grammar_access;
+} // namespace detail
+
+/// A set of texts, compiled: immutable, independent of vocabularies, shared by its copies and by all matchers.
+/// Opening one costs time and memory in proportion to its source, has limits of its own (grammar_limits), needs 64 KiB
+/// of stack, and ends in an error for whatever exceeds them. No error sentence holds more than 1,000 bytes.
+class grammar {
+public:
+    /// The language of llama.cpp's GBNF guide; its rule `root` is what has to match. Repetitions are exact up to
+    /// 2^31 - 1, rules may be left-recursive and ambiguous.
+    /// \return errc::bad_grammar with rule, line and column; errc::empty_language where nothing at all could match;
+    /// errc::grammar_budget. Included with bitnet/constrain/gbnf_reader.hpp.
+    [[nodiscard]] static result<grammar> gbnf(std::string_view source, std::string_view name = "grammar");
+
+    /// The whole text has to match a regular expression in the dialect of JSON Schema's `pattern` (ECMA-262 without
+    /// look-around, back-references, word borders and \p, which are refused). \d, \w and \s are ASCII.
+    /// \return errc::bad_grammar with the column, and as above. Included with bitnet/constrain/regex_reader.hpp.
+    [[nodiscard]] static result<grammar> regex(std::string_view pattern, std::string_view name = "regular expression");
+
+    /// One of a list of texts, each of which is UTF-8; duplicates do not matter.
+    /// \return errc::bad_grammar where the list is empty or a text is no UTF-8. Included with
+    /// bitnet/constrain/choices.hpp.
+    [[nodiscard]] static result<grammar> choices(std::span<const std::string_view> texts,
+                                                 std::string_view name = "choices");
+
+    /// JSON texts that are valid by a JSON Schema of draft 2020-12; see schema_options for the form they have.
+    /// \return errc::bad_json, errc::bad_schema, errc::unsupported_schema with the JSON pointer of the keyword, and as
+    /// above. Included with bitnet/constrain/json_schema.hpp.
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema, const schema_options& options,
+                                                     std::string_view name = "schema");
+    [[nodiscard]] static result<grammar> json_schema(std::string_view schema);
+
+    /// JSON texts that from_json<T>() reads, for types that fields_of describes, and vectors, variants ... of them.
+    /// \return as above, if the limits contradict each other. Included with bitnet/constrain/type_schema.hpp.
+    template <class T> [[nodiscard]] static result<grammar> of(const value_limits& limits);
+    template <class T> [[nodiscard]] static result<grammar> of();
+
+    /// What was read in a particular way, or not enforced because the options say so: one sentence each.
+    [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
+
+private:
+    friend struct detail::grammar_access;
+
+    std::shared_ptr<const detail::compiled_grammar> tables_;
+    std::vector<std::string> notes_;
+};
+
+namespace detail {
+
+/// How readers make grammars, and matchers see their tables.
+struct grammar_access {
+    [[nodiscard]] static grammar make(std::shared_ptr<const compiled_grammar> tables, std::vector<std::string> notes) {
+        grammar made;
+        made.tables_ = std::move(tables);
+        made.notes_ = std::move(notes);
+        return made;
+    }
+    [[nodiscard]] static const std::shared_ptr<const compiled_grammar>& tables(const grammar& of) noexcept {
+        return of.tables_;
+    }
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/matcher.hpp ----
+// matcher: follows a text byte by byte through a grammar.
+#ifndef BITNET_CONSTRAIN_MATCHER_HPP
+#define BITNET_CONSTRAIN_MATCHER_HPP
+
+// ---- bitnet/constrain/compiled_grammar.hpp ----
+// compiled_grammar: the tables that a matcher runs over, and how many bytes each state is from the end of its rule.
+#ifndef BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
+#define BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <queue>
+#include <utility>
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Makes one expression out of parts, "|" and parentheses.
-class group_stack {
-public:
-    explicit group_stack(expression_pool& pool) : pool_(pool) { open(); }
+/// A rule as states. A text of it is complete in a final state where the counter has reached `least`.
+struct compiled_rule {
+    std::uint32_t start = 0;      ///< state
+    std::uint32_t least = 0;      ///< count, 0 where nothing is counted
+    std::uint32_t step_bytes = 0; ///< the most bytes that one more count takes
+    bool counts_itself = false;   ///< an automaton that counts, not a repetition
+    bool is_nullable = false;     ///< the empty text is one; callers skip the call then
+    std::uint32_t bytes = 0;      ///< of a shortest text, saturated
+};
 
-    void open() { groups_.push_back({alternatives_.size(), parts_.size()}); }
-    void add(expression part) { parts_.push_back(part); }
-    /// The end of an alternative: what comes next is another one.
-    void alternate() {
-        const std::size_t first = groups_.back().first_part;
-        alternatives_.push_back(pool_.sequence(std::span(parts_).subspan(first)));
-        parts_.resize(first);
+/// All rules of a grammar; their states are numbered together.
+struct compiled_grammar {
+    automaton states;
+    std::vector<std::uint32_t> rule_of; ///< per state
+    std::vector<std::uint32_t> to_end;  ///< per state: bytes to the end of its rule, whatever is counted; saturated
+    std::vector<compiled_rule> rules;
+    std::uint32_t root = 0;
+};
+
+/// Bytes to an end, saturated at a number that sums of a few cannot overflow.
+inline constexpr std::uint32_t endless = 0x3fffffffu;
+
+[[nodiscard]] constexpr std::uint32_t bytes_together(std::uint64_t a, std::uint64_t b) noexcept {
+    return static_cast<std::uint32_t>((std::min)(a + b, std::uint64_t{endless}));
+}
+
+/// Computes to_end and compiled_rule::bytes: shortest paths in which a call costs the shortest text of its rule
+/// (Knuth's generalisation of Dijkstra's algorithm). Nodes are all states, then all rules.
+class distance_search {
+public:
+    explicit distance_search(compiled_grammar& grammar)
+        : grammar_(grammar), states_(static_cast<std::uint32_t>(grammar.states.size())),
+          bytes_(states_ + grammar.rules.size(), endless), uses_(bytes_.size(), none) {}
+
+    void run() {
+        for (std::uint32_t state = 0; state < states_; ++state) {
+            link_state(state);
+        }
+        for (std::uint32_t rule = 0; rule < grammar_.rules.size(); ++rule) {
+            link_rule(rule);
+        }
+        while (!queue_.empty()) {
+            const auto [bytes, node] = queue_.top();
+            queue_.pop();
+            if (bytes == bytes_[node] && !is_settled_[node]) {
+                is_settled_[node] = true;
+                settle(node);
+            }
+        }
+        for (std::uint32_t number = 0; number < grammar_.rules.size(); ++number) {
+            compiled_rule& rule = grammar_.rules[number];
+            rule.bytes = bytes_[states_ + number];
+            const special_edge* const step = count_edge(rule);
+            rule.step_bytes = step == nullptr ? rule.step_bytes : bytes_[step->target];
+        }
+        bytes_.resize(states_);
+        grammar_.to_end = std::move(bytes_);
     }
-    /// Closes the innermost group. \return it as one expression, which has not been added to the group around it
-    [[nodiscard]] expression close() {
-        alternate();
-        const std::size_t first = groups_.back().first_alternative;
-        const expression made = pool_.choice(std::span(alternatives_).subspan(first));
-        alternatives_.resize(first);
-        groups_.pop_back();
-        return made;
-    }
-    /// Groups that are open, the outermost included.
-    [[nodiscard]] std::size_t depth() const noexcept { return groups_.size(); }
-    /// Whether the present alternative has no part yet.
-    [[nodiscard]] bool is_empty() const noexcept { return parts_.size() == groups_.back().first_part; }
-    /// Replaces the last part of the present alternative by its repetition. \pre !is_empty()
-    void repeat(std::uint32_t low, std::uint32_t high) { parts_.back() = pool_.repeat(parts_.back(), low, high); }
 
 private:
-    struct group {
-        std::size_t first_alternative;
-        std::size_t first_part;
+    static constexpr std::uint32_t none = 0xffffffffu;
+    /// `to` takes times * bytes of `first` + bytes of `second` + plus.
+    struct way {
+        std::uint32_t to;
+        std::uint32_t first;
+        std::uint32_t second; ///< or none
+        std::uint32_t times;
+        std::uint32_t plus;
+    };
+    struct use {
+        std::uint32_t way;
+        std::uint32_t next;
     };
 
-    expression_pool& pool_;
-    std::vector<group> groups_;
-    std::vector<expression> alternatives_;
-    std::vector<expression> parts_;
+    void link_state(std::uint32_t state) {
+        if (grammar_.states.is_final(state)) {
+            reach(state, 0);
+        }
+        for (const byte_edge edge : grammar_.states.byte_edges(state)) {
+            add({state, edge.target, none, 1, 1});
+        }
+        for (const special_edge edge : grammar_.states.special_edges(state)) {
+            const bool is_call = edge.kind == special_kind::call || edge.kind == special_kind::tail_call;
+            add({state, edge.target, is_call ? states_ + edge.value : none, 1, 0});
+        }
+    }
+
+    /// The edge by which a repetition begins another round, where rounds have to be counted and their bytes are not
+    /// known.
+    [[nodiscard]] const special_edge* count_edge(const compiled_rule& rule) const noexcept {
+        for (const special_edge& edge : grammar_.states.special_edges(rule.start)) {
+            if (edge.kind == special_kind::count && rule.least != 0 && !rule.counts_itself) {
+                return &edge;
+            }
+        }
+        return nullptr;
+    }
+    void link_rule(std::uint32_t number) {
+        const compiled_rule& rule = grammar_.rules[number];
+        const std::uint32_t node = states_ + number;
+        if (const special_edge* const step = count_edge(rule)) {
+            add({node, step->target, rule.start, rule.least, 0});
+        } else {
+            const std::uint64_t counted = std::uint64_t{rule.least} * rule.step_bytes;
+            add({node, rule.start, none, 1, bytes_together(counted, 0)});
+        }
+    }
+
+    void add(way made) {
+        const auto number = static_cast<std::uint32_t>(ways_.size());
+        ways_.push_back(made);
+        for (const std::uint32_t node : {made.first, made.second}) {
+            if (node != none) {
+                list_.push_back({number, uses_[node]});
+                uses_[node] = static_cast<std::uint32_t>(list_.size() - 1);
+            }
+        }
+    }
+
+    void reach(std::uint32_t node, std::uint32_t bytes) {
+        if (bytes < bytes_[node]) {
+            bytes_[node] = bytes;
+            queue_.push({bytes, node});
+        }
+    }
+
+    void settle(std::uint32_t node) {
+        for (std::uint32_t i = uses_[node]; i != none; i = list_[i].next) {
+            const way& made = ways_[list_[i].way];
+            if (is_settled_[made.first] && (made.second == none || is_settled_[made.second])) {
+                const std::uint64_t second = made.second == none ? 0 : bytes_[made.second];
+                reach(made.to, bytes_together(std::uint64_t{made.times} * bytes_[made.first], second + made.plus));
+            }
+        }
+    }
+
+    compiled_grammar& grammar_;
+    std::uint32_t states_;
+    std::vector<std::uint32_t> bytes_;
+    std::vector<std::uint32_t> uses_;
+    std::vector<bool> is_settled_ = std::vector<bool>(bytes_.size());
+    std::vector<way> ways_;
+    std::vector<use> list_;
+    using entry = std::pair<std::uint32_t, std::uint32_t>;
+    std::priority_queue<entry, std::vector<entry>, std::greater<>> queue_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
+/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+struct matcher_options {
+    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
+    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
+    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
+    std::uint32_t links = 262'144;           ///< ways back out of them
+    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
+};
+
+namespace detail {
+
+/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
+/// rule's counter may have come.
+struct match_item {
+    std::uint32_t state;
+    std::uint32_t frame;
+    std::uint32_t low;
+    std::uint32_t high;
+};
+
+/// Where a rule goes on when a text of it is complete: an item of the caller.
+struct match_link {
+    match_item back;
+    std::uint32_t next;  ///< link of the same frame, an older one, or none
+    std::uint32_t frame; ///< whose link it is
+};
+
+/// A rule that was called at one position, once for all its callers there.
+struct match_frame {
+    std::uint32_t rule;
+    std::uint32_t first_link;
+    std::uint32_t popped_at;    ///< the last pass in which it ended
+    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
+    std::uint32_t moved_to;     ///< scratch of compaction
+    std::uint32_t seen;         ///< scratch of mask_key
+
+    static constexpr std::uint32_t most_seen = 64; ///< that are told apart, in the lower bits
+};
+
+/// All that is known after one byte: the items from `first_item` on.
+struct match_level {
+    std::uint32_t first_item;
+    std::uint32_t first_frame;
+    std::uint32_t first_link;
+    bool can_end;
+};
+
+/// A place that a matcher can go back to.
+struct match_mark {
+    match_level level;
+    std::uint32_t items;
+    std::uint32_t frames;
+    std::uint32_t links;
+};
+
+class mask_key;
+class mask_walk;
+
+/// Finds numbers by three others; forgets everything at once.
+class stamp_table {
+public:
+    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
+        std::uint64_t size = 64;
+        while (size < std::uint64_t{entries} * 2) {
+            size *= 2;
+        }
+        auto places = buffer<slot>::allocate(size, "matcher");
+        if (!places) {
+            return failed(places);
+        }
+        stamp_table made;
+        made.slots_ = *std::move(places);
+        made.most_ = entries;
+        return made;
+    }
+
+    void forget() noexcept {
+        used_ = 0;
+        if (++stamp_ == 0) {
+            std::fill_n(slots_.data(), slots_.size(), slot{});
+            stamp_ = 1;
+        }
+    }
+    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
+    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        std::uint64_t hash =
+            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
+        hash ^= hash >> 29;
+        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
+            slot& found = slots_[i];
+            if (found.stamp != stamp_) {
+                if (used_ == most_) {
+                    return nullptr;
+                }
+                ++used_;
+                found = {stamp_, a, b, c, none};
+                return &found.value;
+            }
+            if (found.a == a && found.b == b && found.c == c) {
+                return &found.value;
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+private:
+    struct slot {
+        std::uint32_t stamp;
+        std::uint32_t a;
+        std::uint32_t b;
+        std::uint32_t c;
+        std::uint32_t value;
+    };
+
+    buffer<slot> slots_;
+    std::uint32_t stamp_ = 1;
+    std::uint32_t used_ = 0;
+    std::uint32_t most_ = 0;
+};
+
+} // namespace detail
+
+/// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
+/// thread at a time; it shares the grammar's tables. Allocates in open() alone.
+///
+/// Every way of reading the text is followed at once, byte by byte (as generalised LL parsers do: calls of one rule at
+/// one position share a frame), so that ambiguity and left recursion cost no more than items. What is allowed can
+/// always be completed. Cost of a byte: linear in the items, one to three for JSON.
+class matcher {
+public:
+    /// At the start of a text.
+    /// \return errc::out_of_memory with the bytes asked for; errc::grammar_budget where the grammar can begin in more
+    /// ways than `options` have room for; errc::invalid_argument where an option is 0.
+    [[nodiscard]] static result<matcher> open(const grammar& texts, matcher_options options = {});
+
+    /// Takes as many bytes of `text` as the grammar allows. \return how many these are; fewer than all: the next one is
+    /// not allowed, or out_of_budget() says that the matcher cannot tell.
+    std::size_t accept(std::string_view text) noexcept;
+
+    /// Whether all bytes of `text` are allowed next, one after the other; takes none. False where they are more than
+    /// longest_lookahead. Cost: that of accept(), and going back.
+    [[nodiscard]] bool allows(std::string_view text) noexcept;
+
+    /// Whether the text may end here.
+    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
+    /// Whether it has to: no byte is allowed.
+    [[nodiscard]] bool is_done() const noexcept;
+    /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
+    /// an upper bound. 0 where it may end. Cost: linear in the frames.
+    [[nodiscard]] std::uint32_t shortest_end() noexcept;
+
+    /// The same after `text`, all bytes of which are taken as by allows(). \pre allows(text)
+    [[nodiscard]] std::uint32_t shortest_end_after(std::string_view text) noexcept;
+
+    /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
+    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
+    /// Begins another text, and forgets the checkpoint.
+    void restart() noexcept;
+
+    /// Remembers this place, instead of the one remembered before.
+    void checkpoint() noexcept {
+        mark_ = {levels_[0], items_used_, frames_used_, links_used_};
+        is_marked_ = true;
+    }
+    /// Goes back to the place that checkpoint() remembered, any number of times. \pre it did, after the last restart()
+    void rewind() noexcept;
+    /// Bytes that open() allocated.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+
+private:
+    friend class detail::mask_key;
+    friend class detail::mask_walk;
+    friend class token_constraint;
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
+
+    [[nodiscard]] result<void> allocate(const matcher_options& options);
+    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
+    void open_level() noexcept;
+    void close_level() noexcept;
+    void go_back_to(std::uint32_t level) noexcept;
+    void forget_levels() noexcept;
+    void compact() noexcept;
+    void mark_frames() noexcept;
+    void move_frames() noexcept;
+
+    void add_item(detail::match_item item) noexcept;
+    void put_item(detail::match_item item) noexcept;
+    [[nodiscard]] std::uint32_t find_item(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t find_link(std::uint32_t frame, const detail::match_item& back) noexcept;
+    void index_item(std::uint32_t number) noexcept;
+    void index_link(std::uint32_t number) noexcept;
+    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
+    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
+    void end_rule(const detail::match_item& item) noexcept;
+    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
+    /// Sets bytes_to_end of the frames from `first` on, given those of the frames before it.
+    void measure_frames(std::uint32_t first) noexcept;
+    /// Sets bytes_to_end of all frames. \return the most of them.
+    std::uint32_t longest_frame() noexcept;
+    /// What can be completed from the items of the last level, given the same of all frames.
+    [[nodiscard]] std::uint32_t bytes_from_level() const noexcept;
+    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
+    /// The links of a frame are looked at.
+    void look(std::uint32_t frame) noexcept {
+        if (frame < watched_) {
+            looked_at(frame);
+        }
+    }
+    void looked_at(std::uint32_t frame) noexcept;
+    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
+    [[nodiscard]] bool is_room() const noexcept {
+        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
+               links_used_ + links_.size() / 8 < links_.size();
+    }
+
+    std::shared_ptr<const detail::compiled_grammar> tables_;
+    buffer<detail::match_item> items_;
+    buffer<detail::match_frame> frames_;
+    buffer<detail::match_link> links_;
+    buffer<detail::match_level> levels_;
+    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
+    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
+    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
+    std::uint32_t items_used_ = 0;
+    std::uint32_t frames_used_ = 0;
+    std::uint32_t links_used_ = 0;
+    std::uint32_t level_ = 0;
+    std::uint32_t items_at_once_ = 0;
+    std::uint32_t at_ = 0; // the item that is being followed
+    std::uint32_t pass_ = 0;
+    std::size_t memory_bytes_ = 0;
+    bool overflowed_ = false;
+    bool out_of_budget_ = false;
+    bool is_marked_ = false;
+    detail::match_mark mark_{};
+    std::uint32_t watched_ = 0;   // frames below are those of mask_key, while a mask is made
+    std::uint32_t watch_ = 0;     // what `seen` has of its frames, in the upper bits
+    std::uint32_t last_seen_ = 0; // the largest `seen` of those that were looked at; none: one that it does not know
+};
+
+inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
+    return detail::guarded([&]() -> result<matcher> {
+        matcher made;
+        made.tables_ = detail::grammar_access::tables(texts);
+        if (auto allocated = made.allocate(options); !allocated) {
+            return failed(allocated);
+        }
+        made.restart();
+        if (made.overflowed_) {
+            return detail::error_saying(errc::grammar_budget,
+                                        {"a text of the grammar can begin in more ways than a matcher holds (",
+                                         options.items_at_once, " items at once, ", options.frames, " frames)"});
+        }
+        return made;
+    });
+}
+
+inline result<void> matcher::allocate(const matcher_options& options) {
+    if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
+        options.items < options.items_at_once) {
+        return detail::error_saying(errc::invalid_argument,
+                                    {"matcher_options: ", options.items, " items, ", options.items_at_once,
+                                     " at once: none of the options may be 0, and the first not below the second"});
+    }
+    items_at_once_ = options.items_at_once;
+    error failure;
+    detail::allocate(items_, options.items, "matcher", failure);
+    detail::allocate(frames_, options.frames, "matcher", failure);
+    detail::allocate(links_, options.links, "matcher", failure);
+    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
+    if (failure.code != errc{}) {
+        return failure;
+    }
+    auto found_items = detail::stamp_table::open(options.items_at_once);
+    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
+    if (!found_items || !found_links) {
+        return found_items ? failed(found_links) : failed(found_items);
+    }
+    found_items_ = *std::move(found_items);
+    found_links_ = *std::move(found_links);
+    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
+                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
+    return {};
+}
+
+inline void matcher::restart() noexcept {
+    items_used_ = frames_used_ = links_used_ = level_ = 0;
+    levels_[0] = {0, 0, 0, false};
+    overflowed_ = out_of_budget_ = is_marked_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+    add_link(frame_of(tables_->root), {none, none, 0, 0});
+    close_level();
+    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
+}
+
+inline void matcher::open_level() noexcept {
+    ++level_;
+    levels_[level_] = {items_used_, frames_used_, links_used_, false};
+    overflowed_ = false;
+    ++pass_;
+    found_items_.forget();
+    found_links_.forget();
+}
+
+/// Follows what needs no byte, from every item of the new level.
+inline void matcher::close_level() noexcept {
+    const detail::automaton& states = tables_->states;
+    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
+        const detail::match_item item = items_[at_];
+        if (item.state == none) {
+            continue;
+        }
+        if (states.is_final(item.state)) {
+            end_rule(item);
+        }
+        for (const detail::special_edge& edge : states.special_edges(item.state)) {
+            follow(item, edge);
+        }
+    }
+}
+
+inline bool matcher::try_step(std::uint8_t byte) noexcept {
+    const detail::match_level before = levels_[level_];
+    const std::uint32_t last = items_used_;
+    open_level();
+    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
+        const detail::match_item item = items_[i];
+        if (item.state == none) {
+            continue;
+        }
+        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+    close_level();
+    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
+        go_back_to(level_ - 1);
+        return false;
+    }
+    return true;
+}
+
+inline bool matcher::step(std::uint8_t byte) noexcept {
+    out_of_budget_ = false;
+    const bool is_taken = try_step(byte);
+    out_of_budget_ = overflowed_;
+    return is_taken;
+}
+
+inline void matcher::go_back_to(std::uint32_t level) noexcept {
+    items_used_ = levels_[level + 1].first_item;
+    frames_used_ = levels_[level + 1].first_frame;
+    links_used_ = levels_[level + 1].first_link;
+    level_ = level;
+}
+
+inline std::size_t matcher::accept(std::string_view text) noexcept {
+    std::size_t taken = 0;
+    while (taken < text.size()) {
+        if (!is_room()) {
+            compact();
+        }
+        if (!step(static_cast<std::uint8_t>(text[taken]))) {
+            break;
+        }
+        forget_levels();
+        ++taken;
+    }
+    return taken;
+}
+
+inline bool matcher::allows(std::string_view text) noexcept {
+    if (text.size() + 2 > levels_.size()) {
+        return false;
+    }
+    if (!is_room()) {
+        compact();
+    }
+    std::size_t taken = 0;
+    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
+        ++taken;
+    }
+    if (taken != 0) {
+        go_back_to(0);
+    }
+    return taken == text.size();
+}
+
+/// The level after the last byte becomes the first: nothing goes back behind it.
+inline void matcher::forget_levels() noexcept {
+    levels_[0] = levels_[level_];
+    level_ = 0;
+}
+
+inline bool matcher::is_done() const noexcept {
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// The newest item of the last level with this state and frame; none where there is none.
+inline std::uint32_t matcher::find_item(const detail::match_item& item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ - first > few) {
+        const std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    for (std::uint32_t i = items_used_; i-- > first;) {
+        if (items_[i].state == item.state && items_[i].frame == item.frame) {
+            return i;
+        }
+    }
+    return none;
+}
+
+inline void matcher::index_item(std::uint32_t number) noexcept {
+    std::uint32_t* const slot = found_items_.at(items_[number].state, items_[number].frame, 0);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
+inline void matcher::add_item(detail::match_item item) noexcept {
+    const std::uint32_t number = find_item(item);
+    if (overflowed_ || number == none) {
+        return overflowed_ ? void() : put_item(item);
+    }
+    detail::match_item& found = items_[number];
+    if (item.low >= found.low && item.high <= found.high) {
+        return;
+    }
+    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
+    if (is_apart) {
+        return put_item(item);
+    }
+    item.low = (std::min)(item.low, found.low);
+    item.high = (std::max)(item.high, found.high);
+    if (number > at_) { // not followed yet
+        found = item;
+        return;
+    }
+    found.state = none;
+    put_item(item);
+}
+
+inline void matcher::put_item(detail::match_item item) noexcept {
+    const std::uint32_t first = levels_[level_].first_item;
+    if (items_used_ == items_.size() || items_used_ - first == items_at_once_) {
+        overflowed_ = true;
+        return;
+    }
+    items_[items_used_++] = item;
+    const bool is_first_of_many = items_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : items_used_ - 1; items_used_ - first > few && i < items_used_;
+         ++i) {
+        if (items_[i].state != none) {
+            index_item(i);
+        }
+    }
+}
+
+inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
+    switch (edge.kind) {
+    case detail::special_kind::skip:
+        return add_item({edge.target, item.frame, item.low, item.high});
+    case detail::special_kind::count:
+        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
+            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
+        } else if (item.low < edge.value) {
+            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
+        }
+        return;
+    case detail::special_kind::call:
+    case detail::special_kind::tail_call:
+        return call(item, edge);
+    }
+}
+
+inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
+    const std::uint32_t called = frame_of(edge.value);
+    if (called == none) {
+        return;
+    }
+    const detail::match_frame& caller = frames_[item.frame];
+    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
+    // frame of this level may still become more.)
+    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
+        look(item.frame);
+        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
+            add_link(called, links_[i].back);
+        }
+        return;
+    }
+    add_link(called, {edge.target, item.frame, item.low, item.high});
+}
+
+/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
+inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
+    const std::uint32_t known = frame_of_rule_[rule];
+    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
+        return known;
+    }
+    if (frames_used_ == frames_.size()) {
+        overflowed_ = true;
+        return none;
+    }
+    const std::uint32_t made = frames_used_++;
+    frames_[made] = {rule, none, 0, detail::endless, 0, 0};
+    frame_of_rule_[rule] = made;
+    add_item({tables_->rules[rule].start, made, 0, 0});
+    return made;
+}
+
+/// The same of the links.
+inline std::uint32_t matcher::find_link(std::uint32_t frame, const detail::match_item& back) noexcept {
+    if (links_used_ - levels_[level_].first_link > few) {
+        const std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
+        overflowed_ = overflowed_ || slot == nullptr;
+        return slot == nullptr ? none : *slot;
+    }
+    std::uint32_t i = frames_[frame].first_link;
+    while (i != none && (links_[i].back.state != back.state || links_[i].back.frame != back.frame)) {
+        i = links_[i].next;
+    }
+    return i;
+}
+
+inline void matcher::index_link(std::uint32_t number) noexcept {
+    const detail::match_link& link = links_[number];
+    std::uint32_t* const slot = found_links_.at(link.frame, link.back.state, link.back.frame);
+    overflowed_ = overflowed_ || slot == nullptr;
+    if (slot != nullptr) {
+        *slot = number;
+    }
+}
+
+inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
+    const std::uint32_t number = find_link(frame, back);
+    if (overflowed_ || links_used_ == links_.size()) {
+        overflowed_ = true;
+        return;
+    }
+    if (number != none) {
+        detail::match_item& found = links_[number].back;
+        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
+            found.low = (std::min)(back.low, found.low);
+            found.high = (std::max)(back.high, found.high);
+            return;
+        }
+    }
+    links_[links_used_] = {back, frames_[frame].first_link, frame};
+    frames_[frame].first_link = links_used_++;
+    const std::uint32_t first = levels_[level_].first_link;
+    const bool is_first_of_many = links_used_ - first == few + 1;
+    for (std::uint32_t i = is_first_of_many ? first : links_used_ - 1; links_used_ - first > few && i < links_used_;
+         ++i) {
+        index_link(i);
+    }
+}
+
+inline void matcher::looked_at(std::uint32_t frame) noexcept {
+    const std::uint32_t seen = frames_[frame].seen;
+    last_seen_ = (seen ^ watch_) < detail::match_frame::most_seen ? (std::max)(last_seen_, seen) : none;
+}
+
+/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
+inline void matcher::end_rule(const detail::match_item& item) noexcept {
+    detail::match_frame& frame = frames_[item.frame];
+    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
+        std::exchange(frame.popped_at, pass_) == pass_) {
+        return;
+    }
+    look(item.frame);
+    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
+        if (links_[i].back.state == none) {
+            levels_[level_].can_end = true;
+        } else {
+            add_item(links_[i].back);
+        }
+    }
+}
+
+inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
+    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
+    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
+}
+
+inline bool matcher::shorten(detail::match_frame& frame) noexcept {
+    std::uint32_t fewest = frame.bytes_to_end;
+    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
+    }
+    return std::exchange(frame.bytes_to_end, fewest) != fewest;
+}
+
+inline void matcher::measure_frames(std::uint32_t first) noexcept {
+    for (std::uint32_t i = first; i < frames_used_; ++i) {
+        frames_[i].bytes_to_end = detail::endless;
+    }
+    for (bool is_shorter = first < frames_used_; is_shorter;) { // links go to older frames, but for left recursion
+        is_shorter = false;
+        for (std::uint32_t i = first; i < frames_used_; ++i) {
+            is_shorter = shorten(frames_[i]) || is_shorter;
+        }
+    }
+}
+
+inline std::uint32_t matcher::bytes_from_level() const noexcept {
+    std::uint32_t fewest = can_end() ? 0 : detail::endless;
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
+        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
+    }
+    return fewest;
+}
+
+inline std::uint32_t matcher::shortest_end() noexcept {
+    if (can_end()) {
+        return 0;
+    }
+    measure_frames(0);
+    return bytes_from_level();
+}
+
+inline std::uint32_t matcher::longest_frame() noexcept {
+    measure_frames(0);
+    std::uint32_t most = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        most = (std::max)(most, frames_[i].bytes_to_end);
+    }
+    return most;
+}
+
+inline std::uint32_t matcher::shortest_end_after(std::string_view text) noexcept {
+    for (const char byte : text) {
+        static_cast<void>(step(static_cast<std::uint8_t>(byte)));
+    }
+    const std::uint32_t fewest = shortest_end();
+    if (level_ != 0) {
+        go_back_to(0);
+    }
+    return fewest;
+}
+
+inline void matcher::rewind() noexcept {
+    levels_[0] = mark_.level;
+    items_used_ = mark_.items;
+    frames_used_ = mark_.frames;
+    links_used_ = mark_.links;
+    out_of_budget_ = false;
+}
+
+/// Gives back what the present items, and those of the checkpoint, cannot reach. \pre level 0
+inline void matcher::compact() noexcept {
+    const std::uint32_t first = levels_[0].first_item;
+    const bool is_apart = is_marked_ && mark_.level.first_item != first;
+    const std::uint32_t marked = is_apart ? mark_.items - mark_.level.first_item : 0;
+    if (is_apart) {
+        std::copy_n(items_.data() + mark_.level.first_item, marked, items_.data());
+    }
+    std::copy(items_.data() + first, items_.data() + items_used_, items_.data() + marked);
+    items_used_ -= first - marked;
+    mark_frames();
+    move_frames();
+    levels_[0] = {marked, frames_used_, links_used_, levels_[0].can_end};
+    mark_.level.first_item = 0;
+    mark_.items = is_apart ? marked : items_used_;
+}
+
+/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
+inline void matcher::mark_frames() noexcept {
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = none;
+    }
+    std::uint32_t todo = none; // a list through bytes_to_end
+    const auto need = [&](std::uint32_t frame) {
+        if (frame != none && frames_[frame].moved_to == none) {
+            frames_[frame].moved_to = 0;
+            frames_[frame].bytes_to_end = std::exchange(todo, frame);
+        }
+    };
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        need(items_[i].state == none ? none : items_[i].frame);
+    }
+    while (todo != none) {
+        const detail::match_frame& frame = frames_[todo];
+        todo = frame.bytes_to_end;
+        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
+            need(links_[i].back.frame);
+        }
+    }
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
+    }
+}
+
+/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
+inline void matcher::move_frames() noexcept {
+    for (std::uint32_t i = 0; i < items_used_; ++i) {
+        if (items_[i].state != none) {
+            items_[i].frame = frames_[items_[i].frame].moved_to;
+        }
+    }
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        frames_[i].first_link = none;
+    }
+    std::uint32_t links = 0;
+    std::uint32_t marked_links = 0;
+    for (std::uint32_t i = 0; i < links_used_; ++i) {
+        marked_links = i == mark_.links ? links : marked_links;
+        detail::match_link link = links_[i];
+        detail::match_frame& owner = frames_[link.frame];
+        if (owner.moved_to == none) {
+            continue;
+        }
+        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
+        link.frame = owner.moved_to;
+        link.next = std::exchange(owner.first_link, links);
+        links_[links++] = link;
+    }
+    mark_.links = mark_.links < links_used_ ? marked_links : links;
+    std::uint32_t frames = 0;
+    std::uint32_t marked_frames = 0;
+    for (std::uint32_t i = 0; i < frames_used_; ++i) {
+        marked_frames = i == mark_.frames ? frames : marked_frames;
+        if (frames_[i].moved_to != none) {
+            frames_[frames++] = frames_[i];
+        }
+    }
+    mark_.frames = mark_.frames < frames_used_ ? marked_frames : frames;
+    links_used_ = links;
+    frames_used_ = frames;
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/token_constraint.hpp ----
+// token_constraint: follows the tokens of a text through a grammar, and tells which ones may come next.
+#ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
+#define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
+
+// ---- bitnet/constrain/mask_cache.hpp ----
+// mask_cache: masks that were made before, found by what they depend on.
+#ifndef BITNET_CONSTRAIN_MASK_CACHE_HPP
+#define BITNET_CONSTRAIN_MASK_CACHE_HPP
+
+// ---- bitnet/constrain/mask_key.hpp ----
+// mask_key: what of a matcher's state a mask can depend on, as numbers that are equal where masks are.
+#ifndef BITNET_CONSTRAIN_MASK_KEY_HPP
+#define BITNET_CONSTRAIN_MASK_KEY_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The items that a byte can follow, and the links of their frames, and of the frames of these, depth by depth: a mask
+/// depends on as many depths as frames were left while it was made. Counters matter only near their bounds.
+class mask_key {
+public:
+    static constexpr std::size_t most_words = 128;
+    static constexpr std::size_t most_depths = 8;
+
+    /// \param longest_token bytes. \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_key> open(const matcher& of, std::size_t longest_token) {
+        const compiled_grammar& tables = *of.tables_;
+        mask_key made;
+        made.longest_ = static_cast<std::uint32_t>(longest_token);
+        error failure;
+        allocate(made.most_, tables.rules.size(), "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (std::uint32_t state = 0; state < tables.states.size(); ++state) {
+            for (const special_edge& edge : tables.states.special_edges(state)) {
+                if (edge.kind == special_kind::count) {
+                    made.most_[tables.rule_of[state]] = edge.value;
+                }
+            }
+        }
+        return made;
+    }
+
+    /// Reads the place where the matcher is, and makes it watch which frames are left from now on.
+    /// \pre at level 0
+    void read(matcher& of) noexcept {
+        if (!of.is_room()) {
+            of.compact();
+        }
+        size_ = 0;
+        depths_ = 0;
+        known_ = 0;
+        is_whole_ = true;
+        next_watch(of);
+        put(of.can_end() ? 1 : 0);
+        for (std::uint32_t i = of.levels_[0].first_item; i < of.items_used_; ++i) {
+            const match_item& item = of.items_[i];
+            if (item.state != matcher::none && !of.tables_->states.byte_edges(item.state).empty()) {
+                put_item(of, item);
+            }
+        }
+        std::size_t expanded = 0;
+        while (is_whole_ && depths_ < most_depths) {
+            ends_[depths_] = size_;
+            frames_at_[depths_++] = known_;
+            for (const std::size_t end = known_; expanded < end; ++expanded) {
+                put_links(of, frames_[expanded]);
+            }
+        }
+        of.watched_ = of.frames_used_;
+        of.last_seen_ = 0;
+    }
+
+    /// How many depths there are keys for: at least one, if the items are not too many.
+    [[nodiscard]] std::size_t depths() const noexcept { return depths_; }
+    /// The key of a mask that depends on the links of frames up to `depth`. \pre depth < depths()
+    [[nodiscard]] std::span<const std::uint32_t> key(std::size_t depth) const noexcept {
+        return std::span(words_).first(ends_[depth]);
+    }
+
+    /// The depth of what was looked at since read(), which ends; depths() where it is beyond all keys.
+    [[nodiscard]] std::size_t looked_at(matcher& of) const noexcept {
+        of.watched_ = 0;
+        if (of.last_seen_ == 0) {
+            return 0;
+        }
+        const std::uint32_t number = of.last_seen_ - of.watch_;
+        std::size_t depth = 0;
+        while (depth < depths_ && (of.last_seen_ == matcher::none || number >= frames_at_[depth])) {
+            ++depth;
+        }
+        return (std::min)(depth + 1, depths_);
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return most_.size_bytes(); }
+
+private:
+    static constexpr std::uint32_t most_frames = match_frame::most_seen;
+    static constexpr std::uint32_t root = 0xffffffffu;
+
+    /// A number for `seen` that no frame has.
+    void next_watch(matcher& of) noexcept {
+        of.watch_ += most_frames;
+        if (of.watch_ >= 0xffffff00u) {
+            for (std::size_t i = 0; i < of.frames_.size(); ++i) {
+                of.frames_[i].seen = 0;
+            }
+            of.watch_ = most_frames;
+        }
+    }
+    void put(std::uint32_t word) noexcept {
+        is_whole_ = is_whole_ && size_ < words_.size();
+        if (is_whole_) {
+            words_[size_++] = word;
+        }
+    }
+    void put_item(matcher& of, const match_item& item) noexcept {
+        put(item.state);
+        if (item.state == root) {
+            return;
+        }
+        put(number_of(of, item.frame));
+        const std::uint32_t rule = of.tables_->rule_of[item.state];
+        if (most_[rule] != 0) {
+            put(clamped(item.low, of.tables_->rules[rule].least, most_[rule]));
+            put(clamped(item.high, of.tables_->rules[rule].least, most_[rule]));
+        }
+    }
+    void put_links(matcher& of, std::uint32_t frame) noexcept {
+        put(of.frames_[frame].rule);
+        for (std::uint32_t i = of.frames_[frame].first_link; i != matcher::none && is_whole_; i = of.links_[i].next) {
+            put_item(of, of.links_[i].back);
+        }
+        put(root - 1); // no state has that number
+    }
+    /// What a frame is called: a number in the order in which they are met.
+    [[nodiscard]] std::uint32_t number_of(matcher& of, std::uint32_t frame) noexcept {
+        std::uint32_t& seen = of.frames_[frame].seen;
+        if ((seen ^ of.watch_) < most_frames) {
+            return seen - of.watch_;
+        }
+        is_whole_ = is_whole_ && known_ < most_frames;
+        if (!is_whole_) {
+            return 0;
+        }
+        frames_[known_] = frame;
+        seen = of.watch_ + known_;
+        return known_++;
+    }
+    /// A count, the same for all from which one token cannot tell the bounds apart.
+    [[nodiscard]] std::uint32_t clamped(std::uint32_t count, std::uint32_t least, std::uint32_t most) const noexcept {
+        const bool is_free = most == 0xffffffffu || (count <= most && most - count > longest_ + 1);
+        if (is_free && count >= least) {
+            return 0xffffffffu;
+        }
+        return is_free && least - count > longest_ + 1 ? 0xfffffffeu : count;
+    }
+
+    buffer<std::uint32_t> most_; ///< [rules]: the highest count; 0 where nothing is counted
+    std::uint32_t longest_ = 0;
+    std::array<std::uint32_t, most_words> words_;
+    std::array<std::uint32_t, most_frames> frames_;
+    std::array<std::size_t, most_depths> ends_;        ///< of the key of each depth
+    std::array<std::uint32_t, most_depths> frames_at_; ///< how many frames are known there
+    std::size_t size_ = 0;
+    std::size_t depths_ = 0;
+    std::uint32_t known_ = 0;
+    bool is_whole_ = true;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/mask_walk.hpp ----
+// mask_walk: which tokens of a vocabulary a matcher allows, by one walk of the tree of their bytes.
+#ifndef BITNET_CONSTRAIN_MASK_WALK_HPP
+#define BITNET_CONSTRAIN_MASK_WALK_HPP
+
+// ---- bitnet/constrain/state_rows.hpp ----
+// state_rows: where each byte leads from a state, as rows of 256, of the states that are in use.
+#ifndef BITNET_CONSTRAIN_STATE_ROWS_HPP
+#define BITNET_CONSTRAIN_STATE_ROWS_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether any plain text (see plain_characters) can follow a state.
+enum class plain_kind : std::uint8_t {
+    unknown,
+    none,
+    limited,      ///< each character is counted, up to a count of `most`
+    fixed,        ///< `most` characters
+    endless_text, ///< as much as there is
+};
+struct plain_text {
+    plain_kind kind = plain_kind::unknown;
+    std::uint32_t most = 0;
+    std::uint32_t to_end = 0; ///< the most bytes from behind a character to the end of the rule
+    bool may_leave = false;   ///< whether the rule may end behind a character
+};
+
+/// Rows are made when they are asked for and kept until another state needs their place. 256 KiB.
+class state_rows {
+public:
+    static constexpr std::uint32_t dead = 0xffffffffu;        ///< no edge
+    static constexpr std::uint32_t needs_level = 0x80000000u; ///< in a target: not a single state with edges alone
+
+    /// Borrows the tables. \return errc::out_of_memory.
+    [[nodiscard]] static result<state_rows> open(const compiled_grammar& tables) {
+        state_rows made;
+        made.tables_ = &tables;
+        error failure;
+        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
+        allocate(made.held_, most, "grammar mask", failure);
+        allocate(made.plain_, tables.states.size(), "grammar mask", failure);
+        allocate(made.visited_, tables.states.size(), "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        std::fill_n(made.held_.data(), most, none);
+        return made;
+    }
+
+    /// Where each byte leads from a state. Valid until the next call.
+    [[nodiscard]] const std::uint32_t* of(std::uint32_t state) noexcept {
+        const std::uint32_t at = state % most;
+        std::uint32_t* const row = rows_.data() + std::size_t{at} * 256;
+        if (held_[at] != state) {
+            fill(state, row);
+            held_[at] = state;
+        }
+        return row;
+    }
+    /// Whether more than bytes leads on from a state: a call, a count or the end of its rule.
+    [[nodiscard]] bool needs_closing(std::uint32_t state) const noexcept {
+        return tables_->states.is_final(state) || !tables_->states.special_edges(state).empty();
+    }
+    /// Whether a byte leads on that plain text begins with.
+    [[nodiscard]] bool begins_plain(std::uint32_t state) noexcept {
+        const std::uint32_t* const row = of(state);
+        return std::any_of(std::begin(edges), std::end(edges), [&](const plain_edge& edge) {
+            return edge.from == 0 && std::any_of(row + edge.low, row + edge.high + 1u,
+                                                 [](std::uint32_t target) { return target != dead; });
+        });
+    }
+    [[nodiscard]] plain_text plain(std::uint32_t state) noexcept {
+        if (plain_[state].kind == plain_kind::unknown) {
+            plain_[state] = plain_search(*this).run(state);
+            if (plain_[state].kind == plain_kind::none) {
+                plain_[state] = plain_search(*this).run_layers(state);
+            }
+        }
+        return plain_[state];
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return rows_.size_bytes() + held_.size_bytes() + plain_.size_bytes() + visited_.size_bytes();
+    }
+
+private:
+    static constexpr std::uint32_t most = 256;
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    /// The automaton of one plain character: states 0, and what is expected after the first byte.
+    struct plain_edge {
+        std::uint8_t from;
+        std::uint8_t low;
+        std::uint8_t high;
+        std::uint8_t to;
+    };
+    static constexpr plain_edge edges[] = {
+        {0, 0x20, 0x21, 0}, {0, 0x23, 0x5b, 0}, {0, 0x5d, 0x7f, 0}, {0, 0xc2, 0xdf, 1}, {0, 0xe0, 0xe0, 4},
+        {0, 0xe1, 0xec, 2}, {0, 0xed, 0xed, 5}, {0, 0xee, 0xef, 2}, {0, 0xf0, 0xf0, 6}, {0, 0xf1, 0xf3, 3},
+        {0, 0xf4, 0xf4, 7}, {1, 0x80, 0xbf, 0}, {2, 0x80, 0xbf, 1}, {3, 0x80, 0xbf, 2}, {4, 0xa0, 0xbf, 1},
+        {5, 0x80, 0x9f, 1}, {6, 0x90, 0xbf, 2}, {7, 0x80, 0x8f, 2},
+    };
+
+    void fill(std::uint32_t state, std::uint32_t* row) const noexcept {
+        std::fill_n(row, 256, dead);
+        for (const byte_edge edge : tables_->states.byte_edges(state)) {
+            const std::uint32_t target = needs_closing(edge.target) ? edge.target | needs_level : edge.target;
+            for (std::size_t byte = edge.low; byte <= edge.high; ++byte) {
+                row[byte] = row[byte] == dead || row[byte] == target ? target : needs_level; // several: the matcher
+            }
+        }
+    }
+
+    /// Follows plain text from a state of a rule on, through all pairs of a state of `edges` and one of the rule.
+    class plain_search {
+    public:
+        explicit plain_search(state_rows& all) noexcept : all_(all), states_(all.tables_->states) {}
+
+        [[nodiscard]] plain_text run(std::uint32_t state) noexcept {
+            bool is_plain = add(0, state);
+            for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
+                for (const plain_edge& edge : edges) {
+                    is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
+                }
+            }
+            clear_visited();
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
+                if (is_plain && found_.kind == plain_kind::endless_text && pairs_[i].plain == 0) {
+                    all_.plain_[pairs_[i].state] = found_; // any text from there is one from here
+                }
+            }
+            return is_plain ? found_ : plain_text{plain_kind::none, 0, 0, false};
+        }
+
+        /// The same where plain text ends after some characters, whichever they are: layer by layer, each of them the
+        /// states after one character more.
+        [[nodiscard]] plain_text run_layers(std::uint32_t state) noexcept {
+            is_layered_ = true;
+            bool is_plain = add(0, state);
+            for (found_.most = 0; is_plain && found_.most <= most_layers; ++found_.most) {
+                const auto begins = [this](const pair& one) { return all_.begins_plain(one.state); };
+                if (std::none_of(pairs_.begin(), pairs_.begin() + size_, begins)) {
+                    clear_visited();
+                    found_.kind = found_.most == 0 ? plain_kind::none : plain_kind::fixed;
+                    return found_;
+                }
+                next_size_ = 0;
+                for (std::size_t at = 0; is_plain && at < static_cast<std::size_t>(size_); ++at) {
+                    for (const plain_edge& edge : edges) {
+                        is_plain = is_plain && (edge.from != pairs_[at].plain || follow(edge, pairs_[at].state));
+                    }
+                }
+                clear_visited();
+                size_ = 0;
+                for (std::size_t i = 0; i < next_size_; ++i) {
+                    is_plain = is_plain && add(0, next_[i]);
+                }
+            }
+            clear_visited();
+            return {plain_kind::none, 0, 0, false};
+        }
+
+    private:
+        static constexpr std::size_t most_pairs = 2048;
+        static constexpr std::uint32_t most_layers = 1024; ///< no token is longer
+        struct pair {
+            std::uint32_t state;
+            std::uint32_t plain;
+        };
+
+        [[nodiscard]] bool add(std::uint32_t plain, std::uint32_t state) noexcept {
+            std::uint8_t& visited = all_.visited_[state];
+            const auto bit = static_cast<std::uint8_t>(1u << plain);
+            if ((visited & bit) != 0) {
+                return true;
+            }
+            if (size_ == std::ptrdiff_t{most_pairs}) {
+                return false;
+            }
+            visited = static_cast<std::uint8_t>(visited | bit);
+            pairs_[static_cast<std::size_t>(size_++)] = {state, plain};
+            return true;
+        }
+        /// All bytes of an edge of plain text, each by one edge of the rule.
+        [[nodiscard]] bool follow(const plain_edge& edge, std::uint32_t state) noexcept {
+            unsigned next = edge.low;
+            for (const byte_edge& way : states_.byte_edges(state)) {
+                if (way.high < edge.low || way.low > edge.high) {
+                    continue;
+                }
+                if (way.low > next || (way.low < next && next != edge.low) || !arrive(edge.to, way.target)) {
+                    return false;
+                }
+                next = way.high + 1u;
+            }
+            return next > edge.high;
+        }
+        [[nodiscard]] bool arrive(std::uint32_t plain, std::uint32_t target) noexcept {
+            const std::span<const special_edge> special = states_.special_edges(target);
+            found_.may_leave = found_.may_leave || states_.is_final(target);
+            if (plain != 0) {
+                return special.empty() && add(plain, target);
+            }
+            if (is_layered_) {
+                return special.empty() && add_next(target);
+            }
+            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[target]);
+            if (!states_.byte_edges(target).empty()) {
+                return special.empty() && is_now(plain_kind::endless_text, none) && add(0, target);
+            }
+            if (special.size() != 1 || special[0].kind != special_kind::count) {
+                return false;
+            }
+            const plain_kind kind = special[0].value == none ? plain_kind::endless_text : plain_kind::limited;
+            return is_now(kind, special[0].value) && add(0, special[0].target);
+        }
+        [[nodiscard]] bool add_next(std::uint32_t state) noexcept {
+            found_.to_end = (std::max)(found_.to_end, all_.tables_->to_end[state]);
+            if (std::find(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(next_size_), state) !=
+                next_.begin() + static_cast<std::ptrdiff_t>(next_size_)) {
+                return true;
+            }
+            if (next_size_ == next_.size()) {
+                return false;
+            }
+            next_[next_size_++] = state;
+            return true;
+        }
+        void clear_visited() noexcept {
+            for (std::size_t i = 0; i < static_cast<std::size_t>(size_); ++i) {
+                all_.visited_[pairs_[i].state] = 0;
+            }
+        }
+        [[nodiscard]] bool is_now(plain_kind kind, std::uint32_t highest) noexcept {
+            const bool is_same = found_.kind == plain_kind::unknown || (found_.kind == kind && found_.most == highest);
+            found_.kind = kind;
+            found_.most = highest;
+            return is_same;
+        }
+
+        state_rows& all_;
+        const automaton& states_;
+        plain_text found_;
+        std::array<pair, most_pairs> pairs_; ///< 16 KiB of stack
+        std::ptrdiff_t size_ = 0;
+        std::array<std::uint32_t, 16> next_; ///< states of the next layer
+        std::size_t next_size_ = 0;
+        bool is_layered_ = false;
+    };
+
+    const compiled_grammar* tables_ = nullptr;
+    buffer<std::uint32_t> rows_;
+    buffer<std::uint32_t> held_; ///< whose rows these are
+    buffer<plain_text> plain_;   ///< [states]
+    buffer<std::uint8_t> visited_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/token_tree.hpp ----
+// token_tree: the bytes of many tokens as one tree, in the order in which it is walked.
+#ifndef BITNET_CONSTRAIN_TOKEN_TREE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TREE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A token's id and what it stands for.
+struct token_bytes {
+    std::string_view bytes;
+    std::uint32_t id;
+};
+
+/// A byte that follows those of the nodes above it.
+struct token_node {
+    std::uint32_t next; ///< the node after all that are below this one
+    std::uint32_t
+        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
+    std::uint16_t depth; ///< bytes from the start, this one included
+    std::uint8_t byte;
+};
+
+/// Nodes are in preorder: the first of those below a node is the one after it. 12 bytes a node, 4 a token.
+class token_tree {
+public:
+    /// \param sorted by bytes, none of them empty or of more than 65,535 bytes. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
+        std::uint64_t nodes = 0;
+        std::size_t longest = 0;
+        std::string_view before;
+        for (const token_bytes& one : sorted) {
+            nodes += one.bytes.size() - common(before, one.bytes);
+            longest = (std::max)(longest, one.bytes.size());
+            before = one.bytes;
+        }
+        token_tree made;
+        made.longest_ = longest;
+        buffer<std::uint32_t> path;
+        error failure;
+        allocate(made.nodes_, nodes + 1, "token tree", failure);
+        allocate(made.tokens_, sorted.size(), "token tree", failure);
+        allocate(path, longest, "token tree", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.fill(sorted, path.span());
+        return made;
+    }
+
+    /// The nodes and one more behind them, whose first_token is the number of tokens.
+    [[nodiscard]] const token_node* nodes() const noexcept { return nodes_.data(); }
+    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(nodes_.size() - 1); }
+    /// Ids, by bytes.
+    [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
+    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
+
+private:
+    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t same = 0;
+        while (same < most && a[same] == b[same]) {
+            ++same;
+        }
+        return same;
+    }
+
+    /// \param path room for the nodes from the root to the last one
+    void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
+        std::uint32_t used = 0;
+        std::string_view before;
+        const auto close = [&](std::size_t depth) {
+            for (std::size_t d = depth; d < before.size(); ++d) {
+                nodes_[path[d]].next = used;
+            }
+        };
+        for (std::uint32_t i = 0; i < sorted.size(); ++i) {
+            const std::string_view bytes = sorted[i].bytes;
+            std::size_t depth = common(before, bytes);
+            close(depth);
+            for (; depth < bytes.size(); ++depth) {
+                path[depth] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            }
+            tokens_[i] = sorted[i].id;
+            before = bytes;
+        }
+        close(0);
+        nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
+    }
+
+    buffer<token_node> nodes_;
+    buffer<std::uint32_t> tokens_;
+    std::size_t longest_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/token_trie.hpp ----
+// token_trie: what grammars need to know of a vocabulary: the bytes of all its tokens, and which ones end a text.
+#ifndef BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+struct trie_access;
+
+/// How many characters a text has of those that a JSON string holds as they are, which are all but quotes, backslashes
+/// and control characters; 0 where it has others, or a part of one.
+[[nodiscard]] inline std::size_t plain_characters(std::string_view text) noexcept {
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < text.size(); ++count) {
+        const decoded_code_point next = first_code_point(text.substr(at));
+        if (next.value == invalid_code_point || next.value < 0x20 || next.value == U'"' || next.value == U'\\') {
+            return 0;
+        }
+        at += next.size;
+    }
+    return count;
+}
+
+} // namespace detail
+
+/// The tokens of one vocabulary, sorted out once for all grammars. Control and unknown tokens are no text; the stop
+/// tokens end one. Immutable: any number of threads and of constraints may use it at a time. Borrows the tokenizer,
+/// which must outlive it. About 5 MB and 20 ms for LLaMA-3's 128,256 tokens.
+class token_trie {
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<token_trie> open(const tokenizer& text) {
+        return detail::guarded([&] { return make(text); });
+    }
+    static result<token_trie> open(tokenizer&&) = delete; // would dangle
+
+    [[nodiscard]] const tokenizer& text() const noexcept { return *text_; }
+    /// Tokens of the vocabulary, control tokens included.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return vocabulary_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return all_.memory_bytes() + special_.memory_bytes() + long_.memory_bytes() + plain_bits_.size_bytes();
+    }
+
+private:
+    friend struct detail::trie_access;
+
+    /// Plain texts are told apart by their characters up to this many; longer ones have a tree of their own.
+    static constexpr std::size_t most_characters = 32;
+
+    [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
+        token_trie made;
+        made.text_ = &text;
+        made.vocabulary_ = text.vocabulary_size();
+        made.words_ = (made.vocabulary_ + 63) / 64;
+        error failure;
+        detail::allocate(made.plain_bits_, (most_characters + 2) * std::uint64_t{made.words_}, "token trie", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (const detail::token_bytes& one : sorted) {
+            const std::size_t characters = detail::plain_characters(one.bytes);
+            if (characters == 0) {
+                special.push_back(one);
+                continue;
+            }
+            if (characters > most_characters) {
+                longer.push_back(one);
+            }
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
+            ++made.plain_counts_[row];
+        }
+        made.add_shorter();
+        for (const auto& [tree, tokens] :
+             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
+            auto opened = detail::token_tree::open(tokens);
+            if (!opened) {
+                return failed(opened);
+            }
+            *tree = *std::move(opened);
+        }
+        return made;
+    }
+    struct tree_of {
+        detail::token_tree* tree;
+        std::span<const detail::token_bytes> tokens;
+    };
+
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        struct keyed {
+            std::uint64_t head; ///< the first eight bytes: most comparisons end there
+            detail::token_bytes of;
+        };
+        std::vector<keyed> all;
+        all.reserve(text.vocabulary_size());
+        for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
+            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
+            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
+                continue;
+            }
+            std::uint64_t head = 0;
+            for (std::size_t i = 0; i < 8; ++i) {
+                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+            }
+            all.push_back({head, {bytes, id}});
+        }
+        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
+            if (a.head != b.head) {
+                return a.head < b.head;
+            }
+            const int order = a.of.bytes.compare(b.of.bytes);
+            return order != 0 ? order < 0 : a.of.id < b.of.id;
+        });
+        std::vector<detail::token_bytes> sorted;
+        sorted.reserve(all.size());
+        for (const keyed& one : all) {
+            sorted.push_back(one.of);
+        }
+        return sorted;
+    }
+
+    /// Row k of plain_bits_ has the tokens of k characters; from here on, of k or fewer.
+    void add_shorter() noexcept {
+        for (std::size_t row = 1; row < plain_counts_.size(); ++row) {
+            plain_counts_[row] += plain_counts_[row - 1];
+            for (std::size_t i = 0; i < words_; ++i) {
+                plain_bits_[row * words_ + i] |= plain_bits_[(row - 1) * words_ + i];
+            }
+        }
+    }
+
+    const tokenizer* text_ = nullptr;
+    std::size_t vocabulary_ = 0;
+    std::size_t words_ = 0; ///< of 64 tokens
+    detail::token_tree all_;
+    detail::token_tree special_; ///< those that are no plain text
+    detail::token_tree long_;    ///< those that are plain text of more than most_characters
+    buffer<std::uint64_t> plain_bits_;
+    std::array<std::uint32_t, most_characters + 2> plain_counts_{};
+};
+
+namespace detail {
+
+/// How masks are made of a trie.
+struct trie_access {
+    static constexpr std::size_t most_characters = token_trie::most_characters;
+
+    [[nodiscard]] static const token_tree& all(const token_trie& of) noexcept { return of.all_; }
+    [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
+    [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
+    [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
+    /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
+    /// how many.
+    [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {
+        const std::size_t row = (std::min)(characters, most_characters + 1);
+        return of.plain_bits_.span().subspan(row * of.words_, of.words_);
+    }
+    [[nodiscard]] static std::uint32_t plain_count(const token_trie& of, std::size_t characters) noexcept {
+        return of.plain_counts_[(std::min)(characters, most_characters + 1)];
+    }
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What came of a walk.
+struct walked_mask {
+    std::uint32_t count = 0;     ///< tokens that are allowed, without those that end the text
+    std::uint32_t most_left = 0; ///< the most bytes that one of them leaves to the end, or to that of an older frame
+    bool is_whole = true;        ///< false: the ways of reading, or the work, exceeded their limits
+};
+
+/// Walks the trie with a matcher. As long as there is one way of reading, and no rule is called or left, a byte is one
+/// look into a row of 256; otherwise the matcher takes it, on a level of its own. Tokens that are plain text are added
+/// as a whole where plain text is allowed. Working memory of one constraint; allocates in open() only.
+class mask_walk {
+public:
+    static constexpr std::uint32_t any_end = 0xffffffffu;
+    /// Nodes and items that are looked at for one mask: some 50 ms.
+    static constexpr std::uint64_t most_work = 8'000'000;
+
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
+        mask_walk made;
+        error failure;
+        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        auto rows = state_rows::open(*of.tables_);
+        if (!rows) {
+            return failed(rows);
+        }
+        made.rows_ = *std::move(rows);
+        return made;
+    }
+
+    /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
+    /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
+    /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
+    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
+                                  std::span<std::uint64_t> bits) noexcept {
+        begin(of, most_left, bits);
+        if (add_plain(trie)) {
+            walk(trie_access::special(trie));
+        } else {
+            walk(trie_access::all(trie));
+        }
+        back_to(0);
+        of.overflowed_ = false;
+        return made_;
+    }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
+    struct place {
+        match_item first;    ///< state none: nothing can follow, or see is_level
+        match_item second;   ///< state none: there is none
+        std::uint32_t level; ///< whose frames there are
+        std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
+        bool is_level;
+    };
+    static constexpr match_item no_item{none, 0, 0, 0};
+    static constexpr std::uint32_t unknown = 0xffffffffu;
+
+    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
+        of_ = &of;
+        bits_ = bits;
+        most_left_ = most_left;
+        made_ = {};
+        work_ = 0;
+        if (most_left == any_end) {
+            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
+                of.frames_[i].bytes_to_end = 0;
+            }
+        }
+        places_[0] = place_of_level();
+    }
+
+    void back_to(std::uint32_t level) noexcept {
+        if (of_->level_ != level) {
+            of_->go_back_to(level);
+        }
+    }
+
+    /// The last level of the matcher as a place.
+    [[nodiscard]] place place_of_level() noexcept {
+        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
+        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            if (made.second.state != none) {
+                return {no_item, no_item, made.level, made.left, true};
+            }
+            (made.first.state == none ? made.first : made.second) = item;
+        }
+        return made;
+    }
+
+    /// What a token that ends at a place leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
+        return at.left != unknown ? at.left : of_->bytes_from(at.first);
+    }
+
+    void walk(const token_tree& tree) noexcept {
+        const token_node* const nodes = tree.nodes();
+        const std::uint32_t* const tokens = tree.tokens().data();
+        for (std::uint32_t n = 0; n < tree.size();) {
+            const token_node& node = nodes[n];
+            place& here = places_[node.depth];
+            if (++work_ > most_work) {
+                made_.is_whole = false;
+                return;
+            }
+            if (!step(places_[node.depth - 1u], node.byte, here)) {
+                n = node.next;
+                continue;
+            }
+            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
+                take(here, {tokens + node.first_token, end - node.first_token});
+            }
+            n = here.is_level || here.first.state != none ? n + 1 : node.next;
+        }
+    }
+    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
+        const std::uint32_t left = left_at(at);
+        if (left > most_left_) {
+            return;
+        }
+        made_.most_left = (std::max)(made_.most_left, left);
+        made_.count += static_cast<std::uint32_t>(tokens.size());
+        for (const std::uint32_t id : tokens) {
+            bits_[id / 64] |= std::uint64_t{1} << id % 64;
+        }
+    }
+
+    [[nodiscard]] bool step(const place& from, std::uint8_t byte, place& to) noexcept {
+        if (from.is_level) {
+            return step_level(from, byte, to);
+        }
+        const std::uint32_t target = from.first.state == none ? state_rows::dead : rows_.of(from.first.state)[byte];
+        if (from.second.state == none) {
+            return target != state_rows::dead && go(from, from.first, target, byte, to);
+        }
+        const std::uint32_t other = rows_.of(from.second.state)[byte];
+        if (target != state_rows::dead && other != state_rows::dead) {
+            return open_level(from, byte, to);
+        }
+        return target != state_rows::dead  ? go(from, from.first, target, byte, to)
+               : other != state_rows::dead ? go(from, from.second, other, byte, to)
+                                           : false;
+    }
+    /// Follows the only item that a byte leads on from.
+    [[nodiscard]] bool go(const place& from, const match_item& item, std::uint32_t target, std::uint8_t byte,
+                          place& to) noexcept {
+        if ((target & state_rows::needs_level) == 0) {
+            to = {{target, item.frame, item.low, item.high}, no_item, from.level, unknown, false};
+            return true;
+        }
+        const match_item there{target & ~state_rows::needs_level, item.frame, item.low, item.high};
+        return (target != state_rows::needs_level && close(from, there, to)) || open_level(from, byte, to);
+    }
+    /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
+    /// two items. \return whether it does
+    [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
+        const automaton& states = of_->tables_->states;
+        const std::span<const special_edge> special = states.special_edges(at.state);
+        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
+        if (!special.empty()) {
+            if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
+                rows_.needs_closing(special[0].target)) {
+                return false;
+            }
+            made.first = counted(at, special[0]);
+        } else if (!states.byte_edges(at.state).empty()) {
+            made.first = at;
+        }
+        if (states.is_final(at.state) && !leave(at, made)) {
+            return false;
+        }
+        for (const match_item& item : {made.first, made.second}) {
+            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
+        }
+        to = made;
+        return true;
+    }
+    /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
+    /// one
+    [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
+        const match_frame& frame = of_->frames_[at.frame];
+        if (at.high < of_->tables_->rules[frame.rule].least) {
+            return true;
+        }
+        of_->look(at.frame);
+        const match_link& link = of_->links_[frame.first_link];
+        if (link.next != none) {
+            return false;
+        }
+        if (link.back.state == none) {
+            made.left = 0;
+            return true;
+        }
+        (made.first.state == none ? made.first : made.second) = link.back;
+        return !rows_.needs_closing(link.back.state);
+    }
+    /// The item behind an edge that counts; none where the count is reached.
+    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
+        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
+        if (edge.value == none) {
+            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
+        }
+        return at.low >= edge.value
+                   ? no_item
+                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
+    }
+    /// The same where there are more than two items: without a level if one of them alone goes on.
+    [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        back_to(from.level);
+        const std::uint32_t last = of_->items_used_;
+        const std::uint32_t first = of_->levels_[from.level].first_item;
+        work_ += last - first;
+        std::uint32_t going = none;
+        std::uint32_t found = state_rows::dead;
+        for (std::uint32_t i = first; i < last; ++i) {
+            const std::uint32_t state = of_->items_[i].state;
+            const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
+            if (target == state_rows::dead) {
+                continue;
+            }
+            if (going != none) {
+                return open_level(from, byte, to);
+            }
+            going = i;
+            found = target;
+        }
+        const match_item item = going == none ? no_item : of_->items_[going];
+        return going != none && go(from, item, found, byte, to);
+    }
+
+    [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
+        matcher& of = *of_;
+        back_to(from.level);
+        const std::uint32_t first = of.levels_[from.level].first_item;
+        const std::uint32_t last = of.items_used_;
+        of.open_level();
+        if (from.is_level) {
+            for (std::uint32_t i = first; i < last; ++i) {
+                add_targets(of.items_[i], byte);
+            }
+        } else {
+            add_targets(from.first, byte);
+            add_targets(from.second, byte);
+        }
+        of.close_level();
+        work_ += of.items_used_ - last;
+        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
+            made_.is_whole = made_.is_whole && !of.overflowed_;
+            back_to(from.level);
+            return false;
+        }
+        of.measure_frames(of.levels_[of.level_].first_frame);
+        to = place_of_level();
+        return true;
+    }
+    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
+        if (item.state == none) {
+            return;
+        }
+        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                of_->add_item({edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+
+    /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
+    /// \return whether it did, and all others of them are not
+    [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
+        const std::uint32_t first = of_->levels_[0].first_item;
+        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
+            const match_item item = of_->items_[i];
+            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+                continue;
+            }
+            const plain_text fit = rows_.plain(item.state);
+            if (fit.kind == plain_kind::none || left_of_plain(item, fit) > most_left_) {
+                continue;
+            }
+            const std::size_t characters = fit.kind == plain_kind::endless_text ? any_end
+                                           : fit.kind == plain_kind::fixed      ? fit.most
+                                                                                : std::size_t{fit.most} - item.low + 1;
+            if (characters >= trie_access::all(trie).longest()) {
+                add_plain(trie, trie_access::most_characters + 1, left_of_plain(item, fit));
+                return true;
+            }
+            if (is_alone(item, i, fit.may_leave)) {
+                add_plain(trie, (std::min)(characters, trie_access::most_characters), left_of_plain(item, fit));
+                if (characters > trie_access::most_characters) {
+                    walk(trie_access::longer(trie));
+                }
+                return true;
+            }
+        }
+        return false;
+    }
+    void add_plain(const token_trie& trie, std::size_t characters, std::uint32_t left) noexcept {
+        const std::span<const std::uint64_t> plain = trie_access::plain(trie, characters);
+        std::copy(plain.begin(), plain.end(), bits_.begin());
+        made_.count = trie_access::plain_count(trie, characters);
+        made_.most_left = left;
+    }
+    /// The most that plain text leaves to the end.
+    [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
+        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
+        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
+    }
+    /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
+    [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
+        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
+            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
+                return false;
+            }
+        }
+        if (!may_leave) {
+            return true;
+        }
+        of_->look(item.frame);
+        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
+            const std::uint32_t back = of_->links_[i].back.state;
+            if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    matcher* of_ = nullptr;
+    std::span<std::uint64_t> bits_;
+    std::uint32_t most_left_ = 0;
+    walked_mask made_;
+    std::uint64_t work_ = 0;
+    buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
+    state_rows rows_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A fixed number of masks; a new one takes the place of one that was not used for the longest time, about. Allocates
+/// in open() only.
+class mask_cache {
+public:
+    /// \param words of a mask. \return errc::out_of_memory.
+    [[nodiscard]] static result<mask_cache> open(std::size_t masks, std::size_t words) {
+        mask_cache made;
+        made.words_ = words;
+        error failure;
+        allocate(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
+        allocate(made.entries_, masks, "grammar masks", failure);
+        allocate(made.hashes_, masks, "grammar masks", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+
+    /// The mask of a state; nowhere if it has to be made.
+    [[nodiscard]] std::size_t find(const mask_key& key) noexcept {
+        for (std::size_t depth = 0; depth < key.depths(); ++depth) {
+            if ((depths_in_use_ >> depth & 1) == 0) {
+                continue;
+            }
+            const std::span<const std::uint32_t> words = key.key(depth);
+            const std::uint64_t hash = hash_of(words, depth);
+            for (std::size_t i = 0; i < hashes_.size(); ++i) {
+                if (hashes_[i] == hash && entries_[i].depth == depth && is_of(entries_[i], words)) {
+                    entries_[i].is_used = true;
+                    return i;
+                }
+            }
+        }
+        return nowhere;
+    }
+
+    /// A place for a new mask, whose bits are 0. It is found again after keep().
+    [[nodiscard]] std::size_t make_room() noexcept {
+        while (entries_[hand_].is_used) {
+            entries_[hand_].is_used = false;
+            hand_ = (hand_ + 1) % entries_.size();
+        }
+        const std::size_t at = hand_;
+        hand_ = (hand_ + 1) % entries_.size();
+        hashes_[at] = 0;
+        const std::span<std::uint64_t> cleared = bits(at);
+        std::fill(cleared.begin(), cleared.end(), 0u);
+        return at;
+    }
+    /// \pre depth < key.depths()
+    void keep(std::size_t at, const walked_mask& mask, const mask_key& key, std::size_t depth) noexcept {
+        const std::span<const std::uint32_t> words = key.key(depth);
+        entry& made = entries_[at];
+        made.mask = mask;
+        made.depth = depth;
+        made.is_used = true;
+        made.size = words.size();
+        std::copy(words.begin(), words.end(), made.words.begin());
+        hashes_[at] = hash_of(words, depth);
+        depths_in_use_ |= 1u << depth;
+    }
+
+    [[nodiscard]] std::span<std::uint64_t> bits(std::size_t at) noexcept {
+        return bits_.span().subspan(at * words_, words_);
+    }
+    [[nodiscard]] const walked_mask& mask(std::size_t at) const noexcept { return entries_[at].mask; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes();
+    }
+
+private:
+    struct entry {
+        walked_mask mask;
+        std::size_t depth = 0;
+        std::size_t size = 0;
+        bool is_used = false;
+        std::array<std::uint32_t, mask_key::most_words> words;
+    };
+
+    /// Never 0, which is what a place without a mask has.
+    [[nodiscard]] static std::uint64_t hash_of(std::span<const std::uint32_t> words, std::size_t depth) noexcept {
+        std::uint64_t hash = depth + 1;
+        for (const std::uint32_t word : words) {
+            hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+            hash ^= hash >> 32;
+        }
+        return hash | 1;
+    }
+    [[nodiscard]] static bool is_of(const entry& made, std::span<const std::uint32_t> words) noexcept {
+        return made.size == words.size() && std::equal(words.begin(), words.end(), made.words.begin());
+    }
+
+    std::size_t words_ = 0;
+    std::size_t hand_ = 0;
+    unsigned depths_in_use_ = 0;
+    buffer<std::uint64_t> bits_;
+    buffer<entry> entries_;
+    buffer<std::uint64_t> hashes_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct constraint_options {
+    /// The text ends within so many tokens, whatever is chosen: towards the limit only those are allowed after which
+    /// the rest still fits, a token for each byte that is missing. nullopt: as long as the grammar likes.
+    std::optional<std::size_t> limit;
+    std::size_t masks = 128; ///< that are kept, a bit for each token: 2 MiB for LLaMA-3's vocabulary
+    matcher_options matcher;
+};
+
+/// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
+/// it, and shares the grammar's tables. Allocates in open() alone; see memory_bytes().
+///
+/// Stop tokens are allowed where the text may end, and end it. Control tokens are no text, and never allowed.
+class token_constraint {
+public:
+    /// At the start of a text.
+    /// \return errc::invalid_argument where the limit is below the shortest text, or no masks are kept; and what
+    /// matcher::open() returns.
+    [[nodiscard]] static result<token_constraint> open(const grammar& texts, const token_trie& trie,
+                                                       constraint_options options = {}) {
+        return detail::guarded([&] { return make(texts, trie, options); });
+    }
+    static result<token_constraint> open(const grammar&, token_trie&&, constraint_options = {}) = delete;
+
+    /// The tokens that are allowed next. Valid until the next call that is not const.
+    /// Cost: that of a look-up where a text stood in the same place before; otherwise of a walk of the trie as far as
+    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks.
+    /// \return errc::no_token_left where no token is, because the text has ended or the vocabulary lacks one for the
+    /// bytes that have to come; errc::grammar_budget where the text can be read in more ways than the options have
+    /// room for; errc::invalid_token after a token that was not allowed.
+    [[nodiscard]] result<allowed_tokens> allowed() {
+        return detail::guarded([&] { return find_allowed(); });
+    }
+    /// Whether one token is allowed next. Cost: that of following its bytes.
+    [[nodiscard]] bool allows(token id) noexcept {
+        if (has_ended_ || is_broken_ || !trie_->text().contains(id)) {
+            return false;
+        }
+        if (trie_->text().is_stop(id)) {
+            return matcher_.can_end();
+        }
+        const std::string_view bytes = trie_->text().bytes_of(id);
+        return !bytes.empty() && !trie_->text().is_special(id) && matcher_.allows(bytes) && leaves_room(bytes);
+    }
+    /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
+    bool accept(token id) noexcept {
+        if (!allows(id)) {
+            is_beyond_ = !is_broken_ && !has_ended_ && matcher_.out_of_budget();
+            is_broken_ = true;
+            return false;
+        }
+        ++tokens_;
+        if (trie_->text().is_stop(id)) {
+            has_ended_ = true;
+            return true;
+        }
+        matcher_.accept(trie_->text().bytes_of(id));
+        return true;
+    }
+
+    /// Whether the text may end here.
+    [[nodiscard]] bool can_end() const noexcept { return !is_broken_ && matcher_.can_end(); }
+    /// Whether it has to, or a stop token has ended it.
+    [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
+    /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
+    [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
+    /// Tokens of the vocabulary.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return trie_->vocabulary(); }
+    /// Tokens that were taken.
+    [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
+
+    /// Begins another text, with the same limit.
+    void restart() noexcept {
+        matcher_.restart();
+        tokens_ = 0;
+        has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
+    }
+    /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
+    [[nodiscard]] result<void> restart(std::optional<std::size_t> limit) {
+        auto checked = detail::guarded([&] { return check_limit(limit); });
+        limit_ = checked ? limit : limit_;
+        restart();
+        return checked;
+    }
+
+    /// Bytes that open() allocated. The trie is apart.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return matcher_.memory_bytes() + walk_.memory_bytes() + key_.memory_bytes() + cache_.memory_bytes() +
+               own_.size_bytes() + few_.size_bytes();
+    }
+
+private:
+    explicit token_constraint(matcher of, const token_trie& trie) noexcept : matcher_(std::move(of)), trie_(&trie) {}
+
+    [[nodiscard]] static result<token_constraint> make(const grammar& texts, const token_trie& trie,
+                                                       constraint_options options) {
+        if (options.masks == 0) {
+            return error{errc::invalid_argument, "constraint_options: 0 masks are kept, 1 at least is needed"};
+        }
+        const std::size_t longest = detail::trie_access::all(trie).longest();
+        options.matcher.longest_lookahead =
+            (std::max)(options.matcher.longest_lookahead, static_cast<std::uint32_t>(longest));
+        auto opened = matcher::open(texts, options.matcher);
+        if (!opened) {
+            return failed(opened);
+        }
+        token_constraint made(*std::move(opened), trie);
+        auto key = detail::mask_key::open(made.matcher_, longest);
+        auto walk = detail::mask_walk::open(made.matcher_, trie);
+        auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
+        error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
+        detail::allocate(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
+        detail::allocate(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.key_ = *std::move(key);
+        made.walk_ = *std::move(walk);
+        made.cache_ = *std::move(cache);
+        if (auto checked = made.check_limit(options.limit); !checked) {
+            return failed(checked);
+        }
+        made.limit_ = options.limit;
+        return made;
+    }
+
+    [[nodiscard]] result<void> check_limit(std::optional<std::size_t> limit) {
+        if (!limit) {
+            return {};
+        }
+        matcher_.restart();
+        const std::uint32_t needed = matcher_.shortest_end();
+        if (needed > *limit) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"constraint_options: a limit of ", *limit,
+                                         " tokens, and the shortest text of ", "the grammar may need ", needed,
+                                         ", one for each byte"});
+        }
+        return {};
+    }
+
+    /// Bytes that may be missing after one more token.
+    [[nodiscard]] std::size_t room() const noexcept { return *limit_ - tokens_ - 1; }
+    [[nodiscard]] bool leaves_room(std::string_view bytes) noexcept {
+        if (!limit_) {
+            return true;
+        }
+        if (tokens_ >= *limit_) {
+            return false;
+        }
+        return matcher_.shortest_end_after(bytes) <= room();
+    }
+
+    [[nodiscard]] result<allowed_tokens> find_allowed() {
+        if (is_broken_ && is_beyond_) {
+            return budget_error();
+        }
+        if (is_broken_) {
+            return error{errc::invalid_token, "grammar: the last token was not allowed, so that none can follow it"};
+        }
+        if (has_ended_) {
+            return error{errc::no_token_left, "grammar: a stop token has ended the text, and nothing can follow it"};
+        }
+        key_.read(matcher_);
+        std::size_t at = cache_.find(key_);
+        const bool is_new = at == detail::mask_cache::nowhere;
+        if (is_new) {
+            at = cache_.make_room();
+            const detail::walked_mask made = walk_.run(matcher_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
+            if (!made.is_whole) {
+                return budget_error();
+            }
+            keep(at, made);
+        }
+        const detail::walked_mask& found = is_new ? last_ : cache_.mask(at);
+        if (!limit_ || leaves_enough(found)) {
+            is_near_ = false;
+            return with_ends(cache_.bits(at), found.count);
+        }
+        return near_limit(found.count);
+    }
+    void keep(std::size_t at, const detail::walked_mask& made) noexcept {
+        last_ = made;
+        if (const std::size_t depth = key_.looked_at(matcher_); depth < key_.depths()) {
+            cache_.keep(at, made, key_, depth);
+        }
+    }
+    /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
+    [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
+        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
+    }
+    [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
+        std::fill_n(own_.data(), own_.size(), 0u);
+        detail::walked_mask made;
+        if (tokens_ < *limit_) {
+            matcher_.longest_frame(); // measures them
+            const auto most = static_cast<std::uint32_t>((std::min)(room(), std::size_t{detail::endless}));
+            made = walk_.run(matcher_, *trie_, most, own_.span());
+        }
+        if (!made.is_whole) {
+            return budget_error();
+        }
+        is_near_ = made.count != before;
+        return with_ends(own_.span(), made.count);
+    }
+
+    [[nodiscard]] error budget_error() const {
+        return {errc::grammar_budget, "grammar: the text so far can be read in more ways than a matcher holds, or than "
+                                      "can be followed through the vocabulary"};
+    }
+
+    /// A mask, and the stop tokens where the text may end.
+    [[nodiscard]] result<allowed_tokens> with_ends(std::span<std::uint64_t> bits, std::size_t count) {
+        for (const token id : trie_->text().stop_tokens()) {
+            const auto at = static_cast<std::size_t>(id);
+            const std::uint64_t bit = std::uint64_t{1} << at % 64;
+            if (matcher_.can_end()) {
+                bits[at / 64] |= bit;
+                ++count;
+            }
+        }
+        if (count == 0) {
+            return nothing_left();
+        }
+        return allowed_tokens{count, bits, list(bits, count)};
+    }
+    [[nodiscard]] error nothing_left() const {
+        return matcher_.can_end()
+                   ? error{errc::no_token_left, "grammar: the text is complete, and the vocabulary has no stop token"}
+                   : error{errc::no_token_left, "grammar: the vocabulary has no token for the bytes that have to come"};
+    }
+    [[nodiscard]] std::span<const std::uint32_t> list(std::span<const std::uint64_t> bits, std::size_t count) noexcept {
+        if (count > few_.size()) {
+            return {};
+        }
+        std::size_t listed = 0;
+        for (std::size_t i = 0; listed < count && i < bits.size(); ++i) {
+            for (std::uint64_t word = bits[i]; word != 0; word &= word - 1) {
+                few_[listed++] = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
+            }
+        }
+        return few_.span().first(listed);
+    }
+
+    matcher matcher_;
+    const token_trie* trie_;
+    detail::mask_key key_;
+    detail::mask_walk walk_;
+    detail::mask_cache cache_;
+    detail::walked_mask last_;
+    buffer<std::uint64_t> own_; ///< the mask near the limit
+    buffer<std::uint32_t> few_;
+    std::optional<std::size_t> limit_;
+    std::size_t tokens_ = 0;
+    bool has_ended_ = false;
+    bool is_broken_ = false; ///< a token was taken that was not allowed
+    bool is_beyond_ = false; ///< or that the matcher could not follow
+    bool is_near_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/tool_set.hpp ----
+// tool_set: functions that a model may call: their schemas, the grammar of a call, and the call itself.
+#ifndef BITNET_CONSTRAIN_TOOL_SET_HPP
+#define BITNET_CONSTRAIN_TOOL_SET_HPP
+
+// ---- bitnet/constrain/json_schema.hpp ----
+// schema_compiler: JSON Schemas as grammars of JSON texts. Defines grammar::json_schema.
+#ifndef BITNET_CONSTRAIN_JSON_SCHEMA_HPP
+#define BITNET_CONSTRAIN_JSON_SCHEMA_HPP
+
+// ---- bitnet/constrain/compilation.hpp ----
+// compiled(): from what a reader made to a grammar.
+#ifndef BITNET_CONSTRAIN_COMPILATION_HPP
+#define BITNET_CONSTRAIN_COMPILATION_HPP
+
+// ---- bitnet/constrain/grammar_compiler.hpp ----
+// grammar_compiler: rules of expressions to states. Every state it keeps can reach an end.
+#ifndef BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
+#define BITNET_CONSTRAIN_GRAMMAR_COMPILER_HPP
+
+// ---- bitnet/constrain/expression_task.hpp ----
+// expression_task: an expression that is to lead from one state to another; how those made of parts are taken apart.
+#ifndef BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
+#define BITNET_CONSTRAIN_EXPRESSION_TASK_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct expression_task {
+    expression part;
+    std::uint32_t from;
+    std::uint32_t to;
+};
+
+inline void connect_literal(nondeterministic_automaton& states, std::string_view text, expression_task task) {
+    std::uint32_t from = task.from;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<std::uint8_t>(text[i]);
+        const std::uint32_t to = i + 1 == text.size() ? task.to : states.add_state();
+        states.add(from, byte_edge{byte, byte, to});
+        from = to;
+    }
+    if (text.empty()) {
+        states.skip(task.from, task.to);
+    }
+}
+
+inline void connect_sequence(nondeterministic_automaton& states, std::span<const expression> parts,
+                             expression_task task, std::vector<expression_task>& todo) {
+    std::uint32_t from = task.from;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        const std::uint32_t to = i + 1 == parts.size() ? task.to : states.add_state();
+        todo.push_back({parts[i], from, to});
+        from = to;
+    }
+    if (parts.empty()) {
+        states.skip(task.from, task.to);
+    }
+}
+
+/// A repetition as copies of its part, and a loop where it has no limit.
+inline void connect_copies(nondeterministic_automaton& states, expression part, const expression_node& repeat,
+                           expression_task task, std::vector<expression_task>& todo) {
+    std::uint32_t from = task.from;
+    const auto add_copy = [&] {
+        const std::uint32_t to = states.add_state();
+        todo.push_back({part, from, to});
+        from = to;
+    };
+    for (std::uint32_t i = 0; i < repeat.low; ++i) {
+        add_copy();
+    }
+    if (repeat.high == unlimited) {
+        const std::uint32_t loop = states.add_state();
+        states.skip(from, loop);
+        todo.push_back({part, loop, loop});
+        from = loop;
+    }
+    for (std::uint32_t i = repeat.low; repeat.high != unlimited && i < repeat.high; ++i) {
+        states.skip(from, task.to);
+        add_copy();
+    }
+    states.skip(from, task.to);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Who is a part of whom among the expressions and rules of a grammar. Nodes: expressions, then rules, whose only part
+/// is their body.
+class part_graph {
+public:
+    explicit part_graph(const grammar_source& source)
+        : source_(source), first_(source.pool.size() + source.rules.size() + 1, 0) {
+        each_part([&](std::uint32_t part, std::uint32_t) { ++first_[part + 1]; });
+        for (std::size_t i = 1; i < first_.size(); ++i) {
+            first_[i] += first_[i - 1];
+        }
+        wholes_.resize(first_.back());
+        std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
+        each_part([&](std::uint32_t part, std::uint32_t whole) { wholes_[next[part]++] = whole; });
+    }
+
+    [[nodiscard]] std::uint32_t nodes() const noexcept { return static_cast<std::uint32_t>(first_.size() - 1); }
+    [[nodiscard]] std::uint32_t rule_node(std::uint32_t rule) const noexcept {
+        return static_cast<std::uint32_t>(source_.pool.size()) + rule;
+    }
+    [[nodiscard]] std::span<const std::uint32_t> wholes_of(std::uint32_t node) const noexcept {
+        return {wholes_.data() + first_[node], first_[node + 1] - first_[node]};
+    }
+    [[nodiscard]] std::uint32_t parts_of(std::uint32_t node) const noexcept {
+        return node >= source_.pool.size() || source_.pool.at(node).kind == expression_kind::rule
+                   ? 1
+                   : static_cast<std::uint32_t>(source_.pool.parts(source_.pool.at(node)).size());
+    }
+
+    /// Which nodes hold, in the order in which that was found: those in `known`, and those of which `needed(node)`
+    /// parts do.
+    template <class Needed>
+    [[nodiscard]] std::vector<bool> spread(std::vector<std::uint32_t> known, Needed&& needed,
+                                           std::vector<std::uint32_t>* order = nullptr) const {
+        std::vector<bool> holds(nodes());
+        std::vector<std::uint32_t> met(nodes(), 0);
+        for (const std::uint32_t node : known) {
+            holds[node] = true;
+        }
+        for (std::size_t at = 0; at < known.size(); ++at) {
+            for (const std::uint32_t whole : wholes_of(known[at])) {
+                if (!holds[whole] && ++met[whole] >= needed(whole)) {
+                    holds[whole] = true;
+                    known.push_back(whole);
+                }
+            }
+        }
+        if (order != nullptr) {
+            *order = std::move(known);
+        }
+        return holds;
+    }
+
+private:
+    template <class Visit> void each_part(Visit&& visit) const {
+        const auto expressions = static_cast<std::uint32_t>(source_.pool.size());
+        for (std::uint32_t node = 0; node < expressions; ++node) {
+            const expression_node& at = source_.pool.at(node);
+            if (at.kind == expression_kind::rule) {
+                visit(expressions + at.low, node);
+            }
+            for (const expression part : source_.pool.parts(at)) {
+                visit(part, node);
+            }
+        }
+        for (std::uint32_t rule = 0; rule < source_.rules.size(); ++rule) {
+            visit(source_.rules[rule].body, expressions + rule);
+        }
+    }
+
+    const grammar_source& source_;
+    std::vector<std::uint32_t> first_;
+    std::vector<std::uint32_t> wholes_;
+};
+
+/// One compilation. Use compiled().
+class grammar_compiler {
+public:
+    grammar_compiler(const grammar_source& source, compile_budget budget)
+        : source_(source), budget_(budget), graph_(source) {}
+
+    [[nodiscard]] result<compiled_grammar> run() {
+        find_productive();
+        find_nullable();
+        measure();
+        const grammar_rule& root = source_.rules[source_.root];
+        if (!is_productive_[root.body]) {
+            return error_saying(errc::empty_language, {"rule ", quoted{root.name},
+                                                       ": no text at all matches, so that nothing could be generated"});
+        }
+        made_.root = number_of({kind::whole, root.body, 1, 1});
+        for (std::size_t at = 0; at < wanted_.size(); ++at) {
+            if (!compile(static_cast<std::uint32_t>(at))) {
+                return error_saying(errc::grammar_budget,
+                                    {"the grammar has more than ", most_states, " states, the most that are compiled"});
+            }
+        }
+        distance_search(made_).run();
+        return std::move(made_);
+    }
+
+private:
+    static constexpr std::uint32_t most_states = 2'000'000;
+    static constexpr std::uint32_t inlined_states = 512;  ///< a rule of at most so many is copied into its callers
+    static constexpr std::uint32_t unrolled_states = 256; ///< a repetition of at most so many is copied, not counted
+
+    enum class kind : std::uint8_t { whole, repeat, counted };
+    /// What becomes a rule with states of its own: an expression as it is, one that is repeated with a counter, or one
+    /// that counts itself; and its bounds.
+    using wanted = std::tuple<kind, std::uint32_t, std::uint32_t, std::uint32_t>;
+    using task = expression_task;
+
+    void find_productive() {
+        std::vector<std::uint32_t> known;
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            const expression_node& at = source_.pool.at(node);
+            const bool is_text =
+                at.kind == expression_kind::literal || (at.kind == expression_kind::repeat && at.low == 0);
+            const bool has_texts = at.kind == expression_kind::language || at.kind == expression_kind::counted;
+            const bool is_empty_sequence = at.kind == expression_kind::sequence && at.size == 0;
+            if (is_text || is_empty_sequence || (has_texts && source_.pool.texts(at).size() != 0)) {
+                known.push_back(node);
+            }
+        }
+        is_productive_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
+    }
+    void find_nullable() {
+        std::vector<std::uint32_t> known;
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            const expression_node& at = source_.pool.at(node);
+            const bool has_texts =
+                at.kind == expression_kind::language || (at.kind == expression_kind::counted && at.low == 0);
+            if ((at.kind == expression_kind::literal && at.size == 0) ||
+                (at.kind == expression_kind::repeat && at.low == 0) ||
+                (has_texts && source_.pool.texts(at).size() != 0 && source_.pool.texts(at).is_final(0))) {
+                known.push_back(node);
+            }
+        }
+        is_nullable_ = graph_.spread(std::move(known), [this](std::uint32_t node) { return needed_parts(node); });
+    }
+    /// All parts of a sequence, one of a choice.
+    [[nodiscard]] std::uint32_t needed_parts(std::uint32_t node) const {
+        const bool is_sequence = node < source_.pool.size() && source_.pool.at(node).kind == expression_kind::sequence;
+        return is_sequence ? graph_.parts_of(node) : 1;
+    }
+
+    /// Computes how many states each expression takes, and which rules are not recursive.
+    void measure() {
+        std::vector<std::uint32_t> order;
+        for (std::uint32_t node = 0; node < graph_.nodes(); ++node) {
+            if (graph_.parts_of(node) == 0) {
+                order.push_back(node);
+            }
+        }
+        states_.assign(graph_.nodes(), 1);
+        is_finite_ = graph_.spread(
+            std::move(order), [this](std::uint32_t node) { return graph_.parts_of(node); }, &order);
+        for (const std::uint32_t node : order) {
+            states_[node] = states_of(node);
+        }
+        for (std::uint32_t node = 0; node < source_.pool.size(); ++node) {
+            if (!is_finite_[node]) {
+                states_[node] = states_of(node);
+            }
+        }
+    }
+    [[nodiscard]] std::uint32_t states_of(std::uint32_t node) const {
+        if (node >= source_.pool.size()) {
+            return states_[source_.rules[node - source_.pool.size()].body];
+        }
+        const expression_node& at = source_.pool.at(node);
+        std::uint64_t total = 1;
+        switch (at.kind) {
+        case expression_kind::literal:
+            total += at.size;
+            break;
+        case expression_kind::language:
+            total += source_.pool.texts(at).size();
+            break;
+        case expression_kind::sequence:
+        case expression_kind::choice:
+            for (const expression part : source_.pool.parts(at)) {
+                total += states_[part];
+            }
+            break;
+        case expression_kind::repeat:
+            total += is_unrolled(at) ? copies(at) * states_[source_.pool.parts(at)[0]] : 0;
+            break;
+        case expression_kind::rule:
+            total = is_inlined(at.low) ? states_[graph_.rule_node(at.low)] : 1;
+            break;
+        case expression_kind::nothing:
+        case expression_kind::counted:
+            break;
+        }
+        return static_cast<std::uint32_t>((std::min)(total, std::uint64_t{1} << 30));
+    }
+    [[nodiscard]] bool is_inlined(std::uint32_t rule) const {
+        return is_finite_[graph_.rule_node(rule)] && states_[graph_.rule_node(rule)] <= inlined_states;
+    }
+    [[nodiscard]] static std::uint64_t copies(const expression_node& repeat) noexcept {
+        return repeat.high == unlimited ? std::uint64_t{repeat.low} + 1 : repeat.high;
+    }
+    [[nodiscard]] bool is_unrolled(const expression_node& repeat) const {
+        const std::uint64_t count = copies(repeat);
+        return count <= 1 || count * states_[source_.pool.parts(repeat)[0]] <= unrolled_states;
+    }
+
+    [[nodiscard]] std::uint32_t number_of(wanted rule) {
+        const auto [found, is_new] = numbers_.try_emplace(rule, static_cast<std::uint32_t>(wanted_.size()));
+        if (is_new) {
+            wanted_.push_back(rule);
+            compiled_rule made;
+            const auto [what, index, low, high] = rule;
+            if (what == kind::whole) {
+                made.is_nullable = is_nullable_[index];
+            } else {
+                made.least = what == kind::repeat && is_nullable_[index] ? 0 : low;
+                made.is_nullable = made.least == 0 && (what == kind::repeat || is_nullable_[index]);
+                made.counts_itself = what == kind::counted;
+                made.step_bytes = what == kind::counted ? source_.pool.at(index).size : 0;
+            }
+            made_.rules.push_back(made);
+        }
+        return found->second;
+    }
+
+    /// Appends the states of a rule. \return false where they are too many
+    [[nodiscard]] bool compile(std::uint32_t number) {
+        nondeterministic_automaton parts;
+        shared_.clear();
+        const std::uint32_t from = parts.add_state();
+        const auto [what, index, low, high] = wanted_[number];
+        if (what == kind::repeat) {
+            parts.set_final(from);
+            const std::uint32_t counted = parts.add_state();
+            parts.add(from, special_edge{special_kind::count, high, counted});
+            if (is_nullable_[index]) { // a call takes at least one byte, so that no round is counted for nothing
+                call(parts, {kind::whole, index, 1, 1}, counted, from);
+            } else {
+                connect(parts, {index, counted, from});
+            }
+        } else {
+            const std::uint32_t to = parts.add_state();
+            parts.set_final(to);
+            if (what == kind::counted) {
+                parts.embed(source_.pool.texts(source_.pool.at(index)), from, to);
+            } else {
+                connect(parts, {index, from, to});
+            }
+        }
+        if (parts.size() > most_states) {
+            return false;
+        }
+        compile_budget budget = budget_;
+        budget.states = (std::min)(budget.states, static_cast<std::uint32_t>(4 * parts.size() + 256));
+        auto states = determinised(parts, budget);
+        budget_.steps = states ? budget.steps : budget_.steps - (std::min)(budget_.steps, budget_.steps / 4);
+        return append(number, states ? *states : parts.as_it_is(), what != kind::whole);
+    }
+
+    [[nodiscard]] bool append(std::uint32_t number, const automaton& states, bool counts) {
+        if (made_.states.size() + states.size() > most_states) {
+            return false;
+        }
+        const auto first = static_cast<std::uint32_t>(made_.states.size());
+        made_.rules[number].start = first;
+        for (std::uint32_t state = 0; state < states.size(); ++state) {
+            made_.states.add_state(states.is_final(state));
+            made_.rule_of.push_back(number);
+            for (const byte_edge edge : states.byte_edges(state)) {
+                made_.states.add(byte_edge{edge.low, edge.high, first + edge.target});
+            }
+            for (special_edge edge : states.special_edges(state)) {
+                const bool is_last = !counts && states.is_final(edge.target) &&
+                                     states.byte_edges(edge.target).empty() &&
+                                     states.special_edges(edge.target).empty();
+                if (edge.kind == special_kind::call && is_last) {
+                    edge.kind = special_kind::tail_call;
+                }
+                edge.target += first;
+                made_.states.add(edge);
+            }
+        }
+        return true;
+    }
+
+    void call(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
+        parts.add(from, special_edge{special_kind::call, number_of(rule), to});
+    }
+    void call_or_skip(nondeterministic_automaton& parts, wanted rule, std::uint32_t from, std::uint32_t to) {
+        call(parts, rule, from, to);
+        if (made_.rules[number_of(rule)].is_nullable) {
+            parts.skip(from, to);
+        }
+    }
+
+    /// Makes the texts of an expression lead from one state to another.
+    void connect(nondeterministic_automaton& parts, task whole) {
+        todo_.assign(1, whole);
+        while (!todo_.empty() && parts.size() <= most_states) {
+            const task next = todo_.back();
+            todo_.pop_back();
+            if (is_productive_[next.part]) {
+                connect_one(parts, next);
+            }
+        }
+    }
+    void connect_one(nondeterministic_automaton& parts, task next) {
+        const expression_node& at = source_.pool.at(next.part);
+        switch (at.kind) {
+        case expression_kind::nothing:
+            break;
+        case expression_kind::literal:
+            connect_literal(parts, source_.pool.text(at), next);
+            break;
+        case expression_kind::language:
+            parts.embed(source_.pool.texts(at), next.from, next.to);
+            break;
+        case expression_kind::counted:
+            call_or_skip(parts, {kind::counted, next.part, at.low, at.high}, next.from, next.to);
+            break;
+        case expression_kind::sequence:
+            connect_sequence(parts, source_.pool.parts(at), next, todo_);
+            break;
+        case expression_kind::choice:
+            connect_choice(parts, at, next);
+            break;
+        case expression_kind::repeat:
+            connect_repeat(parts, at, next);
+            break;
+        case expression_kind::rule:
+            if (is_inlined(at.low)) {
+                todo_.push_back({source_.rules[at.low].body, next.from, next.to});
+            } else {
+                call_or_skip(parts, {kind::whole, source_.rules[at.low].body, 1, 1}, next.from, next.to);
+            }
+            break;
+        }
+    }
+    /// A choice that is a part of several expressions is built once for each place that it leads to.
+    void connect_choice(nondeterministic_automaton& parts, const expression_node& at, task next) {
+        std::uint32_t from = next.from;
+        if (graph_.wholes_of(next.part).size() > 1) {
+            const auto [found, is_new] = shared_.try_emplace({next.part, next.to}, 0);
+            if (is_new) {
+                found->second = parts.add_state();
+            }
+            from = found->second;
+            parts.skip(next.from, from);
+            if (!is_new) {
+                return;
+            }
+        }
+        for (const expression part : source_.pool.parts(at)) {
+            todo_.push_back({part, from, next.to});
+        }
+    }
+    void connect_repeat(nondeterministic_automaton& parts, const expression_node& at, task next) {
+        const expression part = source_.pool.parts(at)[0];
+        if (!is_unrolled(at)) {
+            return call_or_skip(parts, {kind::repeat, part, at.low, at.high}, next.from, next.to);
+        }
+        connect_copies(parts, part, at, next, todo_);
+    }
+
+    const grammar_source& source_;
+    compile_budget budget_;
+    part_graph graph_;
+    std::vector<bool> is_productive_; // per node of the graph, as the next three
+    std::vector<bool> is_nullable_;
+    std::vector<bool> is_finite_; ///< not recursive, and nothing in it is
+    std::vector<std::uint32_t> states_;
+    std::map<wanted, std::uint32_t> numbers_;
+    std::vector<wanted> wanted_;
+    std::map<std::pair<expression, std::uint32_t>, std::uint32_t> shared_; // of the rule that is being compiled
+    std::vector<task> todo_;
+    compiled_grammar made_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The grammar of compiled tables, or the error of the compilation with `name` in front.
+[[nodiscard]] inline result<grammar> compiled(const grammar_source& source, std::string_view name,
+                                              std::vector<std::string> notes = {}) {
+    auto tables = grammar_compiler(source, {}).run();
+    if (!tables) {
+        return error_saying(tables.error().code, {name, ": ", tables.error().message});
+    }
+    return grammar_access::make(std::make_shared<const compiled_grammar>(*std::move(tables)), std::move(notes));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/json_string.hpp ----
+// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
+#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
+#define BITNET_CONSTRAIN_JSON_STRING_HPP
+
+// ---- bitnet/constrain/language_algebra.hpp ----
+// Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
+#ifndef BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
+#define BITNET_CONSTRAIN_LANGUAGE_ALGEBRA_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -7753,380 +7832,395 @@ private:
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-namespace detail {
-
-/// One reading of a GBNF text. Every step returns whether to go on; if not, the error is in failure_.
-class gbnf_reader {
-public:
-    gbnf_reader(std::string_view text, std::string_view name) : in_(text), bytes_(text.size()), name_(name) {}
-
-    [[nodiscard]] result<grammar_source> run() {
-        if (bytes_ > most_source_bytes) {
-            return error_saying(errc::bad_grammar,
-                                {name_, ": ", bytes_, " bytes, and at most ", most_source_bytes, " are read"});
+/// Of each state, whether an end can be reached from it.
+[[nodiscard]] inline std::vector<bool> live_states(const automaton& whole) {
+    std::vector<std::vector<std::uint32_t>> ways_in(whole.size());
+    std::vector<std::uint32_t> todo;
+    std::vector<bool> is_live(whole.size());
+    for (std::uint32_t state = 0; state < whole.size(); ++state) {
+        for (const byte_edge edge : whole.byte_edges(state)) {
+            ways_in[edge.target].push_back(state);
         }
-        skip_space(true);
-        while (!in_.at_end()) {
-            if (!read_rule()) {
-                return std::move(failure_);
+        for (const special_edge& edge : whole.special_edges(state)) {
+            ways_in[edge.target].push_back(state);
+        }
+        if (whole.is_final(state)) {
+            is_live[state] = true;
+            todo.push_back(state);
+        }
+    }
+    while (!todo.empty()) {
+        const std::uint32_t state = todo.back();
+        todo.pop_back();
+        for (const std::uint32_t from : ways_in[state]) {
+            if (!is_live[from]) {
+                is_live[from] = true;
+                todo.push_back(from);
             }
-            skip_space(true);
         }
-        return is_complete() ? result<grammar_source>(std::move(source_)) : std::move(failure_);
+    }
+    return is_live;
+}
+
+/// The states of an automaton from which an end can be reached, renumbered; none where the start is not.
+[[nodiscard]] inline automaton trimmed(const automaton& whole) {
+    const std::vector<bool> is_live = live_states(whole);
+    automaton made;
+    if (whole.size() == 0 || !is_live[0]) {
+        return made;
+    }
+    std::vector<std::uint32_t> number(whole.size(), 0);
+    for (std::uint32_t state = 0, next = 0; state < whole.size(); ++state) {
+        number[state] = is_live[state] ? next++ : automaton::no_state;
+    }
+    for (std::uint32_t state = 0; state < whole.size(); ++state) {
+        if (!is_live[state]) {
+            continue;
+        }
+        made.add_state(whole.is_final(state));
+        for (const byte_edge edge : whole.byte_edges(state)) {
+            if (is_live[edge.target]) {
+                made.add(byte_edge{edge.low, edge.high, number[edge.target]});
+            }
+        }
+        for (const special_edge& edge : whole.special_edges(state)) {
+            if (is_live[edge.target]) {
+                made.add(special_edge{edge.kind, edge.value, number[edge.target]});
+            }
+        }
+    }
+    return made;
+}
+
+/// Moore's partition refinement.
+class state_merging {
+public:
+    explicit state_merging(const automaton& whole) : whole_(whole), block_(whole.size()) {}
+
+    /// The smallest automaton of the language, or the same one where that would take long to find.
+    [[nodiscard]] automaton run() {
+        constexpr std::size_t most_states = 8192;
+        constexpr int most_rounds = 100;
+        if (whole_.size() > most_states) {
+            return whole_;
+        }
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            block_[state] = whole_.is_final(state) == whole_.is_final(0) ? 0 : 1;
+        }
+        std::size_t blocks = 0;
+        for (int round = 0; round < most_rounds; ++round) {
+            const std::size_t refined = refine();
+            if (refined == blocks) {
+                return merged(blocks);
+            }
+            blocks = refined;
+        }
+        return whole_;
     }
 
 private:
-    struct rule_place {
-        std::size_t first_use = 0;
-        bool is_defined = false;
-    };
+    using signature = std::vector<std::uint64_t>;
 
-    [[nodiscard]] bool fail(sentence_parts what) {
-        return set_error(failure_, errc::bad_grammar,
-                         {name_, ": rule ", quoted{rule_}, ", line ", in_.line(), ", column ", in_.column(), ": "},
-                         what);
-    }
-
-    /// Spaces, tabs and comments; line ends, too, where they mean nothing.
-    void skip_space(bool with_lines) {
-        while (!in_.at_end()) {
-            const char c = in_.peek();
-            if (c == '#') {
-                while (!in_.at_end() && in_.peek() != '\n') {
-                    in_.advance();
+    /// Splits the blocks by where their states lead. \return their number
+    std::size_t refine() {
+        std::map<signature, std::uint32_t> numbers;
+        std::vector<std::uint32_t> next(whole_.size());
+        signature seen;
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            seen.assign(1, block_[state]);
+            for (const byte_edge edge : whole_.byte_edges(state)) {
+                const std::uint64_t target = block_[edge.target];
+                const bool continues = seen.size() > 1 && (seen.back() & 0xffffffffu) == target &&
+                                       ((seen.back() >> 32) & 0xff) + 1 == edge.low;
+                if (continues) {
+                    seen.back() = (seen.back() & ~(std::uint64_t{0xff} << 32)) | std::uint64_t{edge.high} << 32;
+                } else {
+                    seen.push_back(std::uint64_t{edge.low} << 40 | std::uint64_t{edge.high} << 32 | target);
                 }
-            } else if (c == ' ' || c == '\t' || (with_lines && (c == '\n' || c == '\r'))) {
-                in_.advance();
-            } else {
-                return;
+            }
+            next[state] = numbers.try_emplace(seen, static_cast<std::uint32_t>(numbers.size())).first->second;
+        }
+        block_ = std::move(next); // numbered in the order of their first states: that of the start is 0
+        return numbers.size();
+    }
+    [[nodiscard]] automaton merged(std::size_t blocks) const {
+        automaton made;
+        for (std::uint32_t state = 0; state < whole_.size(); ++state) {
+            if (block_[state] != made.size() || made.size() == blocks) {
+                continue; // not the first of its block
+            }
+            made.add_state(whole_.is_final(state));
+            std::optional<byte_edge> open;
+            for (const byte_edge edge : whole_.byte_edges(state)) {
+                const byte_edge moved{edge.low, edge.high, block_[edge.target]};
+                if (open && open->target == moved.target && open->high + 1 == moved.low) {
+                    open->high = moved.high;
+                    continue;
+                }
+                if (open) {
+                    made.add(*open);
+                }
+                open = moved;
+            }
+            if (open) {
+                made.add(*open);
             }
         }
+        return made;
     }
 
-    [[nodiscard]] std::string_view read_name() {
-        const std::size_t first = in_.place();
-        const auto is_of_name = [](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-        };
-        while (!in_.at_end() && is_of_name(in_.peek())) {
-            in_.advance();
+    const automaton& whole_;
+    std::vector<std::uint32_t> block_; // per state
+};
+
+[[nodiscard]] inline automaton minimised(const automaton& whole) { return state_merging(trimmed(whole)).run(); }
+
+/// Texts of both automata, or of the first and not the second.
+enum class product_kind : std::uint8_t { both, without };
+
+/// Builds pairs of states as they are met. Use intersection() and difference().
+class language_product {
+public:
+    language_product(const automaton& a, const automaton& b, product_kind kind) : a_(a), b_(b), kind_(kind) {}
+
+    [[nodiscard]] std::optional<automaton> run(std::size_t most_states) {
+        if (a_.size() == 0 || (b_.size() == 0 && kind_ == product_kind::both)) {
+            return automaton();
         }
-        return in_.since(first);
+        (void)number_of(0, b_.size() == 0 ? automaton::no_state : 0);
+        for (std::size_t at = 0; at < pairs_.size(); ++at) {
+            if (pairs_.size() > most_states) {
+                return std::nullopt;
+            }
+            expand(pairs_[at]);
+        }
+        return minimised(made_);
     }
-    [[nodiscard]] std::uint32_t number_of(std::string_view name) {
-        const auto [found, is_new] = numbers_.try_emplace(name, static_cast<std::uint32_t>(places_.size()));
+
+private:
+    using pair = std::pair<std::uint32_t, std::uint32_t>;
+
+    std::uint32_t number_of(std::uint32_t a, std::uint32_t b) {
+        const auto [found, is_new] =
+            numbers_.try_emplace(std::uint64_t{a} << 32 | b, static_cast<std::uint32_t>(pairs_.size()));
         if (is_new) {
-            places_.push_back({in_.place(), false});
-            source_.rules.push_back({std::string(name.substr(0, 100)), 0});
+            pairs_.push_back({a, b});
         }
         return found->second;
     }
 
-    [[nodiscard]] bool read_rule() {
-        const std::string_view name = read_name();
-        rule_ = name;
-        if (name.empty()) {
-            return fail({"the name of a rule is expected here"});
-        }
-        const std::uint32_t rule = number_of(name);
-        if (std::exchange(places_[rule].is_defined, true)) {
-            return fail({"a rule of this name has been defined above"});
-        }
-        skip_space(false);
-        if (!in_.skip("::=")) {
-            return fail({"'::=' is expected behind the name of a rule"});
-        }
-        skip_space(true);
-        group_stack groups(source_.pool);
-        if (!read_alternatives(groups)) {
-            return false;
-        }
-        source_.rules[rule].body = groups.close();
-        return true;
-    }
-
-    /// All to the end of the rule.
-    [[nodiscard]] bool read_alternatives(group_stack& groups) {
-        while (true) {
-            skip_space(groups.depth() > 1);
-            if (in_.at_end() || in_.is_next('\n') || in_.is_next("\r\n")) {
-                return groups.depth() == 1 || fail({"a parenthesis does not close"});
-            }
-            if (in_.skip("|")) {
-                groups.alternate();
-                skip_space(true);
-                if (groups.depth() == 1 && is_rule_next()) {
-                    return true; // an empty alternative at the end of the rule
+    void expand(pair at) {
+        const bool has_b = at.second != automaton::no_state;
+        const bool ends_b = has_b && b_.is_final(at.second);
+        made_.add_state(a_.is_final(at.first) && ends_b == (kind_ == product_kind::both));
+        const auto others = has_b ? b_.byte_edges(at.second) : std::span<const byte_edge>();
+        std::size_t next = 0;
+        for (const byte_edge edge : a_.byte_edges(at.first)) {
+            unsigned low = edge.low;
+            while (low <= edge.high) {
+                while (next < others.size() && others[next].high < low) {
+                    ++next;
                 }
-            } else if (!read_element(groups)) {
-                return false;
+                const bool is_met = next < others.size() && others[next].low <= low;
+                const unsigned border = next == others.size() ? 256u
+                                        : is_met              ? others[next].high + 1u
+                                                              : others[next].low;
+                const unsigned high = (std::min)(unsigned{edge.high}, border - 1);
+                add(low, high, edge.target, is_met ? others[next].target : automaton::no_state);
+                low = high + 1;
             }
         }
     }
-    [[nodiscard]] bool is_rule_next() {
-        const std::size_t before = in_.place();
-        const bool is_name = !read_name().empty();
-        skip_space(false);
-        const bool found = is_name && in_.is_next("::=");
-        in_.go_to(before);
-        return found;
-    }
-
-    [[nodiscard]] bool read_element(group_stack& groups) {
-        switch (in_.peek()) {
-        case '(':
-            if (groups.depth() > most_nested_groups) {
-                return fail({"parentheses are nested more than ", most_nested_groups, " deep"});
-            }
-            in_.advance();
-            groups.open();
-            return true;
-        case ')':
-            if (groups.depth() == 1) {
-                return fail({"a parenthesis closes that has not been opened"});
-            }
-            in_.advance();
-            groups.add(close(groups));
-            return read_repetitions(groups);
-        case '*':
-        case '+':
-        case '?':
-        case '{':
-            return fail({"there is nothing to repeat here"});
-        case '<':
-        case '!':
-            return fail({"terminals that are tokens (<name>, <[id]>, !<name>) need a vocabulary, and none is at hand"});
-        default:
-            return read_terminal(groups) && read_repetitions(groups);
+    void add(unsigned low, unsigned high, std::uint32_t a, std::uint32_t b) {
+        if (b != automaton::no_state || kind_ == product_kind::without) {
+            made_.add(byte_edge{static_cast<std::uint8_t>(low), static_cast<std::uint8_t>(high), number_of(a, b)});
         }
-    }
-    [[nodiscard]] static expression close(group_stack& groups) { return groups.close(); }
-
-    [[nodiscard]] bool read_terminal(group_stack& groups) {
-        if (in_.is_next('"')) {
-            return read_literal(groups);
-        }
-        if (in_.is_next('[')) {
-            return read_class(groups);
-        }
-        if (in_.skip(".")) {
-            code_point_class any;
-            any.add(0, last_code_point);
-            groups.add(source_.pool.one_of(std::move(any)));
-            return true;
-        }
-        const std::string_view name = read_name();
-        if (name.empty()) {
-            return fail({"a text, a class, a group or the name of a rule is expected here"});
-        }
-        groups.add(source_.pool.rule(number_of(name)));
-        return true;
     }
 
-    [[nodiscard]] bool read_literal(group_stack& groups) {
-        in_.advance();
-        std::string text;
-        while (!in_.is_next('"')) {
-            if (in_.at_end() || in_.is_next('\n')) {
-                return fail({"the text does not end: '\"' is missing"});
-            }
-            char32_t c = 0;
-            if (!read_character(c)) {
-                return false;
-            }
-            append_utf8(text, c);
-        }
-        in_.advance();
-        groups.add(source_.pool.literal(text));
-        return true;
-    }
-
-    [[nodiscard]] bool read_class(group_stack& groups) {
-        in_.advance();
-        const bool is_negated = in_.skip("^");
-        code_point_class set;
-        while (!in_.is_next(']')) {
-            if (in_.at_end() || in_.is_next('\n')) {
-                return fail({"the class does not end: ']' is missing"});
-            }
-            char32_t low = 0;
-            if (!read_character(low)) {
-                return false;
-            }
-            char32_t high = low;
-            if (in_.is_next('-') && !in_.is_next("-]")) {
-                in_.advance();
-                if (in_.at_end() || !read_character(high)) {
-                    return failure_.code != errc{} ? false : fail({"the class does not end: ']' is missing"});
-                }
-            }
-            if (high < low) {
-                return fail(
-                    {"a range of the class is the wrong way round: ", std::uint32_t{low}, " to ", std::uint32_t{high}});
-            }
-            set.add(low, high);
-        }
-        in_.advance();
-        if (!is_negated && set.ranges().empty()) {
-            return fail({"the class is empty"});
-        }
-        groups.add(source_.pool.one_of(is_negated ? set.complement() : std::move(set)));
-        return true;
-    }
-
-    /// A character of a text or a class, or an escape.
-    [[nodiscard]] bool read_character(char32_t& c) {
-        if (!in_.is_next('\\')) {
-            const auto found = in_.character();
-            c = found.value_or(0);
-            return found || fail({"the grammar is not UTF-8 here"});
-        }
-        in_.advance();
-        const char kind = in_.peek();
-        in_.advance(in_.at_end() ? 0 : 1);
-        switch (kind) {
-        case 'x':
-            return read_code_point(c, 2);
-        case 'u':
-            return read_code_point(c, 4);
-        case 'U':
-            return read_code_point(c, 8);
-        case 't':
-            c = '\t';
-            return true;
-        case 'r':
-            c = '\r';
-            return true;
-        case 'n':
-            c = '\n';
-            return true;
-        case '\\':
-        case '"':
-        case '[':
-        case ']':
-        case '-':
-        case '^':
-            c = static_cast<char32_t>(kind);
-            return true;
-        default:
-            return fail(
-                {"an unknown escape: \\n \\r \\t \\\\ \\\" \\[ \\] \\- \\^ \\xHH \\uHHHH \\UHHHHHHHH are known"});
-        }
-    }
-    [[nodiscard]] bool read_code_point(char32_t& c, std::size_t digits) {
-        const auto first = in_.hexadecimal(digits);
-        if (!first) {
-            return fail({digits, " hexadecimal digits are expected here"});
-        }
-        c = *first;
-        if (is_high_surrogate(c) && in_.skip("\\u")) {
-            const auto second = in_.hexadecimal(4);
-            if (second && is_low_surrogate(*second)) {
-                c = of_surrogates(c, *second);
-            }
-        }
-        return (c <= last_code_point && (c < 0xd800 || c > 0xdfff)) ||
-               fail({"an escape that is no character: code point ", std::uint32_t{c}});
-    }
-
-    /// Every *, +, ? and {...} behind an element.
-    [[nodiscard]] bool read_repetitions(group_stack& groups) {
-        while (true) {
-            skip_space(groups.depth() > 1);
-            if (in_.skip("*")) {
-                groups.repeat(0, unlimited);
-            } else if (in_.skip("+")) {
-                groups.repeat(1, unlimited);
-            } else if (in_.skip("?")) {
-                groups.repeat(0, 1);
-            } else if (in_.is_next('{')) {
-                if (!read_bounds(groups)) {
-                    return false;
-                }
-            } else {
-                return true;
-            }
-        }
-    }
-    [[nodiscard]] bool read_bounds(group_stack& groups) {
-        in_.advance();
-        skip_space(true);
-        const auto low = in_.number();
-        if (!low) {
-            return fail({"a number is expected in braces"});
-        }
-        skip_space(true);
-        std::uint32_t high = *low;
-        if (in_.skip(",")) {
-            skip_space(true);
-            high = in_.is_next('}') ? unlimited : in_.number().value_or(0);
-            skip_space(true);
-        }
-        if (!in_.is_next('}')) {
-            return fail({"'}' is expected here"});
-        }
-        if (*low > largest_count || (high != unlimited && high > largest_count)) {
-            return fail({"a repetition is of at most ", largest_count, " times"});
-        }
-        if (high < *low) {
-            return fail({"at most ", high, " times is fewer than at least ", *low});
-        }
-        in_.advance();
-        groups.repeat(*low, high);
-        return true;
-    }
-
-    /// Every rule that is used has to be defined, and one of them is the root.
-    [[nodiscard]] bool is_complete() {
-        for (const auto& [name, rule] : numbers_) {
-            if (!places_[rule].is_defined) {
-                rule_ = name;
-                in_.go_to(places_[rule].first_use);
-                return fail({"it is used up to here and defined nowhere"});
-            }
-        }
-        const auto root = numbers_.find("root");
-        if (root == numbers_.end()) {
-            return set_error(failure_, errc::bad_grammar, {name_, ": "}, {"there is no rule called 'root'"});
-        }
-        source_.root = root->second;
-        return true;
-    }
-
-    source_reader in_;
-    std::size_t bytes_;
-    std::string_view name_;
-    std::string_view rule_;
-    grammar_source source_;
-    std::unordered_map<std::string_view, std::uint32_t> numbers_;
-    std::vector<rule_place> places_;
-    error failure_;
+    const automaton& a_;
+    const automaton& b_;
+    product_kind kind_;
+    automaton made_;
+    std::unordered_map<std::uint64_t, std::uint32_t> numbers_;
+    std::vector<pair> pairs_;
 };
 
-} // namespace detail
+/// How many states a language may have here; what exceeds it is refused.
+inline constexpr std::size_t most_language_states = 65'536;
 
-inline result<grammar> grammar::gbnf(std::string_view source, std::string_view name) {
-    return detail::guarded([&]() -> result<grammar> {
-        auto read = detail::gbnf_reader(source, name).run();
-        return read ? detail::compiled(*read, name) : failed(read);
-    });
+/// nullopt where the result has more than most_language_states.
+[[nodiscard]] inline std::optional<automaton> intersection(const automaton& a, const automaton& b) {
+    return language_product(a, b, product_kind::both).run(most_language_states);
+}
+[[nodiscard]] inline std::optional<automaton> difference(const automaton& a, const automaton& b) {
+    return language_product(a, b, product_kind::without).run(most_language_states);
 }
 
-} // namespace bitnet::inline BITNET_ABI
+/// The automaton of a machine that is given by its steps: `start()`, `next(state, byte)` (nullopt: refused) and
+/// `is_final(state)` for a `state` that can be ordered, over the bytes of `alphabet`, sorted.
+template <class Machine>
+[[nodiscard]] std::optional<automaton> explored(const Machine& machine, std::string_view alphabet) {
+    using state = typename Machine::state;
+    std::map<state, std::uint32_t> numbers;
+    std::vector<state> states{machine.start()};
+    numbers.emplace(states[0], 0);
+    automaton made;
+    for (std::size_t at = 0; at < states.size(); ++at) {
+        if (states.size() > most_language_states) {
+            return std::nullopt;
+        }
+        const state from = states[at];
+        made.add_state(machine.is_final(from));
+        for (const char c : alphabet) {
+            const auto byte = static_cast<std::uint8_t>(c);
+            const std::optional<state> to = machine.next(from, c);
+            if (!to) {
+                continue;
+            }
+            const auto [found, is_new] = numbers.try_emplace(*to, static_cast<std::uint32_t>(states.size()));
+            if (is_new) {
+                states.push_back(*to);
+            }
+            made.add(byte_edge{byte, byte, found->second});
+        }
+    }
+    return minimised(made);
+}
+
+/// The smallest automaton of a list of words, built word by word (Daciuk et al., 2000).
+class word_automaton {
+public:
+    /// \pre words are added in ascending order of their bytes, none twice
+    void add(std::string_view word) {
+        std::size_t common = 0;
+        while (common < (std::min)(word.size(), last_.size()) && word[common] == last_[common]) {
+            ++common;
+        }
+        freeze(common);
+        for (std::size_t i = common; i < word.size(); ++i) {
+            open_.back().edges.push_back({static_cast<std::uint8_t>(word[i]), static_cast<std::uint8_t>(word[i]), 0});
+            open_.emplace_back();
+        }
+        open_.back().is_final = true;
+        last_ = word;
+    }
+    [[nodiscard]] automaton finish() {
+        freeze(0);
+        const std::uint32_t start = number_of(std::move(open_[0]));
+        automaton made; // nodes are numbered from the ends to the start
+        for (std::uint32_t i = start + 1; i-- > 0;) {
+            made.add_state(nodes_[i]->is_final);
+            for (const byte_edge edge : nodes_[i]->edges) {
+                made.add(byte_edge{edge.low, edge.high, start - edge.target});
+            }
+        }
+        return made;
+    }
+
+private:
+    struct node {
+        bool is_final = false;
+        std::vector<byte_edge> edges;
+
+        [[nodiscard]] bool operator==(const node& other) const noexcept {
+            return is_final == other.is_final &&
+                   std::equal(edges.begin(), edges.end(), other.edges.begin(), other.edges.end(),
+                              [](byte_edge a, byte_edge b) { return a.low == b.low && a.target == b.target; });
+        }
+    };
+    struct node_hash {
+        std::size_t operator()(const node& of) const noexcept {
+            std::uint64_t hash = of.is_final ? 0x9e3779b97f4a7c15u : 0x517cc1b727220a95u;
+            for (const byte_edge edge : of.edges) {
+                hash = (hash ^ (std::uint64_t{edge.target} << 8 | edge.low)) * 0xff51afd7ed558ccdu;
+                hash ^= hash >> 31;
+            }
+            return to_size(hash);
+        }
+    };
+
+    /// Ends all nodes of the last word below the first `depth` characters.
+    void freeze(std::size_t depth) {
+        while (open_.size() > depth + 1) {
+            const std::uint32_t number = number_of(std::move(open_.back()));
+            open_.pop_back();
+            open_.back().edges.back().target = number;
+        }
+    }
+    std::uint32_t number_of(node made) {
+        const auto [found, is_new] = numbers_.try_emplace(std::move(made), static_cast<std::uint32_t>(nodes_.size()));
+        if (is_new) {
+            nodes_.push_back(&found->first);
+        }
+        return found->second;
+    }
+
+    std::vector<node> open_ = std::vector<node>(1); // along the last word
+    std::string last_;
+    std::unordered_map<node, std::uint32_t, node_hash> numbers_;
+    std::vector<const node*> nodes_;
+};
+
+/// The automaton of some words, in any order.
+[[nodiscard]] inline automaton words_automaton(std::vector<std::string_view> words) {
+    std::sort(words.begin(), words.end());
+    words.erase(std::unique(words.begin(), words.end()), words.end());
+    word_automaton made;
+    for (const std::string_view word : words) {
+        made.add(word);
+    }
+    return words.empty() ? automaton() : made.finish();
+}
+
+/// The states of an expression without rules, as one deterministic automaton; nullopt beyond the budget.
+[[nodiscard]] inline std::optional<automaton> language_of(const expression_pool& pool, expression whole,
+                                                          compile_budget budget = {}) {
+    constexpr std::size_t most_parts = 400'000;
+    nondeterministic_automaton states;
+    const std::uint32_t from = states.add_state();
+    const std::uint32_t to = states.add_state();
+    states.set_final(to);
+    std::vector<expression_task> todo{{whole, from, to}};
+    while (!todo.empty()) {
+        const expression_task task = todo.back();
+        todo.pop_back();
+        const expression_node& at = pool.at(task.part);
+        if (states.size() > most_parts ||
+            (at.kind == expression_kind::repeat && (at.high == unlimited ? at.low : at.high) > most_parts)) {
+            return std::nullopt;
+        }
+        if (at.kind == expression_kind::literal) {
+            connect_literal(states, pool.text(at), task);
+        } else if (at.kind == expression_kind::language) {
+            states.embed(pool.texts(at), task.from, task.to);
+        } else if (at.kind == expression_kind::sequence) {
+            connect_sequence(states, pool.parts(at), task, todo);
+        } else if (at.kind == expression_kind::repeat) {
+            connect_copies(states, pool.parts(at)[0], at, task, todo);
+        } else {
+            for (const expression part : pool.parts(at)) {
+                todo.push_back({part, task.from, task.to});
+            }
+        }
+    }
+    const auto made = determinised(states, budget);
+    return made ? std::optional{minimised(*made)} : std::nullopt;
+}
+
+/// All texts that are UTF-8.
+[[nodiscard]] inline automaton any_utf8() {
+    expression_pool pool;
+    code_point_class any;
+    any.add(0, last_code_point);
+    const expression all = pool.repeat(pool.one_of(std::move(any)), 0, unlimited);
+    return language_of(pool, all).value_or(automaton());
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-// ---- bitnet/constrain/json_schema.hpp ----
-// schema_compiler: JSON Schemas as grammars of JSON texts. Defines grammar::json_schema.
-#ifndef BITNET_CONSTRAIN_JSON_SCHEMA_HPP
-#define BITNET_CONSTRAIN_JSON_SCHEMA_HPP
-
-// ---- bitnet/constrain/json_string.hpp ----
-// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
-#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
-#define BITNET_CONSTRAIN_JSON_STRING_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -8713,6 +8807,62 @@ private:
 // regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
 #ifndef BITNET_CONSTRAIN_REGEX_READER_HPP
 #define BITNET_CONSTRAIN_REGEX_READER_HPP
+
+// ---- bitnet/constrain/group_stack.hpp ----
+// group_stack: alternatives of sequences in groups, as they are read from left to right, without recursion.
+#ifndef BITNET_CONSTRAIN_GROUP_STACK_HPP
+#define BITNET_CONSTRAIN_GROUP_STACK_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Makes one expression out of parts, "|" and parentheses.
+class group_stack {
+public:
+    explicit group_stack(expression_pool& pool) : pool_(pool) { open(); }
+
+    void open() { groups_.push_back({alternatives_.size(), parts_.size()}); }
+    void add(expression part) { parts_.push_back(part); }
+    /// The end of an alternative: what comes next is another one.
+    void alternate() {
+        const std::size_t first = groups_.back().first_part;
+        alternatives_.push_back(pool_.sequence(std::span(parts_).subspan(first)));
+        parts_.resize(first);
+    }
+    /// Closes the innermost group. \return it as one expression, which has not been added to the group around it
+    [[nodiscard]] expression close() {
+        alternate();
+        const std::size_t first = groups_.back().first_alternative;
+        const expression made = pool_.choice(std::span(alternatives_).subspan(first));
+        alternatives_.resize(first);
+        groups_.pop_back();
+        return made;
+    }
+    /// Groups that are open, the outermost included.
+    [[nodiscard]] std::size_t depth() const noexcept { return groups_.size(); }
+    /// Whether the present alternative has no part yet.
+    [[nodiscard]] bool is_empty() const noexcept { return parts_.size() == groups_.back().first_part; }
+    /// Replaces the last part of the present alternative by its repetition. \pre !is_empty()
+    void repeat(std::uint32_t low, std::uint32_t high) { parts_.back() = pool_.repeat(parts_.back(), low, high); }
+
+private:
+    struct group {
+        std::size_t first_alternative;
+        std::size_t first_part;
+    };
+
+    expression_pool& pool_;
+    std::vector<group> groups_;
+    std::vector<expression> alternatives_;
+    std::vector<expression> parts_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -10533,7 +10683,8 @@ public:
     schema_compiler(const json_document& text, std::string_view name, const schema_options& options)
         : reader_(text, name, options), name_(name), options_(options), any_text_(any_utf8()) {}
 
-    [[nodiscard]] result<grammar> run() {
+    /// \param before a text in front of the JSON text \param after and one behind it
+    [[nodiscard]] result<grammar> run(std::string_view before = {}, std::string_view after = {}) {
         if (reader_.document().longest_key() > most_key_bytes) {
             return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
                                                        " bytes, and at most ", most_key_bytes, " are supported"});
@@ -10550,6 +10701,12 @@ public:
             if (wanted_[at] != nullptr && !compile(*wanted_[at], static_cast<std::uint32_t>(at))) {
                 return std::move(reader_.failure());
             }
+        }
+        if (!before.empty() || !after.empty()) {
+            const expression json = source_.pool.rule(source_.root);
+            source_.root = static_cast<std::uint32_t>(source_.rules.size());
+            source_.rules.push_back(
+                {"text", source_.pool.sequence({source_.pool.literal(before), json, source_.pool.literal(after)})});
         }
         return compiled(source_, name_, std::move(reader_.notes()));
     }
@@ -11101,17 +11258,28 @@ private:
 
 } // namespace detail
 
-inline result<grammar> grammar::json_schema(std::string_view schema, const schema_options& options,
-                                            std::string_view name) {
-    return detail::guarded([&]() -> result<grammar> {
-        if (schema.size() > detail::most_source_bytes) {
-            return detail::error_saying(errc::bad_schema, {name, ": ", schema.size(), " bytes, and at most ",
-                                                           detail::most_source_bytes, " are read"});
+namespace detail {
+
+/// grammar::json_schema with a text in front and one behind.
+[[nodiscard]] inline result<grammar> json_schema_between(std::string_view before, std::string_view after,
+                                                         std::string_view schema, const schema_options& options,
+                                                         std::string_view name) {
+    return guarded([&]() -> result<grammar> {
+        if (schema.size() > most_source_bytes) {
+            return error_saying(errc::bad_schema,
+                                {name, ": ", schema.size(), " bytes, and at most ", most_source_bytes, " are read"});
         }
         constexpr std::uint32_t most_nested = 512;
         auto text = json_document::parse(schema, name, {.depth = most_nested});
-        return text ? detail::schema_compiler(*text, name, options).run() : failed(text);
+        return text ? schema_compiler(*text, name, options).run(before, after) : failed(text);
     });
+}
+
+} // namespace detail
+
+inline result<grammar> grammar::json_schema(std::string_view schema, const schema_options& options,
+                                            std::string_view name) {
+    return detail::json_schema_between({}, {}, schema, options, name);
 }
 inline result<grammar> grammar::json_schema(std::string_view schema) {
     return grammar::json_schema(schema, schema_options{});
@@ -11120,11 +11288,6 @@ inline result<grammar> grammar::json_schema(std::string_view schema) {
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
-
-// ---- bitnet/constrain/tool_set.hpp ----
-// tool_set: functions that a model may call: their schemas, the grammar of a call, and the call itself.
-#ifndef BITNET_CONSTRAIN_TOOL_SET_HPP
-#define BITNET_CONSTRAIN_TOOL_SET_HPP
 
 // ---- bitnet/constrain/type_schema.hpp ----
 // schema_of: the JSON Schema of a C++ type. Defines grammar::of.
@@ -11370,6 +11533,115 @@ template <class T> result<grammar> grammar::of() { return of<T>(value_limits{});
 
 #endif
 
+// ---- bitnet/io/python_json.hpp ----
+// python_json: JSON as Python's json.dumps(ensure_ascii=False) spells it, which is how chat templates write it.
+#ifndef BITNET_IO_PYTHON_JSON_HPP
+#define BITNET_IO_PYTHON_JSON_HPP
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Appends `text` in double quotes. Python escapes quotes, backslashes and what is below U+0020, and nothing else.
+inline void append_python_string(std::string& out, std::string_view text) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    for (const char c : text) {
+        const std::size_t named = meant.find(c);
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            append_json_escape(out, static_cast<unsigned char>(c));
+        } else {
+            out += c;
+        }
+    }
+    out += '"';
+}
+
+/// Appends `value` on one line: ", " between items, ": " after keys, members in the order of the text, numbers as the
+/// text spells them (Python would write 1e2 as 100.0).
+inline void append_python_json(std::string& out, json_value value) {
+    std::string_view between;
+    switch (value.type()) {
+    case json_type::null:
+        out += "null";
+        break;
+    case json_type::boolean:
+        out += *value.as_bool() ? "true" : "false";
+        break;
+    case json_type::number:
+        out += *value.number_text();
+        break;
+    case json_type::string:
+        append_python_string(out, *value.as_string());
+        break;
+    case json_type::array:
+        out += '[';
+        for (const json_value element : value.elements()) {
+            out += between;
+            append_python_json(out, element);
+            between = ", ";
+        }
+        out += ']';
+        break;
+    case json_type::object:
+        out += '{';
+        for (const json_member member : value.members()) {
+            out += between;
+            append_python_string(out, member.key);
+            out += ": ";
+            append_python_json(out, member.value);
+            between = ", ";
+        }
+        out += '}';
+        break;
+    }
+}
+
+/// `json` in that spelling. `name` is what errors call it. \return what json_document::parse returns.
+[[nodiscard]] inline result<std::string> python_json(std::string_view json, std::string_view name) {
+    return guarded([&]() -> result<std::string> {
+        const auto document = json_document::parse(json, name);
+        if (!document) {
+            return failed(document);
+        }
+        std::string made;
+        append_python_json(made, document->root());
+        return made;
+    });
+}
+
+/// The elements of an array, each in that spelling. \return what python_json returns; errc::invalid_argument if `json`
+/// is no array.
+[[nodiscard]] inline result<std::vector<std::string>> python_json_list(std::string_view json, std::string_view name) {
+    return guarded([&]() -> result<std::vector<std::string>> {
+        const auto document = json_document::parse(json, name);
+        if (!document) {
+            return failed(document);
+        }
+        if (!document->root().is_array()) {
+            return error{errc::invalid_argument,
+                         sentence({name, " is of the type ", name_of(document->root().type()), ", not an array"})};
+        }
+        std::vector<std::string> made;
+        for (const json_value element : document->root().elements()) {
+            append_python_json(made.emplace_back(), element);
+        }
+        return made;
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -11526,6 +11798,28 @@ private:
     names parameters_;
 };
 
+/// A function whose arguments a JSON Schema describes.
+template <class Function> class tool_with_schema final : public tool {
+public:
+    /// \param schema as it is shown to models \param embedded the same within another one
+    tool_with_schema(const tool_name& called, std::string schema, std::string embedded, Function function)
+        : tool(std::string(called.name()), std::string(called.description())), schema_(std::move(schema)),
+          embedded_(std::move(embedded)), function_(std::move(function)) {}
+
+    [[nodiscard]] std::string schema(std::string place) const override { return place == "#" ? schema_ : embedded_; }
+
+    [[nodiscard]] result<std::string> call(json_value from) override {
+        std::string arguments;
+        append_python_json(arguments, from);
+        return function_(std::string_view(arguments));
+    }
+
+private:
+    std::string schema_;
+    std::string embedded_;
+    Function function_;
+};
+
 } // namespace detail
 
 /// Functions of the program that a model may call. A call is the JSON text {"name":...,"arguments":{...}}. The types of
@@ -11548,28 +11842,83 @@ public:
         return add_named(called, std::move(function), {});
     }
 
-    [[nodiscard]] std::size_t size() const noexcept { return tools_.size(); }
+    /// A function whose arguments are described by a JSON Schema, an object's: function(std::string_view) gets them as
+    /// a JSON text that is valid by it if the model was held to it, and returns a JSON text or a result of one.
+    /// \return errc::invalid_argument as above; what grammar::json_schema returns for such a call.
+    template <class Function>
+    [[nodiscard]] result<void> add_with_schema(tool_name called, std::string_view schema, Function function) {
+        return detail::guarded([&]() -> result<void> {
+            if (auto checked = check_names(called, {}); !checked) {
+                return checked;
+            }
+            auto embedded = embedded_schema(called.name(), schema);
+            if (!embedded) {
+                return failed(embedded);
+            }
+            using made_of = detail::tool_with_schema<Function>;
+            tools_.push_back(
+                std::make_unique<made_of>(called, std::string(schema), *std::move(embedded), std::move(function)));
+            auto compiled = call_grammar(called.name());
+            if (!compiled) {
+                tools_.pop_back();
+                return failed(compiled);
+            }
+            return {};
+        });
+    }
+    /// One that the model may call and call() does not make: the program sees to it.
+    [[nodiscard]] result<void> declare(tool_name called, std::string_view schema) {
+        const std::string name(called.name());
+        return add_with_schema(called, schema, [name](std::string_view) -> result<std::string> {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"tool ", detail::quoted{name}, ": was declared without a function"});
+        });
+    }
+    /// The same for all functions of a list as declarations() writes it, which is OpenAI's.
+    /// \return errc::bad_json, errc::bad_value for what is no such list; and as declare(). None is added then.
+    [[nodiscard]] result<void> declare_list(std::string_view json) {
+        const std::size_t before = tools_.size();
+        auto done = detail::guarded([&] { return read_list(json); });
+        if (!done) {
+            tools_.resize(before);
+        }
+        return done;
+    }
 
-    /// The JSON Schema of one call of any of the functions. \return errc::out_of_memory.
-    [[nodiscard]] result<std::string> call_schema() const {
+    [[nodiscard]] std::size_t size() const noexcept { return tools_.size(); }
+    [[nodiscard]] bool contains(std::string_view name) const noexcept {
+        return std::any_of(tools_.begin(), tools_.end(), [&](const auto& each) { return each->name() == name; });
+    }
+
+    /// The JSON Schema of one call of any of the functions, or of the one of that name. \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> call_schema(std::string_view name = {}) const {
         return detail::guarded([&]() -> result<std::string> {
             std::string made = "{\"anyOf\":[";
-            for (std::size_t i = 0; i < tools_.size(); ++i) {
-                made += i == 0 ? "" : ",";
+            for (std::size_t i = 0, written = 0; i < tools_.size(); ++i) {
+                if (!name.empty() && tools_[i]->name() != name) {
+                    continue;
+                }
+                made += written == 0 ? "" : ",";
                 made += "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":";
                 detail::append_json_string(made, tools_[i]->name());
                 made += "},\"arguments\":";
-                made += tools_[i]->schema("#/anyOf/" + std::to_string(i) + "/properties/arguments");
+                made += tools_[i]->schema("#/anyOf/" + std::to_string(written++) + "/properties/arguments");
                 made += "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}";
             }
             return made + "]}";
         });
     }
 
-    /// The grammar of one call. \return errc::bad_schema without any function, and what grammar::json_schema returns.
-    [[nodiscard]] result<grammar> call_grammar() const {
-        auto schema = call_schema();
-        return schema ? grammar::json_schema(*schema, schema_options{}, "tools") : failed(schema);
+    /// The grammar of one call, of any of the functions or of the one of that name.
+    /// \return errc::bad_schema without any function, and what grammar::json_schema returns.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name = {}) const {
+        return call_grammar(name, {}, {}, {.closed = true});
+    }
+    /// The same with a text in front and one behind.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name, std::string_view before, std::string_view after,
+                                               const schema_options& options) const {
+        auto schema = call_schema(name);
+        return schema ? detail::json_schema_between(before, after, *schema, options, "tools") : failed(schema);
     }
 
     /// What the functions are, as chat templates show it to models: a JSON array of {"type":"function","function":
@@ -11591,6 +11940,13 @@ public:
         });
     }
 
+    /// Makes a call. \param arguments a JSON object \return as call(text)
+    [[nodiscard]] result<std::string> call(std::string_view name, std::string_view arguments) {
+        return detail::guarded([&]() -> result<std::string> {
+            const auto json = json_document::parse(arguments, name, detail::deep_json);
+            return json ? call_of(name, json->root()) : failed(json);
+        });
+    }
     /// Reads a call and makes it. \return what the function returned, as a JSON text, null if nothing;
     /// errc::bad_json; errc::bad_value where the text is no such call, naming the place; the function's own error.
     [[nodiscard]] result<std::string> call(std::string_view text) {
@@ -11606,16 +11962,76 @@ public:
                 return detail::error_saying(
                     errc::bad_value, {"call: an object of a name and of arguments is expected, and nothing else"});
             }
-            for (const auto& each : tools_) {
-                if (each->name() == *called) {
-                    return each->call(*arguments);
-                }
-            }
-            return detail::error_saying(errc::bad_value, {"call: there is no function ", detail::quoted{*called}});
+            return call_of(*called, *arguments);
         });
     }
 
 private:
+    [[nodiscard]] result<std::string> call_of(std::string_view name, json_value arguments) {
+        for (const auto& each : tools_) {
+            if (each->name() == name) {
+                return each->call(arguments);
+            }
+        }
+        return detail::error_saying(errc::bad_value, {"call: there is no function ", detail::quoted{name}});
+    }
+
+    /// The schema as a document of its own within another one, so that references in it mean what they did, and of
+    /// objects only.
+    [[nodiscard]] result<std::string> embedded_schema(std::string_view name, std::string_view schema) const {
+        const auto json = json_document::parse(schema, name, detail::deep_json);
+        if (!json) {
+            return failed(json);
+        }
+        const auto type = json->root().find("type");
+        if (!json->root().is_object() || (type && type->as_string() != std::optional<std::string_view>("object"))) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"tool ", detail::quoted{name}, ": its schema is not one of an object"});
+        }
+        const std::string_view members = schema.substr(schema.find('{') + 1);
+        std::string made = "{";
+        made.append(json->root().find("$id") ? "" : "\"$id\":\"tool:" + std::to_string(tools_.size()) + "/\",");
+        made.append(type ? "" : "\"type\":\"object\",");
+        if (json->root().size() == 0 && made.size() > 1) {
+            made.pop_back();
+        }
+        return made.append(members);
+    }
+
+    [[nodiscard]] result<void> read_list(std::string_view json) {
+        const auto list = json_document::parse(json, "tools");
+        if (!list) {
+            return failed(list);
+        }
+        if (!list->root().is_array()) {
+            return error{errc::bad_value, "tools: a JSON array of functions is expected"};
+        }
+        std::size_t number = 0;
+        for (const json_value each : list->root().elements()) {
+            const auto function = each.find("function");
+            const auto name = function ? function->find("name") : std::nullopt;
+            const auto text = name ? name->as_string() : std::nullopt;
+            if (!text) {
+                return detail::error_saying(
+                    errc::bad_value,
+                    {"tools: element ", number, " is no {\"type\":\"function\",\"function\":{\"name\":...}}"});
+            }
+            const auto description = function->find("description");
+            const auto parameters = function->find("parameters");
+            std::string schema = "{\"type\":\"object\",\"properties\":{}}";
+            if (parameters) {
+                schema.clear();
+                detail::append_python_json(schema, *parameters);
+            }
+            const auto told = description ? description->as_string() : std::nullopt;
+            if (auto declared = declare({*text, told.value_or(std::string_view{})}, schema); !declared) {
+                return declared;
+            }
+            ++number;
+        }
+        return {};
+    }
+
     template <class Function>
     [[nodiscard]] result<void> add_named(const tool_name& called, Function function,
                                          std::span<const std::string_view> parameters) {
@@ -11665,6 +12081,1027 @@ private:
 
     std::vector<std::unique_ptr<detail::tool>> tools_;
 };
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The guide of constrained_tools. An answer goes through these places:
+///
+///     text     free text, but that no call may begin where it would not fit, or none is wanted
+///     thought  the same of an answer that has to be a call, up to </think>; closed in time for a call to fit
+///     fixed    one of two lists of tokens, such as those of <tool_call>, or a stop token
+///     json     {"name":...,"arguments":{...}}, held to its grammar
+///     done     the answer has ended
+///
+/// It is a constrained_token_chooser, too, for all places where not every token is allowed.
+class call_writer final : public call_guide {
+public:
+    [[nodiscard]] static result<std::unique_ptr<call_guide>>
+    open(const tool_set& tools, const token_trie& trie, const constraint_options& options, const answer_form& form) {
+        return guarded([&]() -> result<std::unique_ptr<call_guide>> {
+            if (&trie.text() != form.text) {
+                return error{errc::invalid_argument, "constrained_tools: the token_trie is of another tokenizer than "
+                                                     "that of the conversation's model"};
+            }
+            auto marks = call_marks::make(form);
+            if (!marks) {
+                return failed(marks);
+            }
+            auto shared = std::make_shared<const call_marks>(*std::move(marks));
+            auto made = std::make_unique<call_writer>(tools, trie, options, std::move(shared));
+            if (auto ready = made->allocate(); !ready) {
+                return failed(ready);
+            }
+            return std::unique_ptr<call_guide>(std::move(made));
+        });
+    }
+    /// Use open().
+    call_writer(const tool_set& tools, const token_trie& trie, const constraint_options& options,
+                std::shared_ptr<const call_marks> marks)
+        : tools_(&tools), trie_(&trie), options_(options), marks_(std::move(marks)) {}
+
+    [[nodiscard]] result<void> set_choice(const tool_choice& choice) override {
+        const bool is_named = choice.mode == tool_mode::named;
+        if (is_named && !tools_->contains(choice.name)) {
+            return error_saying(errc::invalid_argument, {"tool_choice: there is no function ", quoted{choice.name}});
+        }
+        setting made{choice.mode, choice.parallel, std::string(is_named ? choice.name : std::string_view{}), {}, 0};
+        if (next_ != nullptr && next_->name == made.name) {
+            made.calls = next_->calls;
+            made.least_call = next_->least_call;
+        } else {
+            const tool_form& form = marks_->tools;
+            auto calls = tools_->call_grammar(made.name, form.before, form.after, {.closed = true, .spaces = true});
+            if (!calls) {
+                return failed(calls);
+            }
+            auto at = matcher::open(*calls, options_.matcher);
+            auto held = at ? token_constraint::open(*calls, *trie_, options_) : failed(at);
+            if (!held) {
+                return failed(held);
+            }
+            made.calls = *std::move(calls);
+            made.least_call = at->shortest_end() + marks_->close.size();
+            next_held_ = *std::move(held);
+        }
+        next_ = std::make_shared<const setting>(std::move(made));
+        return {};
+    }
+
+    [[nodiscard]] std::size_t least() const noexcept override {
+        const std::size_t before = marks_->has_thoughts ? tokens_after_thought() : marks_->open.size();
+        return requires_call(*next_) ? before + next_->least_call : 1;
+    }
+
+    void begin(std::string_view begun, std::size_t most, bool is_new) override {
+        if (is_new || now_ == nullptr) {
+            now_ = next_;
+            held_ = next_held_ ? std::exchange(next_held_, std::nullopt) : std::move(held_);
+        }
+        is_told_again_ = !is_new;
+        left_ = most;
+        matched_ = 0;
+        filter_.reset(marks_->begins_in_thought);
+        static_cast<void>(marks_->has_thoughts ? filter_.feed(begun) : std::string_view{});
+        go_to(place::text);
+        if (requires_call(*now_) && filter_.is_in_thought()) {
+            go_to(place::thought);
+        } else if (requires_call(*now_)) {
+            const bool may_think =
+                begun.empty() && marks_->may_think && has_room_for_call(marks_->think.size() + tokens_after_thought());
+            go_to(place::fixed);
+            add_way(marks_->open, outcome::call);
+            if (may_think) {
+                add_way(marks_->think, outcome::thought);
+            }
+        } else {
+            static_cast<void>(match(begun));
+        }
+        end_thought_in_time();
+    }
+
+    [[nodiscard]] any_chooser chooser(any_chooser free) noexcept override {
+        inner_ = free;
+        is_told_again_ = false;
+        const bool is_free = place_ == place::done || (place_ == place::text && forbidden().empty());
+        return is_free ? free : any_chooser(*this);
+    }
+
+    [[nodiscard]] answer_part take(token id) override {
+        left_ -= left_ != 0 ? 1 : 0;
+        const answer_part part = follow(id);
+        end_thought_in_time();
+        return part;
+    }
+
+    [[nodiscard]] result<conversation_turn::call> call() const override {
+        const auto json = json_document::parse(json_, "call", deep_json);
+        const auto name = json ? json->root().find("name") : std::nullopt;
+        const auto called = name ? name->as_string() : std::nullopt;
+        if (!called) {
+            return json ? error{errc::bad_value, "call: it has no name"} : failed(json);
+        }
+        return conversation_turn::call{std::string(*called), std::string(arguments_of(json_))};
+    }
+
+    [[nodiscard]] result<std::unique_ptr<call_guide>> copy() const override {
+        auto made = std::make_unique<call_writer>(*tools_, *trie_, options_, marks_);
+        auto ready = made->allocate();
+        if (ready && now_ != nullptr) {
+            ready = put(made->held_, now_);
+        }
+        if (ready && next_ != now_ && (now_ == nullptr || next_->name != now_->name)) {
+            ready = put(made->next_held_, next_);
+        }
+        made->now_ = now_;
+        made->next_ = next_;
+        return ready ? result<std::unique_ptr<call_guide>>(std::move(made)) : failed(ready);
+    }
+
+    // As a constrained_token_chooser.
+
+    [[nodiscard]] result<allowed_tokens> allowed() {
+        switch (place_) {
+        case place::json:
+            return held_->allowed();
+        case place::fixed:
+            return allowed_ways();
+        case place::text:
+            return all_but(forbidden());
+        default:
+            return all_but({});
+        }
+    }
+    [[nodiscard]] std::size_t needs() const { return inner_->needs(); }
+    [[nodiscard]] token choose(std::span<const float> all) {
+        const auto some = allowed();
+        std::size_t count = 0;
+        for (std::size_t word = 0; some && word < some->bits.size(); ++word) {
+            for (std::uint64_t rest = some->bits[word]; rest != 0; rest &= rest - 1) {
+                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
+                candidates_[count++] = {static_cast<token>(id), all[id]};
+            }
+        }
+        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+    }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) const { return inner_->choose(largest); }
+    void accept(token id) const { inner_->accept(id); }
+
+private:
+    enum class place : unsigned char { text, thought, fixed, json, done };
+    /// What comes behind a list of fixed tokens.
+    enum class outcome : unsigned char { thought, thought_end, call, call_end };
+    struct way {
+        std::span<const token> tokens;
+        outcome then = outcome::call;
+    };
+    struct setting {
+        tool_mode mode;
+        bool is_parallel;
+        std::string name; ///< of the one function that can be called; empty: any
+        grammar calls;
+        std::size_t least_call; ///< tokens behind the mark in front of a call that suffice for one, its end included
+    };
+    using part_kind = answer_part::part_kind;
+
+    [[nodiscard]] static bool requires_call(const setting& chosen) noexcept {
+        return chosen.mode == tool_mode::required || chosen.mode == tool_mode::named;
+    }
+
+    [[nodiscard]] result<void> allocate() {
+        error failure;
+        detail::allocate(bits_, (trie_->vocabulary() + 63) / 64, "calls", failure);
+        detail::allocate(candidates_, trie_->vocabulary(), "calls", failure);
+        constexpr std::size_t usual_call = 1024; // bytes
+        json_.reserve(usual_call);
+        filter_.reserve(usual_call);
+        return failure.code != errc{} ? result<void>(failure) : result<void>();
+    }
+    [[nodiscard]] result<void> put(std::optional<token_constraint>& into,
+                                   const std::shared_ptr<const setting>& of) const {
+        auto made = token_constraint::open(of->calls, *trie_, options_);
+        if (!made) {
+            return failed(made);
+        }
+        into = *std::move(made);
+        return {};
+    }
+
+    void go_to(place next) noexcept {
+        place_ = next;
+        ways_.fill({});
+        at_ = 0;
+        may_stop_ = false;
+    }
+    void add_way(std::span<const token> tokens, outcome then) noexcept {
+        ways_[ways_[0].tokens.empty() ? 0 : 1] = {tokens, then};
+    }
+    void go_way(std::span<const token> tokens, outcome then) noexcept {
+        go_to(place::fixed);
+        add_way(tokens, then);
+    }
+    /// \param after tokens that come first
+    [[nodiscard]] bool has_room_for_call(std::size_t after) const noexcept {
+        return left_ >= after && left_ - after >= now_->least_call;
+    }
+    void end_thought_in_time() noexcept {
+        if (place_ == place::thought && !has_room_for_call(tokens_after_thought() + 1)) {
+            go_way(marks_->end_thought, outcome::thought_end);
+        }
+    }
+    /// Those that end a thought and begin a call.
+    [[nodiscard]] std::size_t tokens_after_thought() const noexcept {
+        return marks_->end_thought.size() + marks_->open_after_thought.size();
+    }
+    void begin_call() {
+        json_.clear();
+        is_cut_short_ = false;
+        go_to(place::json);
+        if (!held_->restart(left_ - (std::min)(left_, marks_->close.size()))) {
+            static_cast<void>(held_->restart(std::nullopt)); // cut where the answer ends: it has less than least()
+        }
+    }
+
+    [[nodiscard]] answer_part follow(token id) {
+        const std::string_view bytes = trie_->text().bytes_of(id);
+        switch (place_) {
+        case place::thought:
+            static_cast<void>(filter_.feed(bytes));
+            if (!filter_.is_in_thought()) {
+                go_way(marks_->open_after_thought, outcome::call);
+            }
+            return {};
+        case place::text:
+            return follow_text(bytes);
+        case place::fixed:
+            return follow_way(id);
+        case place::json:
+            return follow_call(id, bytes);
+        default:
+            return {};
+        }
+    }
+    [[nodiscard]] answer_part follow_text(std::string_view bytes) {
+        static_cast<void>(marks_->has_thoughts ? filter_.feed(bytes) : std::string_view{});
+        if (marks_->has_thoughts && filter_.is_in_thought()) {
+            matched_ = 0;
+            return {};
+        }
+        const bool begins = match(bytes);
+        if (begins && may_call() && has_room_for_call(0)) {
+            begin_call();
+            return {part_kind::call, marks_->tools.begin.size()};
+        }
+        return {part_kind::text, matched_};
+    }
+    /// \return whether the mark in front of calls ends with these bytes
+    [[nodiscard]] bool match(std::string_view bytes) noexcept {
+        bool is_end = false;
+        for (const char byte : bytes) {
+            matched_ = marks_->after(matched_, byte);
+            is_end = matched_ == marks_->tools.begin.size();
+            matched_ = is_end ? 0 : matched_;
+        }
+        return is_end;
+    }
+    [[nodiscard]] answer_part follow_way(token id) {
+        for (way& each : ways_) {
+            if (at_ < each.tokens.size() && each.tokens[at_] != id) {
+                each.tokens = {};
+            }
+        }
+        ++at_;
+        may_stop_ = false;
+        bool may_be_text = false;
+        bool may_be_call = false;
+        for (const way& each : ways_) {
+            if (!each.tokens.empty() && each.tokens.size() == at_) {
+                return end_way(each.then);
+            }
+            const bool is_text = each.then == outcome::thought || each.then == outcome::thought_end;
+            may_be_text = may_be_text || (!each.tokens.empty() && is_text);
+            may_be_call = may_be_call || (!each.tokens.empty() && !is_text);
+        }
+        if (!may_be_text && !may_be_call) { // an answer is told again that was written under other rules
+            go_to(place::text);
+        }
+        return {may_be_text || !may_be_call ? part_kind::text : part_kind::call, may_be_call ? answer_part::all : 0};
+    }
+    [[nodiscard]] answer_part end_way(outcome then) {
+        if (then == outcome::thought) {
+            filter_.reset(true);
+            go_to(place::thought);
+            return {};
+        }
+        if (then == outcome::thought_end) {
+            go_way(marks_->open_after_thought, outcome::call);
+            return {};
+        }
+        if (then == outcome::call) {
+            begin_call();
+            return {part_kind::call, answer_part::all};
+        }
+        const bool is_last = !now_->is_parallel;
+        const bool goes_on = requires_call(*now_);
+        go_to(is_last ? place::done : goes_on ? place::fixed : place::text);
+        matched_ = 0;
+        may_stop_ = !is_last && goes_on;
+        if (may_stop_ && has_room_for_call(marks_->open_next.size())) {
+            add_way(marks_->open_next, outcome::call);
+        }
+        return {part_kind::call_end, answer_part::all, is_last, is_cut_short_};
+    }
+    [[nodiscard]] answer_part follow_call(token id, std::string_view bytes) {
+        if (is_told_again_) {
+            static_cast<void>(held_->allowed()); // says whether the limit is near, as it did the first time
+        }
+        is_cut_short_ = is_cut_short_ || held_->is_near_limit();
+        if (!held_->accept(id)) {
+            go_to(place::text);
+            return {};
+        }
+        json_ += bytes;
+        if (held_->can_end()) {
+            go_way(marks_->close, outcome::call_end);
+        }
+        return {part_kind::call, answer_part::all};
+    }
+
+    [[nodiscard]] bool may_call() const noexcept { return now_->mode != tool_mode::none; }
+    /// Tokens that may not come in a text: those with which a call would begin that may not, and those that go on
+    /// behind the mark.
+    [[nodiscard]] std::span<const token> forbidden() const noexcept {
+        if (marks_->has_thoughts && filter_.is_in_thought()) {
+            return {};
+        }
+        const call_marks::endings& ends = marks_->ends[matched_];
+        const bool may_begin = may_call() && has_room_for_call(1);
+        return std::span(ends.tokens).subspan(may_begin ? ends.exact : 0);
+    }
+
+    [[nodiscard]] allowed_tokens all_but(std::span<const token> those) noexcept {
+        std::fill_n(bits_.data(), bits_.size(), ~std::uint64_t{0});
+        const std::size_t size = trie_->vocabulary();
+        if (size % 64 != 0) {
+            bits_[size / 64] = (std::uint64_t{1} << size % 64) - 1;
+        }
+        std::size_t count = size;
+        const auto take_out = [&](token id) {
+            const auto at = static_cast<std::size_t>(id);
+            const std::uint64_t bit = std::uint64_t{1} << at % 64;
+            count -= (bits_[at / 64] & bit) != 0 ? 1u : 0u;
+            bits_[at / 64] &= ~bit;
+        };
+        std::for_each(those.begin(), those.end(), take_out);
+        if (place_ == place::thought) { // which a call has to follow
+            std::for_each(marks_->stops.begin(), marks_->stops.end(), take_out);
+        }
+        return {count, bits_.span()};
+    }
+    [[nodiscard]] allowed_tokens allowed_ways() noexcept {
+        std::fill_n(bits_.data(), bits_.size(), std::uint64_t{0});
+        std::size_t count = 0;
+        const auto put_in = [&](token id) {
+            const auto at = static_cast<std::size_t>(id);
+            const std::uint64_t bit = std::uint64_t{1} << at % 64;
+            if ((bits_[at / 64] & bit) == 0 && count < few_.size()) {
+                bits_[at / 64] |= bit;
+                few_[count++] = static_cast<std::uint32_t>(id);
+            }
+        };
+        for (const way& each : ways_) {
+            if (at_ < each.tokens.size()) {
+                put_in(each.tokens[at_]);
+            }
+        }
+        if (may_stop_) {
+            std::for_each(marks_->stops.begin(), marks_->stops.end(), put_in);
+        }
+        std::sort(few_.begin(), few_.begin() + static_cast<std::ptrdiff_t>(count));
+        return {count, bits_.span(), std::span(few_).first(count)};
+    }
+
+    /// The arguments as they are written in a call that its grammar allows.
+    [[nodiscard]] static std::string_view arguments_of(std::string_view call) noexcept {
+        std::size_t at = call.find("\"name\"");
+        at = call.find('"', call.find(':', at));
+        for (++at; at < call.size() && call[at] != '"'; ++at) {
+            at += call[at] == '\\' ? 1u : 0u;
+        }
+        const std::size_t begin = call.find('{', at);
+        const std::size_t end = call.rfind('}');
+        return begin < end ? call.substr(begin, call.rfind('}', end - 1) + 1 - begin) : std::string_view{};
+    }
+
+    const tool_set* tools_;
+    const token_trie* trie_;
+    constraint_options options_;
+    std::shared_ptr<const call_marks> marks_;
+    std::shared_ptr<const setting> now_;  ///< of the answer that is being given
+    std::shared_ptr<const setting> next_; ///< and of those that follow
+    std::optional<token_constraint> held_;
+    std::optional<token_constraint> next_held_; ///< none: the same one
+    std::optional<any_chooser> inner_;
+
+    place place_ = place::done;
+    std::array<way, 2> ways_;
+    std::size_t at_ = 0;      ///< tokens of the ways that were taken
+    std::size_t matched_ = 0; ///< bytes of the mark in front of calls that the text ends with
+    std::size_t left_ = 0;    ///< tokens that the answer may have yet
+    bool may_stop_ = false;
+    bool is_cut_short_ = false;
+    bool is_told_again_ = false;
+    thought_filter filter_{false};
+    std::string json_;
+    buffer<std::uint64_t> bits_;
+    buffer<scored_token> candidates_;
+    std::array<std::uint32_t, 64> few_{};
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/choices.hpp ----
+// Lists of choices as grammars. Defines grammar::choices.
+#ifndef BITNET_CONSTRAIN_CHOICES_HPP
+#define BITNET_CONSTRAIN_CHOICES_HPP
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+[[nodiscard]] inline result<void> check_choices(std::span<const std::string_view> texts, std::string_view name) {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        bytes += texts[i].size();
+        for (std::string_view rest = texts[i]; !rest.empty();) {
+            const decoded_code_point first = first_code_point(rest);
+            if (first.value == invalid_code_point) {
+                return error_saying(errc::bad_grammar, {name, ": choice ", i + 1, " is not UTF-8 at byte ",
+                                                        texts[i].size() - rest.size()});
+            }
+            rest.remove_prefix(first.size);
+        }
+    }
+    if (bytes > most_source_bytes) {
+        return error_saying(errc::bad_grammar,
+                            {name, ": ", bytes, " bytes, and at most ", most_source_bytes, " are read"});
+    }
+    return texts.empty() ? result<void>(error_saying(errc::bad_grammar,
+                                                     {name, ": there are 0 choices, and at least 1 is needed"}))
+                         : result<void>();
+}
+
+} // namespace detail
+
+inline result<grammar> grammar::choices(std::span<const std::string_view> texts, std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        if (auto checked = detail::check_choices(texts, name); !checked) {
+            return failed(checked);
+        }
+        detail::grammar_source source;
+        auto list = detail::words_automaton({texts.begin(), texts.end()});
+        source.rules.push_back({"root", source.pool.language(std::move(list))});
+        return detail::compiled(source, name);
+    });
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/constrained_chooser.hpp ----
+// constrained_chooser: a sampler, or any other chooser, that chooses among the tokens which a grammar allows.
+#ifndef BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
+#define BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// A constrained_token_chooser for session.next(): the grammar's mask comes first, then all steps of the sampler in its
+/// own order, which counts among the tokens that are left. Penalties and top_k see no forbidden token, and no forbidden
+/// one is ever chosen. The same token whichever way the session takes: all logits, those of a screened head, of the
+/// allowed rows alone, or none where one token is allowed.
+///
+/// Borrows both, which must outlive it, and serves one sequence. `C::choose(largest)` has to work with any number of
+/// tokens, also while needs() is 0, as the sampler's does.
+///
+///     while (auto id = session.next(choose)) ...   // stops at a stop token, which comes where the text may end
+template <token_chooser C> class constrained_chooser {
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<constrained_chooser> open(C& inner, token_constraint& constraint) {
+        auto candidates = buffer<scored_token>::allocate(constraint.vocabulary(), "constrained chooser");
+        if (!candidates) {
+            return failed(candidates);
+        }
+        return constrained_chooser(inner, constraint, *std::move(candidates));
+    }
+
+    [[nodiscard]] result<allowed_tokens> allowed() { return constraint_->allowed(); }
+    [[nodiscard]] std::size_t needs() { return inner_->needs(); }
+    /// \return no_token if none is allowed, which allowed() tells before.
+    [[nodiscard]] token choose(std::span<const float> all) {
+        const auto allowed = constraint_->allowed();
+        std::size_t count = 0;
+        for (std::size_t word = 0; allowed && word < allowed->bits.size(); ++word) {
+            for (std::uint64_t rest = allowed->bits[word]; rest != 0; rest &= rest - 1) {
+                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
+                candidates_[count++] = {static_cast<token>(id), all[id]};
+            }
+        }
+        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+    }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
+    void accept(token id) {
+        inner_->accept(id);
+        static_cast<void>(constraint_->accept(id));
+    }
+
+private:
+    constrained_chooser(C& inner, token_constraint& constraint, buffer<scored_token> candidates) noexcept
+        : inner_(&inner), constraint_(&constraint), candidates_(std::move(candidates)) {}
+
+    C* inner_;
+    token_constraint* constraint_;
+    buffer<scored_token> candidates_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/constrained_tools.hpp ----
+// constrained_tools: the functions of a tool_set for conversations, whose calls are held to their schemas.
+#ifndef BITNET_CONSTRAIN_CONSTRAINED_TOOLS_HPP
+#define BITNET_CONSTRAIN_CONSTRAINED_TOOLS_HPP
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// For conversation_options::tools: what the model writes as a call is one, whole and valid, also at the token limit.
+///
+///     auto functions = constrained_tools::open(tools, trie);
+///     auto talk = conversation::open(model, {.tools = &*functions});
+///     talk->say("Give Ann the bread.");
+///     talk->answer(print);
+///     for (const auto& call : talk->calls()) ... tools.call(call.name, call.arguments) ...
+///     talk->say_results(results);
+///     talk->answer(print);
+///
+/// Borrows the set, which must not change meanwhile, and the trie, of the tokenizer of the conversation's model. Both
+/// must outlive it. Immutable: any number of conversations may use it at a time, each of which compiles the grammar and
+/// has a token_constraint of its own.
+class constrained_tools final : public tool_source {
+public:
+    /// \param options of each conversation's token_constraint, but for its limit
+    /// \return errc::bad_schema without any function, errc::out_of_memory, what grammar::json_schema returns
+    [[nodiscard]] static result<constrained_tools> open(const tool_set& tools, const token_trie& trie,
+                                                        const constraint_options& options = for_json()) {
+        auto declarations = tools.declarations();
+        if (!declarations) {
+            return failed(declarations);
+        }
+        if (auto compiled = tools.call_grammar(); !compiled) {
+            return failed(compiled);
+        }
+        return constrained_tools(tools, trie, options, *std::move(declarations));
+    }
+    static result<constrained_tools> open(tool_set&&, const token_trie&, const constraint_options& = {}) = delete;
+    static result<constrained_tools> open(const tool_set&, token_trie&&, const constraint_options& = {}) = delete;
+
+    /// 64 masks and 1.4 MiB of matcher, which is plenty for JSON: its texts can be read in few ways.
+    [[nodiscard]] static constexpr constraint_options for_json() noexcept {
+        return {.limit = {},
+                .masks = 64,
+                .matcher = {.items = 8'192, .items_at_once = 1'024, .frames = 8'192, .links = 32'768}};
+    }
+
+    [[nodiscard]] std::string_view declarations() const noexcept override { return declarations_; }
+    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> guide(const detail::answer_form& form) const override {
+        return detail::call_writer::open(*tools_, *trie_, options_, form);
+    }
+
+private:
+    constrained_tools(const tool_set& tools, const token_trie& trie, const constraint_options& options,
+                      std::string declarations) noexcept
+        : tools_(&tools), trie_(&trie), options_(options), declarations_(std::move(declarations)) {}
+
+    const tool_set* tools_;
+    const token_trie* trie_;
+    constraint_options options_;
+    std::string declarations_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/gbnf_reader.hpp ----
+// gbnf_reader: the grammar language of llama.cpp's GBNF guide. Defines grammar::gbnf.
+#ifndef BITNET_CONSTRAIN_GBNF_READER_HPP
+#define BITNET_CONSTRAIN_GBNF_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// One reading of a GBNF text. Every step returns whether to go on; if not, the error is in failure_.
+class gbnf_reader {
+public:
+    gbnf_reader(std::string_view text, std::string_view name) : in_(text), bytes_(text.size()), name_(name) {}
+
+    [[nodiscard]] result<grammar_source> run() {
+        if (bytes_ > most_source_bytes) {
+            return error_saying(errc::bad_grammar,
+                                {name_, ": ", bytes_, " bytes, and at most ", most_source_bytes, " are read"});
+        }
+        skip_space(true);
+        while (!in_.at_end()) {
+            if (!read_rule()) {
+                return std::move(failure_);
+            }
+            skip_space(true);
+        }
+        return is_complete() ? result<grammar_source>(std::move(source_)) : std::move(failure_);
+    }
+
+private:
+    struct rule_place {
+        std::size_t first_use = 0;
+        bool is_defined = false;
+    };
+
+    [[nodiscard]] bool fail(sentence_parts what) {
+        return set_error(failure_, errc::bad_grammar,
+                         {name_, ": rule ", quoted{rule_}, ", line ", in_.line(), ", column ", in_.column(), ": "},
+                         what);
+    }
+
+    /// Spaces, tabs and comments; line ends, too, where they mean nothing.
+    void skip_space(bool with_lines) {
+        while (!in_.at_end()) {
+            const char c = in_.peek();
+            if (c == '#') {
+                while (!in_.at_end() && in_.peek() != '\n') {
+                    in_.advance();
+                }
+            } else if (c == ' ' || c == '\t' || (with_lines && (c == '\n' || c == '\r'))) {
+                in_.advance();
+            } else {
+                return;
+            }
+        }
+    }
+
+    [[nodiscard]] std::string_view read_name() {
+        const std::size_t first = in_.place();
+        const auto is_of_name = [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        };
+        while (!in_.at_end() && is_of_name(in_.peek())) {
+            in_.advance();
+        }
+        return in_.since(first);
+    }
+    [[nodiscard]] std::uint32_t number_of(std::string_view name) {
+        const auto [found, is_new] = numbers_.try_emplace(name, static_cast<std::uint32_t>(places_.size()));
+        if (is_new) {
+            places_.push_back({in_.place(), false});
+            source_.rules.push_back({std::string(name.substr(0, 100)), 0});
+        }
+        return found->second;
+    }
+
+    [[nodiscard]] bool read_rule() {
+        const std::string_view name = read_name();
+        rule_ = name;
+        if (name.empty()) {
+            return fail({"the name of a rule is expected here"});
+        }
+        const std::uint32_t rule = number_of(name);
+        if (std::exchange(places_[rule].is_defined, true)) {
+            return fail({"a rule of this name has been defined above"});
+        }
+        skip_space(false);
+        if (!in_.skip("::=")) {
+            return fail({"'::=' is expected behind the name of a rule"});
+        }
+        skip_space(true);
+        group_stack groups(source_.pool);
+        if (!read_alternatives(groups)) {
+            return false;
+        }
+        source_.rules[rule].body = groups.close();
+        return true;
+    }
+
+    /// All to the end of the rule.
+    [[nodiscard]] bool read_alternatives(group_stack& groups) {
+        while (true) {
+            skip_space(groups.depth() > 1);
+            if (in_.at_end() || in_.is_next('\n') || in_.is_next("\r\n")) {
+                return groups.depth() == 1 || fail({"a parenthesis does not close"});
+            }
+            if (in_.skip("|")) {
+                groups.alternate();
+                skip_space(true);
+                if (groups.depth() == 1 && is_rule_next()) {
+                    return true; // an empty alternative at the end of the rule
+                }
+            } else if (!read_element(groups)) {
+                return false;
+            }
+        }
+    }
+    [[nodiscard]] bool is_rule_next() {
+        const std::size_t before = in_.place();
+        const bool is_name = !read_name().empty();
+        skip_space(false);
+        const bool found = is_name && in_.is_next("::=");
+        in_.go_to(before);
+        return found;
+    }
+
+    [[nodiscard]] bool read_element(group_stack& groups) {
+        switch (in_.peek()) {
+        case '(':
+            if (groups.depth() > most_nested_groups) {
+                return fail({"parentheses are nested more than ", most_nested_groups, " deep"});
+            }
+            in_.advance();
+            groups.open();
+            return true;
+        case ')':
+            if (groups.depth() == 1) {
+                return fail({"a parenthesis closes that has not been opened"});
+            }
+            in_.advance();
+            groups.add(close(groups));
+            return read_repetitions(groups);
+        case '*':
+        case '+':
+        case '?':
+        case '{':
+            return fail({"there is nothing to repeat here"});
+        case '<':
+        case '!':
+            return fail({"terminals that are tokens (<name>, <[id]>, !<name>) need a vocabulary, and none is at hand"});
+        default:
+            return read_terminal(groups) && read_repetitions(groups);
+        }
+    }
+    [[nodiscard]] static expression close(group_stack& groups) { return groups.close(); }
+
+    [[nodiscard]] bool read_terminal(group_stack& groups) {
+        if (in_.is_next('"')) {
+            return read_literal(groups);
+        }
+        if (in_.is_next('[')) {
+            return read_class(groups);
+        }
+        if (in_.skip(".")) {
+            code_point_class any;
+            any.add(0, last_code_point);
+            groups.add(source_.pool.one_of(std::move(any)));
+            return true;
+        }
+        const std::string_view name = read_name();
+        if (name.empty()) {
+            return fail({"a text, a class, a group or the name of a rule is expected here"});
+        }
+        groups.add(source_.pool.rule(number_of(name)));
+        return true;
+    }
+
+    [[nodiscard]] bool read_literal(group_stack& groups) {
+        in_.advance();
+        std::string text;
+        while (!in_.is_next('"')) {
+            if (in_.at_end() || in_.is_next('\n')) {
+                return fail({"the text does not end: '\"' is missing"});
+            }
+            char32_t c = 0;
+            if (!read_character(c)) {
+                return false;
+            }
+            append_utf8(text, c);
+        }
+        in_.advance();
+        groups.add(source_.pool.literal(text));
+        return true;
+    }
+
+    [[nodiscard]] bool read_class(group_stack& groups) {
+        in_.advance();
+        const bool is_negated = in_.skip("^");
+        code_point_class set;
+        while (!in_.is_next(']')) {
+            if (in_.at_end() || in_.is_next('\n')) {
+                return fail({"the class does not end: ']' is missing"});
+            }
+            char32_t low = 0;
+            if (!read_character(low)) {
+                return false;
+            }
+            char32_t high = low;
+            if (in_.is_next('-') && !in_.is_next("-]")) {
+                in_.advance();
+                if (in_.at_end() || !read_character(high)) {
+                    return failure_.code != errc{} ? false : fail({"the class does not end: ']' is missing"});
+                }
+            }
+            if (high < low) {
+                return fail(
+                    {"a range of the class is the wrong way round: ", std::uint32_t{low}, " to ", std::uint32_t{high}});
+            }
+            set.add(low, high);
+        }
+        in_.advance();
+        if (!is_negated && set.ranges().empty()) {
+            return fail({"the class is empty"});
+        }
+        groups.add(source_.pool.one_of(is_negated ? set.complement() : std::move(set)));
+        return true;
+    }
+
+    /// A character of a text or a class, or an escape.
+    [[nodiscard]] bool read_character(char32_t& c) {
+        if (!in_.is_next('\\')) {
+            const auto found = in_.character();
+            c = found.value_or(0);
+            return found || fail({"the grammar is not UTF-8 here"});
+        }
+        in_.advance();
+        const char kind = in_.peek();
+        in_.advance(in_.at_end() ? 0 : 1);
+        switch (kind) {
+        case 'x':
+            return read_code_point(c, 2);
+        case 'u':
+            return read_code_point(c, 4);
+        case 'U':
+            return read_code_point(c, 8);
+        case 't':
+            c = '\t';
+            return true;
+        case 'r':
+            c = '\r';
+            return true;
+        case 'n':
+            c = '\n';
+            return true;
+        case '\\':
+        case '"':
+        case '[':
+        case ']':
+        case '-':
+        case '^':
+            c = static_cast<char32_t>(kind);
+            return true;
+        default:
+            return fail(
+                {"an unknown escape: \\n \\r \\t \\\\ \\\" \\[ \\] \\- \\^ \\xHH \\uHHHH \\UHHHHHHHH are known"});
+        }
+    }
+    [[nodiscard]] bool read_code_point(char32_t& c, std::size_t digits) {
+        const auto first = in_.hexadecimal(digits);
+        if (!first) {
+            return fail({digits, " hexadecimal digits are expected here"});
+        }
+        c = *first;
+        if (is_high_surrogate(c) && in_.skip("\\u")) {
+            const auto second = in_.hexadecimal(4);
+            if (second && is_low_surrogate(*second)) {
+                c = of_surrogates(c, *second);
+            }
+        }
+        return (c <= last_code_point && (c < 0xd800 || c > 0xdfff)) ||
+               fail({"an escape that is no character: code point ", std::uint32_t{c}});
+    }
+
+    /// Every *, +, ? and {...} behind an element.
+    [[nodiscard]] bool read_repetitions(group_stack& groups) {
+        while (true) {
+            skip_space(groups.depth() > 1);
+            if (in_.skip("*")) {
+                groups.repeat(0, unlimited);
+            } else if (in_.skip("+")) {
+                groups.repeat(1, unlimited);
+            } else if (in_.skip("?")) {
+                groups.repeat(0, 1);
+            } else if (in_.is_next('{')) {
+                if (!read_bounds(groups)) {
+                    return false;
+                }
+            } else {
+                return true;
+            }
+        }
+    }
+    [[nodiscard]] bool read_bounds(group_stack& groups) {
+        in_.advance();
+        skip_space(true);
+        const auto low = in_.number();
+        if (!low) {
+            return fail({"a number is expected in braces"});
+        }
+        skip_space(true);
+        std::uint32_t high = *low;
+        if (in_.skip(",")) {
+            skip_space(true);
+            high = in_.is_next('}') ? unlimited : in_.number().value_or(0);
+            skip_space(true);
+        }
+        if (!in_.is_next('}')) {
+            return fail({"'}' is expected here"});
+        }
+        if (*low > largest_count || (high != unlimited && high > largest_count)) {
+            return fail({"a repetition is of at most ", largest_count, " times"});
+        }
+        if (high < *low) {
+            return fail({"at most ", high, " times is fewer than at least ", *low});
+        }
+        in_.advance();
+        groups.repeat(*low, high);
+        return true;
+    }
+
+    /// Every rule that is used has to be defined, and one of them is the root.
+    [[nodiscard]] bool is_complete() {
+        for (const auto& [name, rule] : numbers_) {
+            if (!places_[rule].is_defined) {
+                rule_ = name;
+                in_.go_to(places_[rule].first_use);
+                return fail({"it is used up to here and defined nowhere"});
+            }
+        }
+        const auto root = numbers_.find("root");
+        if (root == numbers_.end()) {
+            return set_error(failure_, errc::bad_grammar, {name_, ": "}, {"there is no rule called 'root'"});
+        }
+        source_.root = root->second;
+        return true;
+    }
+
+    source_reader in_;
+    std::size_t bytes_;
+    std::string_view name_;
+    std::string_view rule_;
+    grammar_source source_;
+    std::unordered_map<std::string_view, std::uint32_t> numbers_;
+    std::vector<rule_place> places_;
+    error failure_;
+};
+
+} // namespace detail
+
+inline result<grammar> grammar::gbnf(std::string_view source, std::string_view name) {
+    return detail::guarded([&]() -> result<grammar> {
+        auto read = detail::gbnf_reader(source, name).run();
+        return read ? detail::compiled(*read, name) : failed(read);
+    });
+}
 
 } // namespace bitnet::inline BITNET_ABI
 

@@ -40,7 +40,8 @@ public:
     schema_compiler(const json_document& text, std::string_view name, const schema_options& options)
         : reader_(text, name, options), name_(name), options_(options), any_text_(any_utf8()) {}
 
-    [[nodiscard]] result<grammar> run() {
+    /// \param before a text in front of the JSON text \param after and one behind it
+    [[nodiscard]] result<grammar> run(std::string_view before = {}, std::string_view after = {}) {
         if (reader_.document().longest_key() > most_key_bytes) {
             return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
                                                        " bytes, and at most ", most_key_bytes, " are supported"});
@@ -57,6 +58,12 @@ public:
             if (wanted_[at] != nullptr && !compile(*wanted_[at], static_cast<std::uint32_t>(at))) {
                 return std::move(reader_.failure());
             }
+        }
+        if (!before.empty() || !after.empty()) {
+            const expression json = source_.pool.rule(source_.root);
+            source_.root = static_cast<std::uint32_t>(source_.rules.size());
+            source_.rules.push_back(
+                {"text", source_.pool.sequence({source_.pool.literal(before), json, source_.pool.literal(after)})});
         }
         return compiled(source_, name_, std::move(reader_.notes()));
     }
@@ -608,17 +615,28 @@ private:
 
 } // namespace detail
 
-inline result<grammar> grammar::json_schema(std::string_view schema, const schema_options& options,
-                                            std::string_view name) {
-    return detail::guarded([&]() -> result<grammar> {
-        if (schema.size() > detail::most_source_bytes) {
-            return detail::error_saying(errc::bad_schema, {name, ": ", schema.size(), " bytes, and at most ",
-                                                           detail::most_source_bytes, " are read"});
+namespace detail {
+
+/// grammar::json_schema with a text in front and one behind.
+[[nodiscard]] inline result<grammar> json_schema_between(std::string_view before, std::string_view after,
+                                                         std::string_view schema, const schema_options& options,
+                                                         std::string_view name) {
+    return guarded([&]() -> result<grammar> {
+        if (schema.size() > most_source_bytes) {
+            return error_saying(errc::bad_schema,
+                                {name, ": ", schema.size(), " bytes, and at most ", most_source_bytes, " are read"});
         }
         constexpr std::uint32_t most_nested = 512;
         auto text = json_document::parse(schema, name, {.depth = most_nested});
-        return text ? detail::schema_compiler(*text, name, options).run() : failed(text);
+        return text ? schema_compiler(*text, name, options).run(before, after) : failed(text);
     });
+}
+
+} // namespace detail
+
+inline result<grammar> grammar::json_schema(std::string_view schema, const schema_options& options,
+                                            std::string_view name) {
+    return detail::json_schema_between({}, {}, schema, options, name);
 }
 inline result<grammar> grammar::json_schema(std::string_view schema) {
     return grammar::json_schema(schema, schema_options{});

@@ -15,7 +15,9 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/json.hpp>
+#include <bitnet/io/python_json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -172,6 +174,28 @@ private:
     names parameters_;
 };
 
+/// A function whose arguments a JSON Schema describes.
+template <class Function> class tool_with_schema final : public tool {
+public:
+    /// \param schema as it is shown to models \param embedded the same within another one
+    tool_with_schema(const tool_name& called, std::string schema, std::string embedded, Function function)
+        : tool(std::string(called.name()), std::string(called.description())), schema_(std::move(schema)),
+          embedded_(std::move(embedded)), function_(std::move(function)) {}
+
+    [[nodiscard]] std::string schema(std::string place) const override { return place == "#" ? schema_ : embedded_; }
+
+    [[nodiscard]] result<std::string> call(json_value from) override {
+        std::string arguments;
+        append_python_json(arguments, from);
+        return function_(std::string_view(arguments));
+    }
+
+private:
+    std::string schema_;
+    std::string embedded_;
+    Function function_;
+};
+
 } // namespace detail
 
 /// Functions of the program that a model may call. A call is the JSON text {"name":...,"arguments":{...}}. The types of
@@ -194,28 +218,83 @@ public:
         return add_named(called, std::move(function), {});
     }
 
-    [[nodiscard]] std::size_t size() const noexcept { return tools_.size(); }
+    /// A function whose arguments are described by a JSON Schema, an object's: function(std::string_view) gets them as
+    /// a JSON text that is valid by it if the model was held to it, and returns a JSON text or a result of one.
+    /// \return errc::invalid_argument as above; what grammar::json_schema returns for such a call.
+    template <class Function>
+    [[nodiscard]] result<void> add_with_schema(tool_name called, std::string_view schema, Function function) {
+        return detail::guarded([&]() -> result<void> {
+            if (auto checked = check_names(called, {}); !checked) {
+                return checked;
+            }
+            auto embedded = embedded_schema(called.name(), schema);
+            if (!embedded) {
+                return failed(embedded);
+            }
+            using made_of = detail::tool_with_schema<Function>;
+            tools_.push_back(
+                std::make_unique<made_of>(called, std::string(schema), *std::move(embedded), std::move(function)));
+            auto compiled = call_grammar(called.name());
+            if (!compiled) {
+                tools_.pop_back();
+                return failed(compiled);
+            }
+            return {};
+        });
+    }
+    /// One that the model may call and call() does not make: the program sees to it.
+    [[nodiscard]] result<void> declare(tool_name called, std::string_view schema) {
+        const std::string name(called.name());
+        return add_with_schema(called, schema, [name](std::string_view) -> result<std::string> {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"tool ", detail::quoted{name}, ": was declared without a function"});
+        });
+    }
+    /// The same for all functions of a list as declarations() writes it, which is OpenAI's.
+    /// \return errc::bad_json, errc::bad_value for what is no such list; and as declare(). None is added then.
+    [[nodiscard]] result<void> declare_list(std::string_view json) {
+        const std::size_t before = tools_.size();
+        auto done = detail::guarded([&] { return read_list(json); });
+        if (!done) {
+            tools_.resize(before);
+        }
+        return done;
+    }
 
-    /// The JSON Schema of one call of any of the functions. \return errc::out_of_memory.
-    [[nodiscard]] result<std::string> call_schema() const {
+    [[nodiscard]] std::size_t size() const noexcept { return tools_.size(); }
+    [[nodiscard]] bool contains(std::string_view name) const noexcept {
+        return std::any_of(tools_.begin(), tools_.end(), [&](const auto& each) { return each->name() == name; });
+    }
+
+    /// The JSON Schema of one call of any of the functions, or of the one of that name. \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> call_schema(std::string_view name = {}) const {
         return detail::guarded([&]() -> result<std::string> {
             std::string made = "{\"anyOf\":[";
-            for (std::size_t i = 0; i < tools_.size(); ++i) {
-                made += i == 0 ? "" : ",";
+            for (std::size_t i = 0, written = 0; i < tools_.size(); ++i) {
+                if (!name.empty() && tools_[i]->name() != name) {
+                    continue;
+                }
+                made += written == 0 ? "" : ",";
                 made += "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":";
                 detail::append_json_string(made, tools_[i]->name());
                 made += "},\"arguments\":";
-                made += tools_[i]->schema("#/anyOf/" + std::to_string(i) + "/properties/arguments");
+                made += tools_[i]->schema("#/anyOf/" + std::to_string(written++) + "/properties/arguments");
                 made += "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}";
             }
             return made + "]}";
         });
     }
 
-    /// The grammar of one call. \return errc::bad_schema without any function, and what grammar::json_schema returns.
-    [[nodiscard]] result<grammar> call_grammar() const {
-        auto schema = call_schema();
-        return schema ? grammar::json_schema(*schema, schema_options{}, "tools") : failed(schema);
+    /// The grammar of one call, of any of the functions or of the one of that name.
+    /// \return errc::bad_schema without any function, and what grammar::json_schema returns.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name = {}) const {
+        return call_grammar(name, {}, {}, {.closed = true});
+    }
+    /// The same with a text in front and one behind.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name, std::string_view before, std::string_view after,
+                                               const schema_options& options) const {
+        auto schema = call_schema(name);
+        return schema ? detail::json_schema_between(before, after, *schema, options, "tools") : failed(schema);
     }
 
     /// What the functions are, as chat templates show it to models: a JSON array of {"type":"function","function":
@@ -237,6 +316,13 @@ public:
         });
     }
 
+    /// Makes a call. \param arguments a JSON object \return as call(text)
+    [[nodiscard]] result<std::string> call(std::string_view name, std::string_view arguments) {
+        return detail::guarded([&]() -> result<std::string> {
+            const auto json = json_document::parse(arguments, name, detail::deep_json);
+            return json ? call_of(name, json->root()) : failed(json);
+        });
+    }
     /// Reads a call and makes it. \return what the function returned, as a JSON text, null if nothing;
     /// errc::bad_json; errc::bad_value where the text is no such call, naming the place; the function's own error.
     [[nodiscard]] result<std::string> call(std::string_view text) {
@@ -252,16 +338,76 @@ public:
                 return detail::error_saying(
                     errc::bad_value, {"call: an object of a name and of arguments is expected, and nothing else"});
             }
-            for (const auto& each : tools_) {
-                if (each->name() == *called) {
-                    return each->call(*arguments);
-                }
-            }
-            return detail::error_saying(errc::bad_value, {"call: there is no function ", detail::quoted{*called}});
+            return call_of(*called, *arguments);
         });
     }
 
 private:
+    [[nodiscard]] result<std::string> call_of(std::string_view name, json_value arguments) {
+        for (const auto& each : tools_) {
+            if (each->name() == name) {
+                return each->call(arguments);
+            }
+        }
+        return detail::error_saying(errc::bad_value, {"call: there is no function ", detail::quoted{name}});
+    }
+
+    /// The schema as a document of its own within another one, so that references in it mean what they did, and of
+    /// objects only.
+    [[nodiscard]] result<std::string> embedded_schema(std::string_view name, std::string_view schema) const {
+        const auto json = json_document::parse(schema, name, detail::deep_json);
+        if (!json) {
+            return failed(json);
+        }
+        const auto type = json->root().find("type");
+        if (!json->root().is_object() || (type && type->as_string() != std::optional<std::string_view>("object"))) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"tool ", detail::quoted{name}, ": its schema is not one of an object"});
+        }
+        const std::string_view members = schema.substr(schema.find('{') + 1);
+        std::string made = "{";
+        made.append(json->root().find("$id") ? "" : "\"$id\":\"tool:" + std::to_string(tools_.size()) + "/\",");
+        made.append(type ? "" : "\"type\":\"object\",");
+        if (json->root().size() == 0 && made.size() > 1) {
+            made.pop_back();
+        }
+        return made.append(members);
+    }
+
+    [[nodiscard]] result<void> read_list(std::string_view json) {
+        const auto list = json_document::parse(json, "tools");
+        if (!list) {
+            return failed(list);
+        }
+        if (!list->root().is_array()) {
+            return error{errc::bad_value, "tools: a JSON array of functions is expected"};
+        }
+        std::size_t number = 0;
+        for (const json_value each : list->root().elements()) {
+            const auto function = each.find("function");
+            const auto name = function ? function->find("name") : std::nullopt;
+            const auto text = name ? name->as_string() : std::nullopt;
+            if (!text) {
+                return detail::error_saying(
+                    errc::bad_value,
+                    {"tools: element ", number, " is no {\"type\":\"function\",\"function\":{\"name\":...}}"});
+            }
+            const auto description = function->find("description");
+            const auto parameters = function->find("parameters");
+            std::string schema = "{\"type\":\"object\",\"properties\":{}}";
+            if (parameters) {
+                schema.clear();
+                detail::append_python_json(schema, *parameters);
+            }
+            const auto told = description ? description->as_string() : std::nullopt;
+            if (auto declared = declare({*text, told.value_or(std::string_view{})}, schema); !declared) {
+                return declared;
+            }
+            ++number;
+        }
+        return {};
+    }
+
     template <class Function>
     [[nodiscard]] result<void> add_named(const tool_name& called, Function function,
                                          std::span<const std::string_view> parameters) {

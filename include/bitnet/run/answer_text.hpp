@@ -5,12 +5,14 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/stream_decoder.hpp>
 #include <bitnet/text/thought_filter.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -21,7 +23,7 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
-/// thought.
+/// thought or a call.
 class answer_decoder {
 public:
     answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
@@ -53,8 +55,10 @@ public:
 
 private:
     [[nodiscard]] bool is_mark(token id) const noexcept {
-        return text_->is_special(id) &&
-               (text_->bytes_of(id) == thought_filter::begin_mark || text_->bytes_of(id) == thought_filter::end_mark);
+        constexpr tool_form form;
+        const std::string_view spelling = text_->is_special(id) ? text_->bytes_of(id) : std::string_view{};
+        return !spelling.empty() && (spelling == thought_filter::begin_mark || spelling == thought_filter::end_mark ||
+                                     spelling == form.begin || spelling == form.end);
     }
 
     const tokenizer* text_;
@@ -85,6 +89,8 @@ public:
         filter_.reset(begins_in_thought());
         stops_.reset();
         fed_ = shown_ = 0;
+        held_.clear();
+        follows_call_ = false;
         out_.clear();
         if (options_.show_thoughts && begins_in_thought()) {
             out_ += options_.prompt;
@@ -99,10 +105,23 @@ public:
         whole += decoded;
         return show(decoded, whole);
     }
+    /// The same in a conversation with tools: text that may become a call is held back, calls are left out.
+    [[nodiscard]] bool put(token id, std::string& whole, const answer_part& part) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        held_ += decoded;
+        const std::size_t tail = (std::min)(part.tail, held_.size());
+        const bool is_call = part.kind != answer_part::part_kind::text;
+        const bool has_stopped = show_held(held_.size() - tail, whole);
+        return has_stopped || (is_call && leave_out(whole));
+    }
     /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
     [[nodiscard]] bool end(std::string& whole) {
         const std::string_view rest = decoder_.flush();
         whole += rest;
+        if (!held_.empty() && show_held(held_.size(), whole)) {
+            return true;
+        }
         if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
             return true;
         }
@@ -128,6 +147,8 @@ public:
         static_cast<void>(made.stops_.feed(stops_.held()));
         made.fed_ = fed_;
         made.shown_ = shown_;
+        made.held_ = held_;
+        made.follows_call_ = follows_call_;
         made.out_ = out_;
         return made;
     }
@@ -137,6 +158,7 @@ public:
     void reserve(std::size_t begun) {
         const std::size_t piece = text_->longest_token() + 16;
         filter_.reserve(begun + piece);
+        held_.reserve(2 * piece);
         out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
         taken_.reserve(out_.capacity());
     }
@@ -147,11 +169,35 @@ private:
                options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
     }
 
-    [[nodiscard]] bool show(std::string_view decoded, std::string& whole) {
-        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
-        return show_further(options_.show_thoughts ? decoded : answer, whole);
+    /// Shows the first `size` bytes of what is held back, without line ends that follow a call.
+    [[nodiscard]] bool show_held(std::size_t size, std::string& whole) {
+        const std::string_view some = std::string_view(held_).substr(0, size);
+        const std::size_t first = follows_call_ ? (std::min)(some.find_first_not_of("\r\n"), size) : 0;
+        follows_call_ = follows_call_ && first == size;
+        const std::size_t behind = held_.size() - size;
+        const bool has_stopped = show(some.substr(first), whole, behind);
+        held_.erase(0, size);
+        return has_stopped;
     }
-    [[nodiscard]] bool show_further(std::string_view text, std::string& whole) {
+    /// A call: what is held back is of it, and no text in front of it becomes a stop text with what follows.
+    [[nodiscard]] bool leave_out(std::string& whole) {
+        const std::string_view before = filter_.settle();
+        if (!options_.show_thoughts && show_further(before, whole, held_.size())) {
+            return true;
+        }
+        out_ += stops_.flush();
+        shown_ = fed_;
+        held_.clear();
+        follows_call_ = true;
+        return false;
+    }
+
+    [[nodiscard]] bool show(std::string_view decoded, std::string& whole, std::size_t behind = 0) {
+        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
+        return show_further(options_.show_thoughts ? decoded : answer, whole, behind);
+    }
+    /// \param behind bytes of the whole that follow `text`
+    [[nodiscard]] bool show_further(std::string_view text, std::string& whole, std::size_t behind = 0) {
         fed_ += text.size();
         const stop_texts::step step = stops_.feed(text);
         for (const std::string_view part : step.shown) {
@@ -159,7 +205,7 @@ private:
             shown_ += part.size();
         }
         if (step.stop) {
-            whole.resize(whole.size() - (fed_ - shown_)); // what is fed is the end of the whole
+            whole.resize(whole.size() - behind - (fed_ - shown_)); // what is fed is the end of the whole
         }
         return step.stop.has_value();
     }
@@ -169,8 +215,10 @@ private:
     stop_texts stops_;
     answer_decoder decoder_;
     thought_filter filter_;
-    std::size_t fed_ = 0;   ///< bytes of the answer that went to stops_
-    std::size_t shown_ = 0; ///< and that came back
+    std::string held_;          ///< what may become a call, and was not fed to the filters
+    bool follows_call_ = false; ///< and nothing but line ends since
+    std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
+    std::size_t shown_ = 0;     ///< and that came back
     std::string out_;
     std::string taken_;
 };

@@ -22,6 +22,8 @@
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
@@ -104,6 +106,35 @@ public:
         });
     }
 
+    /// Adds the results of the last answer's calls, in their order, and the model is to go on: an answer begins.
+    /// \return errc::invalid_argument where the last turn has other than so many calls; and as say()
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) {
+        if (results.empty() || results.size() != calls().size()) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: ", results.size(),
+                                         " results were given, and the last turn has ", calls().size(), " calls"});
+        }
+        return change(fate::begins, [&](detail::transcript& next) {
+            result<void> done;
+            for (std::size_t i = 0; done && i < results.size(); ++i) {
+                done = next.add({.role = "tool", .text = results[i]});
+            }
+            return done ? next.begin_answer({}) : std::move(done);
+        });
+    }
+    /// The same for an answer with one call.
+    [[nodiscard]] result<void> say_result(std::string text) { return say_results(std::span(&text, 1)); }
+
+    /// Whether the model may or has to call functions in its next answers; the one that is being given goes on as it
+    /// was begun. \return errc::invalid_argument for a function that is not among conversation_options::tools
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) {
+        if (guide_ == nullptr) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"conversation: it was opened without tools that could be called"});
+        }
+        return detail::guarded([&] { return guide_->set_choice(choice); });
+    }
+
     /// The model is to answer what was added. \param begun as in say() \return as say()
     [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
         return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
@@ -130,7 +161,10 @@ public:
         const bool stays = now_.is_open() && turn + 1 != history().size();
         return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
             std::vector<conversation_turn> turns = next.turns();
-            turns[turn] = {.role = turns[turn].role, .text = std::string(text), .calls = turns[turn].calls};
+            conversation_turn& old = turns[turn]; // the text of an answer has its calls
+            old = {.role = old.role,
+                   .text = std::string(text),
+                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
             return next.become(std::move(turns));
         });
     }
@@ -251,6 +285,11 @@ public:
     }
     /// \pre ended_by() == answer_end::error
     [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    /// The calls of the last turn, if it is the assistant's: those that the model has written so far, each of them
+    /// whole, and those of a turn that was added. Valid until the next call of a function that is not const.
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
+    }
     /// Whether the answer is still in its thought, or ended in it.
     [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
 
@@ -282,7 +321,11 @@ public:
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
         settle_cancel();
-        return is_answering() ? std::optional(chooser_ ? *chooser_ : any_chooser(sampler_)) : std::nullopt;
+        if (!is_answering()) {
+            return std::nullopt;
+        }
+        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
+        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
     }
     void take(std::optional<token> id) noexcept override {
         if (!is_answering()) {
@@ -322,7 +365,16 @@ private:
         if (!format) {
             return failed(format);
         }
-        auto dialog = format->open_dialog(options.chat);
+        chat_options of_chat = options.chat;
+        if (options.tools != nullptr) {
+            if (!of_chat.tools.empty()) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {"conversation_options: tools are given twice, in `tools` and in `chat`"});
+            }
+            of_chat.tools = options.tools->declarations();
+            of_chat.tools_in_words = true;
+        }
+        auto dialog = format->open_dialog(of_chat);
         if (!dialog) {
             return failed(dialog);
         }
@@ -351,10 +403,28 @@ private:
             .show_special = options.show_special,
             .prompt = format->prompt(options.chat.thinking),
         };
+        auto guide = made_guide(model, *format, options);
+        if (!guide) {
+            return failed(guide);
+        }
         settings chosen = settings_of(options, session->context());
         return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
                          detail::transcript(*std::move(dialog), model.text()),
-                         detail::answer_text(model.text(), shown, *std::move(stops)), true);
+                         detail::answer_text(model.text(), shown, *std::move(stops)), *std::move(guide), true);
+    }
+
+    /// Null without tools.
+    [[nodiscard]] static result<std::unique_ptr<detail::call_guide>>
+    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
+        if (options.tools == nullptr) {
+            return std::unique_ptr<detail::call_guide>();
+        }
+        auto made = options.tools->guide({.text = &model.text(),
+                                          .stops = format.stop_tokens(),
+                                          .prompt = format.prompt(options.chat.thinking),
+                                          .has_thoughts = format.has_thoughts()});
+        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
+        return chosen ? std::move(made) : failed(chosen);
     }
 
     /// Makes the sinks as large as the system's turn.
@@ -394,13 +464,15 @@ private:
 
     [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
                                                         sampler choose, detail::transcript now,
-                                                        detail::answer_text text, bool is_new) {
+                                                        detail::answer_text text,
+                                                        std::unique_ptr<detail::call_guide> guide, bool is_new) {
         std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
         if (cancel == nullptr) {
             return detail::out_of_memory();
         }
         conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
                           std::move(text), std::move(cancel));
+        made.guide_ = std::move(guide);
         made.session_.set_cancel_flag(made.cancel_.get());
         auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
                             : made.follow(made.now_.tokens());
@@ -425,8 +497,12 @@ private:
         if (!stops) {
             return failed(stops);
         }
+        auto guide = guide_at(now_);
+        if (!guide) {
+            return failed(guide);
+        }
         auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
-                              text_.copy(*std::move(stops)), false);
+                              text_.copy(*std::move(stops)), *std::move(guide), false);
         if (made) {
             made->ended_ = ended_;
             made->error_ = error_;
@@ -495,7 +571,8 @@ private:
         if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
             return restored;
         }
-        auto shown = made_text(next, dialog.untaken);
+        auto guide = copied_guide(next);
+        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
         if (!shown) {
             return failed(shown);
         }
@@ -507,6 +584,7 @@ private:
         now_ = std::move(next);
         sampler_ = *std::move(choose);
         text_ = *std::move(shown);
+        guide_ = *std::move(guide);
         ended_ = dialog.ended;
         error_ = std::move(why);
         dropped_ = detail::to_size(dialog.dropped);
@@ -514,8 +592,8 @@ private:
         return {};
     }
     /// The text of the open answer, of which all but `untaken` was taken.
-    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next,
-                                                        std::string_view untaken) const {
+    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next, std::string_view untaken,
+                                                        detail::call_guide* guide) const {
         const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
         auto stops = stop_texts::open(texts);
         if (!stops) {
@@ -527,11 +605,66 @@ private:
             made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
             std::string whole;
             for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>(made.put(id, whole));
+                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
             }
         }
         made.set_untaken(untaken);
         return made;
+    }
+
+    /// A guide for answers like these, at the beginning of the open one. Null without tools.
+    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> copied_guide(const detail::transcript& next) const {
+        if (guide_ == nullptr) {
+            return std::unique_ptr<detail::call_guide>();
+        }
+        auto made = guide_->copy();
+        if (made && next.is_open()) {
+            const auto most = longest_answer(next);
+            if (!most) {
+                return failed(most);
+            }
+            (*made)->begin(begun_text(next), *most, false);
+        }
+        return made;
+    }
+    /// The same where the open answer is.
+    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> guide_at(const detail::transcript& next) const {
+        auto made = copied_guide(next);
+        if (made && *made != nullptr && next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>((*made)->take(id));
+            }
+        }
+        return made;
+    }
+
+    /// What the host began the open answer with.
+    [[nodiscard]] static std::string_view begun_text(const detail::transcript& of) noexcept {
+        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
+    }
+    /// Tokens that an answer can have, whatever is dropped meanwhile.
+    [[nodiscard]] result<std::size_t> longest_answer(const detail::transcript& next) const {
+        detail::transcript fewest = next;
+        for (bool drops = settings_.room != 0; drops;) {
+            auto gone = fewest.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            drops = *gone != 0;
+        }
+        const std::size_t begin = fewest.tokens().size() - fewest.written();
+        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
+        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
+    }
+    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
+    [[nodiscard]] result<std::size_t> room_for_calls(const detail::transcript& next) const {
+        auto most = longest_answer(next);
+        if (most && *most < guide_->least()) {
+            return detail::error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
+                                                                 " tokens, and a call may need ", guide_->least()});
+        }
+        return most;
     }
 
     [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
@@ -561,8 +694,14 @@ private:
             const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
             const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
             std::size_t dropped = 0;
-            if (auto fits = make_room(next, goes_on ? 1 : 0, dropped); !fits) {
+            const bool is_guided = answers == fate::begins && guide_ != nullptr;
+            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
+            if (auto fits = make_room(next, need, dropped); !fits) {
                 return fits;
+            }
+            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
+            if (!most) {
+                return failed(most);
             }
             if (goes_on) {
                 prepare(next);
@@ -574,6 +713,9 @@ private:
                 return followed;
             }
             take_over(next, answers, told);
+            if (is_guided) {
+                guide_->begin(begun_text(now_), *most, true);
+            }
             dropped_ += dropped;
             return {};
         });
@@ -742,12 +884,25 @@ private:
     [[nodiscard]] result<void> take_token(token id) {
         if (format_.is_stop(id)) {
             now_.stop(id);
-            finish(answer_end::stop_token);
+            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
             return {};
         }
         now_.append(id);
-        if (text_.put(id, now_.text())) {
+        const detail::answer_part part = guide_ != nullptr ? guide_->take(id) : detail::answer_part{};
+        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
             finish(answer_end::stop_text);
+            return {};
+        }
+        const bool ends_call = part.kind == detail::answer_part::part_kind::call_end;
+        if (ends_call) {
+            auto call = guide_->call();
+            if (!call) {
+                return failed(call);
+            }
+            now_.add_call(*std::move(call));
+        }
+        if (ends_call && part.is_last) {
+            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
         } else if (now_.written() == settings_.answer_limit) {
             finish(answer_end::limit);
         }
@@ -803,6 +958,7 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
+    std::unique_ptr<detail::call_guide> guide_; ///< null without tools
     detail::transcript now_;
     detail::answer_text text_;
     std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place

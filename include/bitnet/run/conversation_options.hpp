@@ -6,6 +6,8 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
 #include <bitnet/text/chat_template.hpp>
 
 #include <cstddef>
@@ -36,7 +38,11 @@ struct conversation_options {
     session_options session = {};
     std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
     std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says
-    chat_options chat = {};                       ///< tools, thinking
+    chat_options chat = {};                       ///< tools that are only declared, thinking
+    /// Functions that the model may call, declared to it as its template has it, or in words: see tool_form. Borrowed:
+    /// it must outlive the conversation and its forks. Null: none.
+    const tool_source* tools = nullptr;
+    tool_choice calls = {}; ///< whether it may or has to call them
     full_context when_full = full_context::stop;
     /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
     /// again takes time, and with more room happens less often. 0: a quarter of the context.
@@ -63,7 +69,8 @@ enum class answer_end : unsigned char {
     limit,        ///< it has conversation_options::answer_limit tokens
     cancelled,    ///< by cancel(), by a callback or by what was said next
     context_full, ///< there is no room, and there was nothing to drop
-    error         ///< see conversation::last_error()
+    error,        ///< see conversation::last_error()
+    tool_calls    ///< it has calls, and ended its turn or may have no more of them: see conversation::calls()
 };
 
 namespace detail {

@@ -22,7 +22,7 @@ struct conversation_turn {
 
     std::string role;             ///< "system", "user", "assistant", "tool" ...
     std::string text;             ///< of an answer with its thoughts, and with what the host began it with
-    std::vector<call> calls = {}; ///< of an assistant's turn that the host added
+    std::vector<call> calls = {}; ///< of an assistant's turn; those of an answer are in `text`, too
 
     bool is_answer = false;         ///< the model wrote it, and it is in the dialog as the tokens it wrote
     std::vector<token> tokens = {}; ///< of an answer, those that the host began it with included, not the stop token

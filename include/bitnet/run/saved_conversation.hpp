@@ -132,7 +132,7 @@ public:
         for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
             turns.push_back(turn());
         }
-        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::error);
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::tool_calls);
     }
 
 private:

@@ -96,6 +96,8 @@ public:
     }
     /// The text of the open answer, to which append() adds nothing. \pre is_open()
     [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
+    /// A call that the open answer has. \pre is_open()
+    void add_call(conversation_turn::call call) { turns_.back().calls.push_back(std::move(call)); }
     /// The text of the open answer ends before its tokens do: the tokens become those of the text.
     /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
     [[nodiscard]] result<void> cut(answer_decoder decoder) {
@@ -127,6 +129,7 @@ public:
         last.tokens.resize(last.begun_tokens);
         last.text.resize(last.begun_bytes);
         last.stop = no_token;
+        last.calls.clear();
         tokens_.resize(answer_begin_ + last.begun_tokens);
         return {};
     }

@@ -13,6 +13,7 @@
 #include <bitnet/text/chatml_turns.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/tool_form.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -57,30 +58,15 @@ public:
     /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
     /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        if (auto known = accepts(message); !known) {
-            return known;
-        }
-        const bool text_was_due = text_due_;
-        result<void> added;
-        const bool written = is_complete_ && pieces_.try_to([&] {
-            if (own_) {
-                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
-                    added = next.add(message, settled);
-                    return added.has_value();
-                });
-            } else {
-                write_turn(message);
-            }
-        });
-        if (!written) {
-            text_due_ = text_was_due;
-            return detail::out_of_memory();
-        }
-        return added;
+        return !tools_.empty() || has_declared_ ? detail::guarded([&] { return add_in_words(message); })
+                                                : add_one(message);
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
+        if (!tools_.empty() && is_complete_) {
+            is_complete_ = detail::guarded([&] { return declare({}); }).has_value();
+        }
         append([&] {
             if (own_) {
                 change([](detail::chatml_turns& next, detail::chat_pieces& settled) {
@@ -164,6 +150,60 @@ public:
 private:
     friend class chat_template;
 
+    [[nodiscard]] result<void> add_one(const chat_message& message) {
+        if (auto known = accepts(message); !known) {
+            return known;
+        }
+        const bool text_was_due = text_due_;
+        result<void> added;
+        const bool written = is_complete_ && pieces_.try_to([&] {
+            if (own_) {
+                change([&](detail::chatml_turns& next, detail::chat_pieces& settled) {
+                    added = next.add(message, settled);
+                    return added.has_value();
+                });
+            } else {
+                write_turn(message);
+            }
+        });
+        if (!written) {
+            text_due_ = text_was_due;
+            return detail::out_of_memory();
+        }
+        return added;
+    }
+
+    /// What add() does where functions are declared and the format has no words for them: see chat_options.
+    [[nodiscard]] result<void> add_in_words(const chat_message& message) {
+        if (!tools_.empty()) {
+            const bool is_led = message.role == "system";
+            chat_dialog next = *this; // so that nothing is declared if the message cannot follow
+            auto done = next.declare(is_led ? message.content : std::string_view{});
+            done = done && !is_led ? next.add_in_words(message) : std::move(done);
+            if (done) {
+                *this = std::move(next);
+            }
+            return done;
+        }
+        if (message.role == "tool") {
+            return add_one({"user", detail::as_tool_response(message.content)});
+        }
+        if (message.calls.empty() || message.role != "assistant") {
+            return add_one(message);
+        }
+        std::string content(message.content);
+        detail::append_calls(content, message);
+        return add_one({message.role, content});
+    }
+    [[nodiscard]] result<void> declare(std::string_view system) {
+        auto added = add_one({"system", detail::declared_tools(system, tools_)});
+        if (added) {
+            has_declared_ = true;
+            tools_.clear();
+        }
+        return added;
+    }
+
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
 
     /// Calls work(turns, settled) on copies, and takes them if it returns true. \pre own_
@@ -241,8 +281,10 @@ private:
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
     std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
-    std::size_t position_ = 0;                ///< tokens taken, and those of answers
-    bool text_due_ = false;                   ///< `after_turn` of an answer, if another turn follows
+    std::string tools_;                       ///< declared in the system's turn, in words, unless that was done
+    bool has_declared_ = false;
+    std::size_t position_ = 0; ///< tokens taken, and those of answers
+    bool text_due_ = false;    ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 

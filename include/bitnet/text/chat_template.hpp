@@ -35,6 +35,9 @@ struct chat_format_choice {
 struct chat_options {
     std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
     chat_thinking thinking = chat_thinking::by_template;
+    /// Where the template has no place for tools: they are declared in the system's turn all the same, calls and
+    /// results written as Qwen's models do, and results told in turns of the user's. See text/tool_form.hpp.
+    bool tools_in_words = false;
 };
 
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
@@ -89,14 +92,16 @@ public:
             if (auto accepted = accepts(options); !accepted) {
                 return failed(accepted);
             }
-            if (!options.tools.empty()) {
+            if (!options.tools.empty() && has_tools()) {
                 auto listed = facts_->to_json_list(options.tools, "the list of tools");
                 if (!listed) {
                     return failed(listed);
                 }
                 tools = *std::move(listed);
             }
-            return opened(std::move(tools), options.thinking);
+            chat_dialog made = opened(std::move(tools), options.thinking);
+            made.tools_ = has_tools() ? std::string_view{} : options.tools;
+            return made;
         });
     }
 
@@ -139,7 +144,7 @@ private:
     }
 
     [[nodiscard]] result<void> accepts(const chat_options& options) const {
-        if (!options.tools.empty() && !has_tools()) {
+        if (!options.tools.empty() && !has_tools() && !options.tools_in_words) {
             return error{errc::invalid_argument,
                          detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
                                            facts_ != nullptr ? std::string_view(facts_->why_no_tools)

@@ -55,6 +55,13 @@ public:
         return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
     }
 
+    /// No thought begins any more. \return what was held back. Valid until the next call.
+    [[nodiscard]] std::string_view settle() noexcept {
+        const std::string_view held = flush();
+        place_ = place_ == place::thought ? place_ : place::answer;
+        return held;
+    }
+
     [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
 
 private:

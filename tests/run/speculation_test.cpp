@@ -78,6 +78,28 @@ private:
     std::vector<token> guesses_;
 };
 
+/// The same of a session that has lost tokens on the way: finds its last ones in the whole text.
+class oracle_of_ends {
+public:
+    oracle_of_ends(std::vector<token> text, std::size_t wrong_each) : text_(std::move(text)), wrong_each_(wrong_each) {}
+
+    std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        const auto end = all.last((std::min)(all.size(), std::size_t{12}));
+        const auto behind = std::search(text_.begin(), text_.end(), end.begin(), end.end());
+        guesses_.clear();
+        for (auto i = static_cast<std::size_t>(behind - text_.begin()) + end.size();
+             i < text_.size() && guesses_.size() < at_most; ++i) {
+            guesses_.push_back(wrong_each_ != 0 && i % wrong_each_ == 0 ? (text_[i] + 1) % 100 : text_[i]);
+        }
+        return guesses_;
+    }
+
+private:
+    std::vector<token> text_;
+    std::size_t wrong_each_;
+    std::vector<token> guesses_;
+};
+
 /// Guesses what no vocabulary has, more than was asked for, or always the same.
 struct nonsense {
     std::vector<token> all;
@@ -191,6 +213,29 @@ TEST_CASE("speculating gives the tokens, logits and sampler of not speculating, 
             CHECK(speculating(opened, prompt, sampling, one_thread(), half, nullptr, wants_logits, {}) == expected);
         }
     }
+}
+
+TEST_CASE("a window drops the same pages under guesses, right or wrong, as without") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const session_options sliding{.context = 512, .window = true, .threads = 1, .stop_at_stop_tokens = false};
+    std::vector<token> text = prompt_of(opened);
+    while (text.size() < 490) {
+        text.push_back(text[text.size() - 7]);
+    }
+    const std::vector<token> prompt = text;
+    constexpr std::size_t count = 300; // two pages go
+    const auto expected = plainly(opened, prompt, samplings()[1], sliding, false, count);
+    CHECK(expected.tokens.size() == count);
+    text.insert(text.end(), expected.tokens.begin(), expected.tokens.end());
+    for (const std::size_t wrong_each : {0u, 3u}) {
+        speculation_statistics told;
+        CHECK(speculating(opened, prompt, samplings()[1], sliding, oracle_of_ends(text, wrong_each), &told, false,
+                          {.is_adaptive = false}, count) == expected);
+        CHECK(told.tokens == count);
+        CHECK(told.accepted > (wrong_each == 0 ? 200u : 100u));
+    }
+    CHECK(speculating(opened, prompt, samplings()[1], sliding, must(prompt_lookup::open(512, 1)), nullptr, false,
+                      {.is_adaptive = false}, count) == expected);
 }
 
 TEST_CASE("guesses that no vocabulary has, too many, none, and those of a lookup change nothing") {
@@ -388,10 +433,10 @@ class any_calls {
 public:
     any_calls(const any_model& opened, kv_pool* pool, bool has_guesses)
         : has_guesses_(has_guesses), options_{.context = 300,
-                                                               .threads = 1,
-                                                               .prompt_chunk = 16,
-                                                               .kv = pool,
-                                                               .stop_at_stop_tokens = false},
+                                              .threads = 1,
+                                              .prompt_chunk = 16,
+                                              .kv = pool,
+                                              .stop_at_stop_tokens = false},
           session_(must(any_session::open(opened, options_))),
           choose_(must(sampler::open(samplings()[1], opened.parameters().vocabulary))),
           batch_(must(any_batch::open(opened, {.sessions = 2, .threads = 1}))) {

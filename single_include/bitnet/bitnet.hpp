@@ -1471,9 +1471,9 @@ protected:
 
 /// A fixed number of pages of 256 positions, allocated once by any_model::open_kv_pool(); memory that is never written
 /// is never used. Sessions that are opened with session_options::kv take pages as they grow, share those of a common
-/// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
-/// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
-/// different threads.
+/// past after fork(), and give them back when they are rewound, reset or closed. One with a window whose context is
+/// full goes on with the pages that it has. A pool that is full is errc::kv_pool_full for who needs a page; nothing is
+/// lost. Move-only; must outlive its sessions, which may be on different threads.
 ///
 /// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
 /// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no
@@ -6035,7 +6035,8 @@ public:
     /// follows it. A session whose next() gave a token takes that token first, so the entry must name it. \pre no
     /// entry's session is null. \return errc::invalid_argument (more entries than sessions(), a session of another
     /// model, the same one twice, another token than next() gave, an embedding of another size or not finite),
-    /// errc::invalid_token, errc::context_full: every session is then as it was.
+    /// errc::invalid_token, errc::context_full, errc::kv_pool_full: every session is then as it was, but that after
+    /// kv_pool_full a window may have dropped the page that it would have dropped for the next token.
     [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.
@@ -6871,7 +6872,8 @@ enum class full_context : unsigned char {
 /// Texts are copied.
 struct conversation_options {
     std::string_view system = {}; ///< what the model is told in front of all; empty: nothing
-    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer.
+    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer. Its
+    /// `window` is the same as full_context::window.
     session_options session = {};
     std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
     std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says

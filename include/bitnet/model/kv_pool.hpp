@@ -33,9 +33,9 @@ protected:
 
 /// A fixed number of pages of 256 positions, allocated once by any_model::open_kv_pool(); memory that is never written
 /// is never used. Sessions that are opened with session_options::kv take pages as they grow, share those of a common
-/// past after fork(), and give them back when they are rewound, reset or closed. A pool that is full is
-/// errc::kv_pool_full for who needs a page; nothing is lost. Move-only; must outlive its sessions, which may be on
-/// different threads.
+/// past after fork(), and give them back when they are rewound, reset or closed. One with a window whose context is
+/// full goes on with the pages that it has. A pool that is full is errc::kv_pool_full for who needs a page; nothing is
+/// lost. Move-only; must outlive its sessions, which may be on different threads.
 ///
 /// A prefix that many share is fed to one session, which is forked for each of them. A prefix of p positions takes
 /// ceil(p / 256) pages once. A fork with q positions of its own takes ceil((p + q) / 256) - floor(p / 256): if p is no

@@ -77,7 +77,8 @@ public:
     /// follows it. A session whose next() gave a token takes that token first, so the entry must name it. \pre no
     /// entry's session is null. \return errc::invalid_argument (more entries than sessions(), a session of another
     /// model, the same one twice, another token than next() gave, an embedding of another size or not finite),
-    /// errc::invalid_token, errc::context_full: every session is then as it was.
+    /// errc::invalid_token, errc::context_full, errc::kv_pool_full: every session is then as it was, but that after
+    /// kv_pool_full a window may have dropped the page that it would have dropped for the next token.
     [[nodiscard]] result<void> step(std::span<const batch_entry> entries) { return base_->step(entries); }
 
     /// Steps those of `all` whose next() gave a token that has not run yet, so that their next() only samples.

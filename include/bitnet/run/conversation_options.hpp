@@ -34,7 +34,8 @@ enum class full_context : unsigned char {
 /// Texts are copied.
 struct conversation_options {
     std::string_view system = {}; ///< what the model is told in front of all; empty: nothing
-    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer.
+    /// Context, threads, pages. Its stop_at_stop_tokens is not used: the chat format says what ends an answer. Its
+    /// `window` is the same as full_context::window.
     session_options session = {};
     std::optional<sampler_options> sampling = {}; ///< nullopt: as the file advises
     std::string_view chat_format = {};            ///< one of chat_format_names; empty: as the file says

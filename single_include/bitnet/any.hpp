@@ -9045,6 +9045,7 @@ concept token_draft = requires(D& draft, std::span<const token> all, std::size_t
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -9122,8 +9123,9 @@ private:
         is_measured_ = session_->pending().has_value() && session_->queued() == 0;
         guessed_ = ran_ = at_ = 0;
         left_ = 1;
-        const std::size_t room = session_->context() - session_->position();
-        statistics_.passes += room != 0 ? 1u : 0u;
+        has_passed_ = false;
+        const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
+        const std::size_t room = session_->context() - (std::min)(kept, session_->context());
         if (!is_measured_ || room == 0) {
             return;
         }
@@ -9156,6 +9158,7 @@ private:
             return;
         }
         ++statistics_.tokens;
+        statistics_.passes += std::exchange(has_passed_, true) ? 0u : 1u;
         --left_;
         if (at_ == guessed_ || at_ > ran_) {
             return;
@@ -9178,9 +9181,10 @@ private:
     detail::draft_length length_;
     std::array<token, detail::draft_length::most> guesses_{};
     std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;  ///< of these
-    std::size_t at_ = 0;   ///< the one that next() gives or not
-    std::size_t left_ = 0; ///< tokens of this round, as long as guesses come true
+    std::size_t ran_ = 0;     ///< of these
+    std::size_t at_ = 0;      ///< the one that next() gives or not
+    std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
+    bool has_passed_ = false; ///< the pass of this round is counted
     bool is_measured_ = false;
     clock::duration time_{}; ///< of this round
     unsigned unasked_ = 0;   ///< rounds in a row

@@ -28,6 +28,10 @@
 #include <thread>
 #include <vector>
 
+#if !defined(_WIN32)
+#include <sys/resource.h>
+#endif
+
 namespace {
 
 using steady = std::chrono::steady_clock;
@@ -78,6 +82,16 @@ double milliseconds_since(steady::time_point start) {
 }
 /// CPU time of all threads of this process.
 double cpu_milliseconds() { return 1e3 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// How often a thread of this process has begun to wait; 0 where the system does not tell.
+std::size_t waits() {
+#if defined(_WIN32)
+    return 0;
+#else
+    rusage used{};
+    return ::getrusage(RUSAGE_SELF, &used) == 0 ? static_cast<std::size_t>(used.ru_nvcsw) : 0;
+#endif
+}
 
 /// Times of equal things, or other numbers, and what of them is stated.
 class sample {
@@ -451,12 +465,16 @@ private:
             }
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        const std::size_t waits_before = waits();
         const double before = cpu_milliseconds();
         std::this_thread::sleep_for(std::chrono::seconds(chosen_.idle_seconds));
+        const double used = cpu_milliseconds() - before;
+        const std::size_t waits_of_it = waits() - waits_before;
         out_.put("conversations", talks.size() + sessions.size());
         out_.put("are_conversations", std::size_t{talks.empty() ? 0u : 1u});
         out_.put("seconds", chosen_.idle_seconds);
-        out_.put("cpu_ms", cpu_milliseconds() - before);
+        out_.put("cpu_ms", used);
+        out_.put("waits", waits_of_it); // one: for the seconds to go by
     }
 
     /// All memory from a counting source, the file copied too, against what estimate_memory and kv_pool say.

@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -27,6 +28,10 @@
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#if !defined(_WIN32)
+#include <sys/resource.h>
+#endif
 
 namespace {
 
@@ -79,6 +84,16 @@ double milliseconds_since(steady::time_point start) {
 /// CPU time of all threads of this process.
 double cpu_milliseconds() { return 1e3 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
+/// How often a thread of this process has begun to wait; 0 where the system does not tell.
+std::size_t waits() {
+#if defined(_WIN32)
+    return 0;
+#else
+    rusage used{};
+    return ::getrusage(RUSAGE_SELF, &used) == 0 ? static_cast<std::size_t>(used.ru_nvcsw) : 0;
+#endif
+}
+
 /// Times of equal things, or other numbers, and what of them is stated.
 class sample {
 public:
@@ -108,8 +123,9 @@ public:
         json_.begin(part, '{');
     }
     void end() { json_.end('}'); }
-    void put(std::string_view name, std::size_t value) {
-        std::printf("  %-32.*s %zu\n", static_cast<int>(name.size()), name.data(), value);
+    void put(std::string_view name, std::integral auto value) {
+        std::printf("  %-32.*s %llu\n", static_cast<int>(name.size()), name.data(),
+                    static_cast<unsigned long long>(value));
         json_.member(name, value);
         std::fflush(stdout);
     }
@@ -451,12 +467,16 @@ private:
             }
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        const std::size_t waits_before = waits();
         const double before = cpu_milliseconds();
         std::this_thread::sleep_for(std::chrono::seconds(chosen_.idle_seconds));
+        const double used = cpu_milliseconds() - before;
+        const std::size_t waits_of_it = waits() - waits_before;
         out_.put("conversations", talks.size() + sessions.size());
-        out_.put("are_conversations", std::size_t{talks.empty() ? 0u : 1u});
+        out_.put("are_conversations", talks.empty() ? 0 : 1);
         out_.put("seconds", chosen_.idle_seconds);
-        out_.put("cpu_ms", cpu_milliseconds() - before);
+        out_.put("cpu_ms", used);
+        out_.put("waits", waits_of_it); // one: for the seconds to go by
     }
 
     /// All memory from a counting source, the file copied too, against what estimate_memory and kv_pool say.
@@ -491,32 +511,34 @@ private:
             must(all[i].feed(tokens(chosen_.own, 100 + i)));
         }
         const std::size_t pages_used = kv.pages() - kv.free_pages();
-        const std::uint64_t pages = kv.page_bytes() * (prefix_pages + chosen_.conversations * own_pages);
-        const std::uint64_t predicted = estimated.model() + estimated.session() - estimated.keys_and_values + pages;
+        const std::uint64_t pages = kv.page_bytes() * kv.pages(); // as many as were predicted
         out_.put("conversations", all.size());
         out_.put("shared_tokens", chosen_.shared);
         out_.put("own_tokens", chosen_.own);
-        out_.put("page_bytes", std::size_t{kv.page_bytes()});
+        out_.put("page_bytes", kv.page_bytes());
         out_.put("pages_of_prefix", pages_of_prefix);
         out_.put("pages_of_all", pages_used);
-        out_.put("pages_predicted", prefix_pages + chosen_.conversations * own_pages);
-        out_.put("model_bytes", std::size_t{weights});
-        out_.put("model_bytes_predicted", std::size_t{estimated.model()});
+        out_.put("pages_predicted", kv.pages());
+        out_.put("model_bytes", weights);
+        out_.put("model_bytes_predicted", estimated.model());
         out_.put("prefix_bytes", pages_of_prefix * kv.page_bytes());
         out_.put("own_pages_bytes", (pages_used - pages_of_prefix) * kv.page_bytes());
-        out_.put("first_session_bytes", std::size_t{with_world - weights - counted.of(bitnet::memory_use::pages)});
-        out_.put("forks_bytes", std::size_t{with_forks - with_world});
-        out_.put("counted_bytes", std::size_t{counted.all()});
-        out_.put("predicted_bytes", std::size_t{predicted});
-        out_.put("counted_percent_of_predicted", percent(counted.all(), predicted));
-        out_.put("resident_bytes", std::size_t{resident_bytes()});
-        out_.put("resident_bytes_more_than_before", std::size_t{resident_bytes() - resident_before});
-        out_.put("resident_percent_of_predicted", percent(resident_bytes() - resident_before, predicted));
+        out_.put("first_session_bytes", with_world - weights - counted.of(bitnet::memory_use::pages));
+        out_.put("forks_bytes", with_forks - with_world);
+        put_memory(counted.all(), resident_bytes() - resident_before,
+                   estimated.model() + estimated.session() - estimated.keys_and_values + pages);
         out_.put("fork_median_ms", forks.median());
         out_.put("fork_max_ms", forks.max());
         if (model.has_text()) {
             measure_conversations(model);
         }
+    }
+    void put_memory(std::uint64_t counted, std::uint64_t resident, std::uint64_t predicted) {
+        out_.put("predicted_bytes", predicted);
+        out_.put("counted_bytes", counted);
+        out_.put("counted_percent_of_predicted", percent(counted, predicted));
+        out_.put("resident_bytes", resident);
+        out_.put("resident_percent_of_predicted", percent(resident, predicted));
     }
     static double percent(std::uint64_t of, std::uint64_t whole) {
         return 100 * static_cast<double>(of) / static_cast<double>(whole);

@@ -115,17 +115,33 @@ std::uint64_t number_at(const save& bytes, std::size_t at) {
     return value;
 }
 
-/// Makes the checksum of a changed header right: what is refused then is not refused because of it.
-void seal(std::size_t kind, save& bytes) {
+/// Makes the checksums behind a changed header of a session right, of which each is the seed of the next.
+/// \pre its parts are as large as before, and it has one page of keys and values or none
+void seal_session(save& bytes, std::size_t tokens, bool has_state) {
+    const std::span<const std::byte> all(bytes);
+    put(bytes, 128, detail::checksum::of(all.first(128)));
+    const std::size_t state = has_state ? 4 * world::shape().hidden : 0;
+    const std::size_t end = 136 + 4 * tokens + state;
+    put(bytes, end, detail::checksum::of(all.subspan(136, end - 136), number_at(bytes, 128)));
+    if (const std::size_t page = end + 8; page < bytes.size()) {
+        const auto pages = all.subspan(page, bytes.size() - 8 - page);
+        put(bytes, bytes.size() - 8, detail::checksum::of(pages, number_at(bytes, end)));
+    }
+}
+
+/// Makes the checksums of `bytes` right, whose header was changed from that of `original`: what is refused then is not
+/// refused because of them.
+void seal(std::size_t kind, save& bytes, const save& original) {
     const std::span<const std::byte> all(bytes);
     if (kind == 0) {
-        put(bytes, 128, detail::checksum::of(all.first(128)));
+        seal_session(bytes, static_cast<std::size_t>(number_at(original, 104)),
+                     (original[12] & std::byte{1}) != std::byte{0});
     } else if (kind == 1) {
         put(bytes, bytes.size() - 8, detail::checksum::of(all.first(bytes.size() - 8)));
     } else {
         detail::checksum sum;
         sum.add(all.first(40));
-        sum.add(all.subspan(48, (std::min)(bytes.size() - 48, static_cast<std::size_t>(number_at(bytes, 16)))));
+        sum.add(all.subspan(48, static_cast<std::size_t>(number_at(original, 16))));
         put(bytes, 40, sum.value());
     }
 }
@@ -218,7 +234,7 @@ private:
         case 5:
             return overwritten(std::move(bytes));
         case 6:
-            return with_another_header(kind, std::move(bytes));
+            return with_another_header(kind, bytes);
         default:
             return foreign(kind);
         }
@@ -235,7 +251,8 @@ private:
         return bytes;
     }
     /// Another magic, version, size or model, with the right checksum.
-    [[nodiscard]] save with_another_header(std::size_t kind, save bytes) {
+    [[nodiscard]] save with_another_header(std::size_t kind, const save& original) {
+        save bytes = original;
         switch (random_.below(3)) {
         case 0:
             bytes[random_.below(8)] = static_cast<std::byte>(random_.below(256));
@@ -251,7 +268,7 @@ private:
             put(bytes, at, is_near ? number_at(bytes, at) + 1 + random_.below(9) : random_.any());
         }
         }
-        seal(kind, bytes);
+        seal(kind, bytes, original);
         return bytes;
     }
     /// Whole, but not of this model, or not of this kind.

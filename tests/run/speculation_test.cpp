@@ -346,6 +346,34 @@ TEST_CASE("a session ends at stop tokens, the end of the context and a cancel fl
     CHECK(std::equal(with_guess.begin(), with_guess.end(), plain.begin(), plain.end()));
 }
 
+TEST_CASE("a session whose next() is called elsewhere speculates too, and gives the same tokens") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    const auto expected = plainly(opened, prompt, samplings()[1], one_thread());
+    oracle draft(prompt.size(), expected.tokens, 7);
+    auto session = must(any_session::open(opened, one_thread()));
+    auto choose = must(sampler::open(samplings()[1], opened.parameters().vocabulary));
+    auto guessing = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
+    std::vector<token> made;
+    for (int turn = 0; turn < 2; ++turn) { // the second one goes another way than what was guessed
+        REQUIRE(session.queue(prompt));
+        made.clear();
+        while (made.size() < length) {
+            guessing.guess();
+            if (must(session.step(std::chrono::milliseconds(2), choose)) == step_state::ready) {
+                const auto id = session.next(choose);
+                REQUIRE(id);
+                made.push_back(*id);
+            }
+        }
+        CHECK((made == expected.tokens || turn == 1));
+        guessing.guess();
+        CHECK((turn == 1 || guessing.statistics().tokens == length - 1)); // but the one behind the prompt
+        CHECK((turn == 1 || guessing.statistics().tokens_per_pass() > 3));
+        session.reset();
+    }
+}
+
 TEST_CASE("tokens from guesses allocate nothing") {
     const any_model opened = open_tiny(lm_head_mode::screened);
     const auto prompt = prompt_of(opened);
@@ -388,10 +416,10 @@ class any_calls {
 public:
     any_calls(const any_model& opened, kv_pool* pool, bool has_guesses)
         : has_guesses_(has_guesses), options_{.context = 300,
-                                                               .threads = 1,
-                                                               .prompt_chunk = 16,
-                                                               .kv = pool,
-                                                               .stop_at_stop_tokens = false},
+                                              .threads = 1,
+                                              .prompt_chunk = 16,
+                                              .kv = pool,
+                                              .stop_at_stop_tokens = false},
           session_(must(any_session::open(opened, options_))),
           choose_(must(sampler::open(samplings()[1], opened.parameters().vocabulary))),
           batch_(must(any_batch::open(opened, {.sessions = 2, .threads = 1}))) {
@@ -408,7 +436,7 @@ public:
     /// \param guesses what the other one said, and then some
     void call(unsigned seed, const std::vector<token>& guesses) {
         random_numbers random(seed);
-        if (has_guesses_) {
+        if (random.below(4) != 0 && has_guesses_) { // or else the rows that there are have to do
             ran += session_.run_ahead(guesses);
         }
         if (session_.context() - session_.position() < 30) {

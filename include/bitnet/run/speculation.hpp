@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -77,6 +78,24 @@ public:
         take(given);
         time_ += clock::now() - start;
         return given;
+    }
+
+    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
+    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
+    void guess() {
+        const auto now = clock::now();
+        time_ += now - std::exchange(last_guess_, now);
+        const std::span<const token> all = session_->tokens();
+        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
+            take(all[seen_]);
+        }
+        if (seen_ != all.size()) { // it was fed, rewound or both
+            take(std::nullopt);
+        }
+        if (left_ == 0 && session_->queued() == 0) {
+            begin_round();
+        }
+        seen_ = all.size();
     }
 
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
@@ -157,7 +176,9 @@ private:
     std::size_t left_ = 0; ///< tokens of this round, as long as guesses come true
     bool is_measured_ = false;
     clock::duration time_{}; ///< of this round
-    unsigned unasked_ = 0;   ///< rounds in a row
+    clock::time_point last_guess_{};
+    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
+    unsigned unasked_ = 0; ///< rounds in a row
     unsigned pause_ = 1;
 };
 

@@ -126,7 +126,7 @@ written write(any_session& session, const sampler& choose, std::size_t count, bo
     return made;
 }
 
-constexpr std::size_t length = 40;
+constexpr std::size_t length = 30;
 
 written plainly(const any_model& opened, const std::vector<token>& prompt, const sampler_options& sampling,
                 const session_options& options, bool wants_logits = false, std::size_t count = length) {
@@ -178,13 +178,13 @@ TEST_CASE("speculating gives the tokens, logits and sampler of not speculating, 
         for (const sampler_options& sampling : samplings()) {
             const bool wants_logits = sampling.seed == 7;
             const auto expected = plainly(opened, prompt, sampling, one_thread(), wants_logits);
-            for (const std::size_t wrong_each : {0u, 1u, 2u, 5u}) {
+            for (const std::size_t wrong_each : {0u, 1u, 5u}) {
                 speculation_statistics told;
                 oracle draft(prompt.size(), expected.tokens, wrong_each);
                 CHECK(speculating(opened, prompt, sampling, one_thread(), draft, &told, wants_logits) == expected);
                 CHECK(told.tokens == length);
                 CHECK((wrong_each != 1 || told.accepted == 0));
-                CHECK((wrong_each != 0 || told.tokens_per_pass() > 9));
+                CHECK((wrong_each != 0 || told.tokens_per_pass() > 7));
                 CHECK((wrong_each != 5 || told.tokens_per_pass() > 3));
             }
             oracle half(prompt.size(), expected.tokens, 2);
@@ -261,7 +261,7 @@ std::vector<token> under_grammar(const any_model& opened, const token_trie& trie
     auto faster = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
     REQUIRE(session.feed(prompt));
     std::vector<token> made;
-    while (!constraint.is_done() && made.size() < 100) {
+    while (!constraint.is_done() && made.size() < 45) {
         const auto id = known != nullptr ? faster.next(choose) : session.next(choose);
         if (!id) {
             REQUIRE_MESSAGE(session.stopped_by() == stop_reason::stop_token, session.last_error().message);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-chat: talks with a model, line by line. Answers go to stdout as they come, everything else to stderr.
+#include "draft_options.hpp"
 #include "grammar_options.hpp"
 #include "interrupt.hpp"
 #include "model_options.hpp"
@@ -35,6 +36,7 @@ struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
     tools::grammar_options grammar;
+    tools::draft_options draft;
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
@@ -77,6 +79,7 @@ struct settings {
             "drops 256 positions behind the first ones and reads nothing again, which is approximate; stop ends the "
             "dialog there");
         sampling.add_to(all);
+        draft.add_to(all);
         grammar.add_to(all); // of each answer, from its first token on: --thinking off where a model thinks
         model.add_running(all);
         model.add_text(all);
@@ -125,7 +128,17 @@ public:
         if (constrained_ != nullptr) {
             constrained_->constraint().restart();
         }
+        if (auto opened = open_draft(); !opened) {
+            return opened;
+        }
         return print();
+    }
+
+    /// What guesses have saved, if there were any.
+    void tell_guesses() const {
+        if (drafting_ != nullptr) {
+            say("(" + drafting_->summary() + ")");
+        }
     }
 
 private:
@@ -157,11 +170,27 @@ private:
         return {};
     }
 
+    /// With the first answer, because the conversation has its place by then.
+    [[nodiscard]] bitnet::result<void> open_draft() {
+        if (drafting_ != nullptr || !settings_->draft.is_given()) {
+            return {};
+        }
+        auto opened = tools::drafting::open(settings_->draft, settings_->model, *model_, talk_.session());
+        if (!opened) {
+            return std::move(opened).error();
+        }
+        drafting_ = *std::move(opened);
+        return {};
+    }
+
     [[nodiscard]] bitnet::result<void> print() {
         const tools::interrupt interrupt;
         while (talk_.state() != bitnet::conversation_state::idle) {
             if (interrupt.seen()) {
                 talk_.cancel();
+            }
+            if (drafting_ != nullptr) {
+                drafting_->session->guess();
             }
             if (auto stepped = talk_.step(between_looks); !stepped) {
                 return std::move(stepped).error();
@@ -213,7 +242,8 @@ private:
     bitnet::conversation talk_;
     std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
     std::unique_ptr<tools::constrained_sampler> constrained_;
-    std::size_t dropped_ = 0; ///< turns, as far as they were told
+    std::unique_ptr<tools::drafting> drafting_; ///< null without --lookup and --draft, and before the first answer
+    std::size_t dropped_ = 0;                   ///< turns, as far as they were told
     std::size_t dropped_tokens_ = 0;
 };
 
@@ -286,6 +316,7 @@ int run(const settings& chosen) {
         return tools::fail(program, talk.error().message);
     }
     const auto done = talk_until_the_end(*talk);
+    talk->tell_guesses();
     return done ? 0 : tools::fail(program, done.error().message);
 }
 

@@ -11,7 +11,9 @@
 #include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/speculation.hpp>
 
+#include <array>
 #include <cstddef>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <span>
@@ -94,6 +96,15 @@ struct drafting {
         }
         made->session.emplace(*std::move(session_of_it));
         return made;
+    }
+
+    /// A line of what the guesses have saved.
+    [[nodiscard]] std::string summary() const {
+        const bitnet::speculation_statistics& told = session->statistics();
+        std::array<char, 24> rate{};
+        std::snprintf(rate.data(), rate.size(), "%.2f", told.tokens_per_pass());
+        return "guessed " + std::to_string(told.drafted) + " tokens, " + std::to_string(told.accepted) +
+               " of them right; " + rate.data() + " tokens to a pass";
     }
 
     guesser guesses;

@@ -152,10 +152,8 @@ public:
         return loop(*session, constrained_ ? constrained_->chooser() : bitnet::any_chooser(*choose), *stops, watch);
     }
 
-    /// What guesses have saved; null without any.
-    [[nodiscard]] const bitnet::speculation_statistics* speculation() const noexcept {
-        return drafting_ ? &drafting_->session->statistics() : nullptr;
-    }
+    /// Null without any.
+    [[nodiscard]] const tools::drafting* guesses() const noexcept { return drafting_.get(); }
 
     [[nodiscard]] std::size_t context() const noexcept { return context_; }
 
@@ -338,10 +336,8 @@ void print_lines(const settings& chosen, const bitnet::any_model& model, const g
                  s.stopped.data());
     std::fprintf(stderr, "load %.1f ms; prompt %zu tokens, %.1f tok/s; generated %zu tokens, %.1f tok/s\n", s.load_ms,
                  s.prompt_tokens, s.prompt_rate(), s.generated_tokens, s.generated_rate());
-    if (const bitnet::speculation_statistics* guesses = done.speculation()) {
-        std::fprintf(stderr, "guessed %llu tokens, %llu of them right; %.2f tokens to a pass\n",
-                     static_cast<unsigned long long>(guesses->drafted),
-                     static_cast<unsigned long long>(guesses->accepted), guesses->tokens_per_pass());
+    if (done.guesses() != nullptr) {
+        std::fprintf(stderr, "%s\n", done.guesses()->summary().c_str());
     }
 }
 
@@ -356,10 +352,11 @@ void print_json(const settings& chosen, const bitnet::any_model& model, const ge
     json.member("generated_tokens", s.generated_tokens);
     json.member("generated_ms", s.generated_ms);
     json.member("generated_tokens_per_second", s.generated_rate());
-    if (const bitnet::speculation_statistics* guesses = done.speculation()) {
-        json.member("drafted", guesses->drafted);
-        json.member("accepted", guesses->accepted);
-        json.member("tokens_per_pass", guesses->tokens_per_pass());
+    if (done.guesses() != nullptr) {
+        const bitnet::speculation_statistics& guesses = done.guesses()->session->statistics();
+        json.member("drafted", guesses.drafted);
+        json.member("accepted", guesses.accepted);
+        json.member("tokens_per_pass", guesses.tokens_per_pass());
     }
     json.member("stopped_by", s.stopped);
     json.member("threads", chosen.model.threads);

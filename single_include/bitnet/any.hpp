@@ -8934,10 +8934,11 @@ class draft_length {
 public:
     static constexpr std::size_t most = 15;
 
-    /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured.
+    /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
+    /// and then to measure one again.
     [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
         constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
-        if (costs_[0] == 0.0) {
+        if (costs_[0] == 0.0 || with_ >= often) {
             return 0;
         }
         const std::size_t end = (std::min)(limit, most);
@@ -8964,9 +8965,9 @@ public:
                 : now < known ? (known + now) / 2.0
                               : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
         without_ = count == 0 ? without_ + 1 : 0;
-        if (without_ == 64) { // what guesses cost long ago, perhaps while something else ran, is measured again
-            std::fill(costs_.begin() + 1, costs_.end(), 0.0);
-            without_ = 0;
+        with_ = count == 0 ? 0 : with_ + 1;
+        if (without_ == often) {
+            forget();
         }
     }
     /// Whether so long a time is little beside a round without guesses.
@@ -8980,6 +8981,17 @@ public:
     }
 
 private:
+    /// What guesses cost long ago, perhaps while something else ran, is believed less and less, so that it is measured
+    /// again.
+    void forget() noexcept {
+        for (double& each : costs_) {
+            each = each > costs_[0] ? each - (each - costs_[0]) / 4.0 : each;
+        }
+        without_ = 0;
+    }
+
+    static constexpr unsigned often = 64; ///< rounds
+
     static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
 
     /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
@@ -9008,7 +9020,8 @@ private:
     std::array<double, most + 1> costs_{}; ///< 0: not known
     double first_ = 0.5;
     double later_ = 0.7;
-    unsigned without_ = 0; ///< rounds in a row
+    unsigned without_ = 0; ///< guesses: rounds in a row
+    unsigned with_ = 0;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -9106,6 +9119,24 @@ public:
         return given;
     }
 
+    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
+    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
+    void guess() {
+        const auto now = clock::now();
+        time_ += now - std::exchange(last_guess_, now);
+        const std::span<const token> all = session_->tokens();
+        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
+            take(all[seen_]);
+        }
+        if (seen_ != all.size()) { // it was fed, rewound or both
+            take(std::nullopt);
+        }
+        if (left_ == 0 && session_->queued() == 0) {
+            begin_round();
+        }
+        seen_ = all.size();
+    }
+
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
 
 private:
@@ -9187,7 +9218,9 @@ private:
     bool has_passed_ = false; ///< the pass of this round is counted
     bool is_measured_ = false;
     clock::duration time_{}; ///< of this round
-    unsigned unasked_ = 0;   ///< rounds in a row
+    clock::time_point last_guess_{};
+    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
+    unsigned unasked_ = 0; ///< rounds in a row
     unsigned pause_ = 1;
 };
 

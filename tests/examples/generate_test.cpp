@@ -492,3 +492,22 @@ TEST_CASE("what is generated matches the grammar, whatever the temperature, and 
     CHECK(run("generate", with({"--regex", "x", "--choices", tiny})).status == 1);
     CHECK(run("generate", with({"--regex", "yes|no", "--ignore-eos", "--stats", "none", "-n", "9"})).out.size() <= 3);
 }
+
+TEST_CASE("--lookup and --draft change no byte, and statistics tell of guesses") {
+    const std::string prompt = "Once upon a time there was a king. Once upon a time";
+    for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--regex", "[a-z ,.]+"}}) {
+        std::vector<std::string> options{"-n", "40", "--seed", "5", "--temp", "0.4", "--stats", "json"};
+        options.insert(options.end(), more.begin(), more.end());
+        const auto plain = run("generate", with(options, prompt));
+        for (const std::vector<std::string>& draft : {std::vector<std::string>{"--lookup"}, {"--draft", tiny}}) {
+            auto drafting = options;
+            drafting.insert(drafting.end(), draft.begin(), draft.end());
+            const auto faster = run("generate", with(drafting, prompt));
+            CHECK(faster.out == plain.out);
+            const auto stats = stats_of(faster);
+            CHECK(number(stats, "accepted") <= number(stats, "drafted"));
+            CHECK(stats.root().find("tokens_per_pass")->as_double().value_or(0) > 0);
+        }
+    }
+    CHECK(run("generate", with({"--draft", "no such file"})).status == 1);
+}

@@ -148,7 +148,7 @@ written write(any_session& session, const sampler& choose, std::size_t count, bo
     return made;
 }
 
-constexpr std::size_t length = 40;
+constexpr std::size_t length = 30;
 
 written plainly(const any_model& opened, const std::vector<token>& prompt, const sampler_options& sampling,
                 const session_options& options, bool wants_logits = false, std::size_t count = length) {
@@ -200,13 +200,13 @@ TEST_CASE("speculating gives the tokens, logits and sampler of not speculating, 
         for (const sampler_options& sampling : samplings()) {
             const bool wants_logits = sampling.seed == 7;
             const auto expected = plainly(opened, prompt, sampling, one_thread(), wants_logits);
-            for (const std::size_t wrong_each : {0u, 1u, 2u, 5u}) {
+            for (const std::size_t wrong_each : {0u, 1u, 5u}) {
                 speculation_statistics told;
                 oracle draft(prompt.size(), expected.tokens, wrong_each);
                 CHECK(speculating(opened, prompt, sampling, one_thread(), draft, &told, wants_logits) == expected);
                 CHECK(told.tokens == length);
                 CHECK((wrong_each != 1 || told.accepted == 0));
-                CHECK((wrong_each != 0 || told.tokens_per_pass() > 9));
+                CHECK((wrong_each != 0 || told.tokens_per_pass() > 7));
                 CHECK((wrong_each != 5 || told.tokens_per_pass() > 3));
             }
             oracle half(prompt.size(), expected.tokens, 2);
@@ -306,7 +306,7 @@ std::vector<token> under_grammar(const any_model& opened, const token_trie& trie
     auto faster = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
     REQUIRE(session.feed(prompt));
     std::vector<token> made;
-    while (!constraint.is_done() && made.size() < 100) {
+    while (!constraint.is_done() && made.size() < 45) {
         const auto id = known != nullptr ? faster.next(choose) : session.next(choose);
         if (!id) {
             REQUIRE_MESSAGE(session.stopped_by() == stop_reason::stop_token, session.last_error().message);
@@ -391,6 +391,34 @@ TEST_CASE("a session ends at stop tokens, the end of the context and a cancel fl
     CHECK(std::equal(with_guess.begin(), with_guess.end(), plain.begin(), plain.end()));
 }
 
+TEST_CASE("a session whose next() is called elsewhere speculates too, and gives the same tokens") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    const auto expected = plainly(opened, prompt, samplings()[1], one_thread());
+    oracle draft(prompt.size(), expected.tokens, 7);
+    auto session = must(any_session::open(opened, one_thread()));
+    auto choose = must(sampler::open(samplings()[1], opened.parameters().vocabulary));
+    auto guessing = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));
+    std::vector<token> made;
+    for (int turn = 0; turn < 2; ++turn) { // the second one goes another way than what was guessed
+        REQUIRE(session.queue(prompt));
+        made.clear();
+        while (made.size() < length) {
+            guessing.guess();
+            if (must(session.step(std::chrono::milliseconds(2), choose)) == step_state::ready) {
+                const auto id = session.next(choose);
+                REQUIRE(id);
+                made.push_back(*id);
+            }
+        }
+        CHECK((made == expected.tokens || turn == 1));
+        guessing.guess();
+        CHECK((turn == 1 || guessing.statistics().tokens == length - 1)); // but the one behind the prompt
+        CHECK((turn == 1 || guessing.statistics().tokens_per_pass() > 3));
+        session.reset();
+    }
+}
+
 TEST_CASE("tokens from guesses allocate nothing") {
     const any_model opened = open_tiny(lm_head_mode::screened);
     const auto prompt = prompt_of(opened);
@@ -453,7 +481,7 @@ public:
     /// \param guesses what the other one said, and then some
     void call(unsigned seed, const std::vector<token>& guesses) {
         random_numbers random(seed);
-        if (has_guesses_) {
+        if (random.below(4) != 0 && has_guesses_) { // or else the rows that there are have to do
             ran += session_.run_ahead(guesses);
         }
         if (session_.context() - session_.position() < 30) {

@@ -126,6 +126,12 @@ TEST_CASE("the length of drafts follows what they cost and how many come true") 
         length.learn_cost(15, 1500);
     }
     CHECK(length.choose(15) == 15);
+    for (int i = 0; i < 4; ++i) {
+        length.learn_cost(15, 1500);
+    }
+    CHECK(length.choose(15) == 0); // what they are compared with is measured again
+    length.learn_cost(0, 1000);
+    CHECK(length.choose(15) == 15);
     for (int i = 0; i < 60; ++i) { // rows that cost as much as passes
         length.learn_cost(15, 16000);
         length.learn_cost(7, 8000);
@@ -134,7 +140,7 @@ TEST_CASE("the length of drafts follows what they cost and how many come true") 
     CHECK(length.choose(15) == 0);
     CHECK(length.is_little(10));
     CHECK(!length.is_little(500));
-    for (int i = 0; i < 64; ++i) { // after a while it tries again
+    for (int i = 0; i < 64 * 12; ++i) { // after a while it tries again
         length.learn_cost(0, 1000);
     }
     CHECK(length.choose(15) > 0);

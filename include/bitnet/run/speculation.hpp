@@ -80,6 +80,24 @@ public:
         return given;
     }
 
+    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
+    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
+    void guess() {
+        const auto now = clock::now();
+        time_ += now - std::exchange(last_guess_, now);
+        const std::span<const token> all = session_->tokens();
+        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
+            take(all[seen_]);
+        }
+        if (seen_ != all.size()) { // it was fed, rewound or both
+            take(std::nullopt);
+        }
+        if (left_ == 0 && session_->queued() == 0) {
+            begin_round();
+        }
+        seen_ = all.size();
+    }
+
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
 
 private:
@@ -161,7 +179,9 @@ private:
     bool has_passed_ = false; ///< the pass of this round is counted
     bool is_measured_ = false;
     clock::duration time_{}; ///< of this round
-    unsigned unasked_ = 0;   ///< rounds in a row
+    clock::time_point last_guess_{};
+    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
+    unsigned unasked_ = 0; ///< rounds in a row
     unsigned pause_ = 1;
 };
 

@@ -5,6 +5,7 @@
 #include "model_options.hpp"
 #include "sampling_options.hpp"
 #include "streams.hpp"
+#include "tool_options.hpp"
 
 #include <bitnet/any.hpp>
 
@@ -17,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -35,6 +37,7 @@ struct settings {
     tools::model_options model;
     tools::sampling_options sampling;
     tools::grammar_options grammar;
+    tools::tool_options functions;
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
@@ -42,7 +45,9 @@ struct settings {
     bool show_thoughts = false;
     bool show_special = false;
 
-    [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened) const {
+    /// \param callable null: none
+    [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened,
+                                                               const bitnet::tool_source* callable) const {
         return {.system = system,
                 .session = model.to_session(),
                 .sampling = sampling.with(opened.sampling()),
@@ -50,6 +55,8 @@ struct settings {
                 .chat = {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
                                      : thinking == "off" ? bitnet::chat_thinking::off
                                                          : bitnet::chat_thinking::by_template},
+                .tools = callable,
+                .calls = functions.first(),
                 .when_full = when_full == "stop" ? bitnet::full_context::stop : bitnet::full_context::drop_oldest,
                 .answer_limit = tokens,
                 .show_thoughts = show_thoughts,
@@ -73,6 +80,7 @@ struct settings {
                    "what happens when the context is full: drop forgets the oldest turns, stop ends the dialog there");
         sampling.add_to(all);
         grammar.add_to(all); // of each answer, from its first token on: --thinking off where a model thinks
+        functions.add_to(all);
         model.add_running(all);
         model.add_text(all);
         model.add_reading(all);
@@ -86,11 +94,25 @@ class printed_conversation {
 public:
     [[nodiscard]] static bitnet::result<printed_conversation> open(const settings& chosen,
                                                                    const bitnet::any_model& model) {
-        auto talk = bitnet::conversation::open(model, chosen.to_conversation(model));
+        if (chosen.functions.list && chosen.grammar.is_given()) {
+            return bitnet::error{bitnet::errc::invalid_argument, "--tools was given, and a grammar, which answers "
+                                                                 "with calls cannot have"};
+        }
+        std::unique_ptr<tools::declared_tools> functions;
+        if (chosen.functions.list) {
+            auto declared = tools::declared_tools::open(*chosen.functions.list, model.text());
+            if (!declared) {
+                return std::move(declared).error();
+            }
+            functions = *std::move(declared);
+        }
+        auto talk = bitnet::conversation::open(
+            model, chosen.to_conversation(model, functions != nullptr ? &functions->source() : nullptr));
         if (!talk) {
             return std::move(talk).error();
         }
         printed_conversation made(chosen, model, *std::move(talk));
+        made.functions_ = std::move(functions);
         if (auto opened = made.open_grammar(); !opened) {
             return std::move(opened).error();
         }
@@ -108,6 +130,11 @@ public:
 
     /// Prints the answer to `question`. A question that does not fit the context is told and forgotten.
     [[nodiscard]] bitnet::result<void> answer(std::string_view question) {
+        if (functions_ != nullptr) {
+            if (auto chosen = talk_.choose_calls(settings_->functions.first()); !chosen) {
+                return chosen;
+            }
+        }
         if (auto asked = talk_.say(question); !asked) {
             if (asked.error().code != bitnet::errc::context_full) {
                 return asked;
@@ -119,7 +146,11 @@ public:
         if (constrained_ != nullptr) {
             constrained_->constraint().restart();
         }
-        return print();
+        auto printed = print();
+        while (printed && !talk_.calls().empty() && talk_.ended_by() != bitnet::answer_end::cancelled) {
+            printed = go_on_with_results();
+        }
+        return printed;
     }
 
 private:
@@ -149,6 +180,25 @@ private:
             say("note: " + note);
         }
         return {};
+    }
+
+    /// Prints the calls and reads a result of each; where the input ends, the answer has ended.
+    [[nodiscard]] bitnet::result<void> go_on_with_results() {
+        for (const auto& call : talk_.calls()) {
+            if (!tools::put(call.name + " " + call.arguments + "\n")) {
+                return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
+            }
+        }
+        std::vector<std::string> results;
+        for (std::string line; results.size() < talk_.calls().size();) {
+            if (!tools::read_line(line)) {
+                return talk_.rewind(talk_.history().size() - 1);
+            }
+            results.push_back(line);
+        }
+        auto done = talk_.choose_calls(settings_->functions.next());
+        done = done ? talk_.say_results(results) : std::move(done);
+        return done ? print() : std::move(done);
     }
 
     [[nodiscard]] bitnet::result<void> print() {
@@ -199,6 +249,7 @@ private:
 
     const settings* settings_;
     const bitnet::any_model* model_;
+    std::unique_ptr<tools::declared_tools> functions_; ///< null without --tools
     bitnet::conversation talk_;
     std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
     std::unique_ptr<tools::constrained_sampler> constrained_;

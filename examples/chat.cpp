@@ -6,6 +6,7 @@
 #include "model_options.hpp"
 #include "sampling_options.hpp"
 #include "streams.hpp"
+#include "tool_options.hpp"
 
 #include <bitnet/any.hpp>
 
@@ -18,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -37,6 +39,7 @@ struct settings {
     tools::sampling_options sampling;
     tools::grammar_options grammar;
     tools::draft_options draft;
+    tools::tool_options functions;
     std::string system;
     std::size_t tokens = 0;
     std::string thinking = "auto";
@@ -44,7 +47,9 @@ struct settings {
     bool show_thoughts = false;
     bool show_special = false;
 
-    [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened) const {
+    /// \param callable null: none
+    [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened,
+                                                               const bitnet::tool_source* callable) const {
         return {.system = system,
                 .session = model.to_session(),
                 .sampling = sampling.with(opened.sampling()),
@@ -52,6 +57,8 @@ struct settings {
                 .chat = {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
                                      : thinking == "off" ? bitnet::chat_thinking::off
                                                          : bitnet::chat_thinking::by_template},
+                .tools = callable,
+                .calls = functions.first(),
                 .when_full = when_full == "stop"     ? bitnet::full_context::stop
                              : when_full == "window" ? bitnet::full_context::window
                                                      : bitnet::full_context::drop_oldest,
@@ -81,6 +88,7 @@ struct settings {
         sampling.add_to(all);
         draft.add_to(all);
         grammar.add_to(all); // of each answer, from its first token on: --thinking off where a model thinks
+        functions.add_to(all);
         model.add_running(all);
         model.add_text(all);
         model.add_reading(all);
@@ -94,11 +102,25 @@ class printed_conversation {
 public:
     [[nodiscard]] static bitnet::result<printed_conversation> open(const settings& chosen,
                                                                    const bitnet::any_model& model) {
-        auto talk = bitnet::conversation::open(model, chosen.to_conversation(model));
+        if (chosen.functions.list && chosen.grammar.is_given()) {
+            return bitnet::error{bitnet::errc::invalid_argument, "--tools was given, and a grammar, which answers "
+                                                                 "with calls cannot have"};
+        }
+        std::unique_ptr<tools::declared_tools> functions;
+        if (chosen.functions.list) {
+            auto declared = tools::declared_tools::open(*chosen.functions.list, model.text());
+            if (!declared) {
+                return std::move(declared).error();
+            }
+            functions = *std::move(declared);
+        }
+        auto talk = bitnet::conversation::open(
+            model, chosen.to_conversation(model, functions != nullptr ? &functions->source() : nullptr));
         if (!talk) {
             return std::move(talk).error();
         }
         printed_conversation made(chosen, model, *std::move(talk));
+        made.functions_ = std::move(functions);
         if (auto opened = made.open_grammar(); !opened) {
             return std::move(opened).error();
         }
@@ -117,6 +139,11 @@ public:
 
     /// Prints the answer to `question`. A question that does not fit the context is told and forgotten.
     [[nodiscard]] bitnet::result<void> answer(std::string_view question) {
+        if (functions_ != nullptr) {
+            if (auto chosen = talk_.choose_calls(settings_->functions.first()); !chosen) {
+                return chosen;
+            }
+        }
         if (auto asked = talk_.say(question); !asked) {
             if (asked.error().code != bitnet::errc::context_full) {
                 return asked;
@@ -131,7 +158,11 @@ public:
         if (auto opened = open_draft(); !opened) {
             return opened;
         }
-        return print();
+        auto printed = print();
+        while (printed && !talk_.calls().empty() && talk_.ended_by() != bitnet::answer_end::cancelled) {
+            printed = go_on_with_results();
+        }
+        return printed;
     }
 
     /// What guesses have saved, if there were any.
@@ -181,6 +212,25 @@ private:
         }
         drafting_ = *std::move(opened);
         return {};
+    }
+
+    /// Prints the calls and reads a result of each; where the input ends, the answer has ended.
+    [[nodiscard]] bitnet::result<void> go_on_with_results() {
+        for (const auto& call : talk_.calls()) {
+            if (!tools::put(call.name + " " + call.arguments + "\n")) {
+                return bitnet::error{bitnet::errc::io_error, "stdout takes no more bytes"};
+            }
+        }
+        std::vector<std::string> results;
+        for (std::string line; results.size() < talk_.calls().size();) {
+            if (!tools::read_line(line)) {
+                return talk_.rewind(talk_.history().size() - 1);
+            }
+            results.push_back(line);
+        }
+        auto done = talk_.choose_calls(settings_->functions.next());
+        done = done ? talk_.say_results(results) : std::move(done);
+        return done ? print() : std::move(done);
     }
 
     [[nodiscard]] bitnet::result<void> print() {
@@ -239,6 +289,7 @@ private:
 
     const settings* settings_;
     const bitnet::any_model* model_;
+    std::unique_ptr<tools::declared_tools> functions_; ///< null without --tools
     bitnet::conversation talk_;
     std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
     std::unique_ptr<tools::constrained_sampler> constrained_;

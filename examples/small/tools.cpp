@@ -30,8 +30,8 @@ int main(int argc, char** argv) {
     const auto callable = value(bitnet::constrained_tools::open(tools, trie));
     auto talk = value(bitnet::conversation::open(model, {.sampling = bitnet::sampler_options{.seed = 7},
                                                          .tools = &callable,
-                                                         .calls = {.mode = bitnet::tool_mode::required},
-                                                         .answer_limit = 60}));
+                                                         .calls = {bitnet::tool_mode::named, "give_item"},
+                                                         .answer_limit = 90}));
     const auto print = [](std::string_view text) { std::cout << text << std::flush; };
     value(talk.say("Feed me!"));
     value(talk.answer(print)); // is a call, whatever the model would like: there is no text

@@ -11645,6 +11645,7 @@ inline void append_python_json(std::string& out, json_value value) {
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -11992,10 +11993,22 @@ private:
         std::string made = "{";
         made.append(json->root().find("$id") ? "" : "\"$id\":\"tool:" + std::to_string(tools_.size()) + "/\",");
         made.append(type ? "" : "\"type\":\"object\",");
-        if (json->root().size() == 0 && made.size() > 1) {
-            made.pop_back();
+        made.append(has_no_parameters(json->root()) ? "\"additionalProperties\":false," : "");
+        if (json->root().size() == 0) {
+            made.pop_back(); // the comma
         }
         return made.append(members);
+    }
+    /// Whether a schema says nothing of its object's members: so functions without parameters are declared.
+    [[nodiscard]] static bool has_no_parameters(json_value schema) noexcept {
+        constexpr std::string_view neutral[] = {"type", "required", "title", "description", "$schema", "$id"};
+        for (const auto [key, value] : schema.members()) {
+            const bool is_empty = key == "properties" && value.size() == 0;
+            if (!is_empty && std::find(std::begin(neutral), std::end(neutral), key) == std::end(neutral)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     [[nodiscard]] result<void> read_list(std::string_view json) {

@@ -46,6 +46,22 @@ std::string write_with_template(const temporary_folder& folder, std::string_view
 
 } // namespace
 
+TEST_CASE("bitnet-chat prints calls of functions, and goes on with the lines that are their results") {
+    const temporary_folder folder;
+    const std::string functions = folder.write("tools.json", R"([{"type":"function","function":{"name":"wait"}}])");
+    const outcome done = run("chat", with({"--tools", functions, "--tool-choice", "wait", "-n", "90", "--seed", "3"}),
+                             "Go\nwaited\n/reset\nGo\nwaited\nAgain\n");
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.starts_with("\nwait {}\n")); // there is no text in front of it
+    CHECK(done.out.find("\n\nwait {}\n", 5) != std::string::npos);
+    const outcome both = run("chat", with({"--tools", functions, "--regex", "a"}), "");
+    CHECK(both.status != 0);
+    CHECK(both.err.find("--tools was given, and a grammar") != std::string::npos);
+    const outcome unknown = run("chat", with({"--tools", functions, "--tool-choice", "fly"}), "Go\n");
+    CHECK(unknown.status != 0);
+    CHECK(unknown.err.find("tool_choice: there is no function 'fly'") != std::string::npos);
+}
+
 TEST_CASE("every answer of bitnet-chat matches the grammar") {
     const temporary_folder folder;
     const std::string choices = folder.write("choices.txt", "yes\nno\nperhaps\n");

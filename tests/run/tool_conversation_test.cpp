@@ -3,6 +3,7 @@
 #include "golden/golden_data.hpp"
 
 #include <bitnet/constrain/constrained_tools.hpp>
+#include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/constrain/tool_set.hpp>
 #include <bitnet/io/byte_source.hpp>
@@ -156,7 +157,7 @@ TEST_CASE("a call that an answer has to be is whole and valid, whatever the samp
     given_tools given;
     const std::array<tool_choice, 3> choices{
         {{tool_mode::required}, {tool_mode::named, "dice"}, {tool_mode::required, {}, true}}};
-    for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    for (std::uint64_t seed = 0; seed < 2; ++seed) {
         for (const tool_choice& choice : choices) {
             conversation talk = given.talk(choice, 60 + seed * 3, seed + 1);
             for (int question = 0; question < 3; ++question) {
@@ -438,6 +439,11 @@ TEST_CASE("what cannot be a list of functions is refused, and adds none") {
     CHECK(tools.size() == 0);
     must_be_done(tools.declare_list(R"([{"function":{"name":"a"}},{"function":{"name":"b","parameters":{}}}])"));
     CHECK(tools.size() == 2);
+    auto call = must(matcher::open(must(tools.call_grammar("b"))));
+    CHECK(call.accept(R"({"name":"b","arguments":{}})") == 27); // an empty schema means no parameters
+    CHECK(call.can_end());
+    call.restart();
+    CHECK(call.accept(R"({"name":"b","arguments":{"x)") == 25);
     CHECK(tools.call("a", "{}").error().message == "tool 'a': was declared without a function");
 }
 

@@ -41,8 +41,8 @@ struct session_memory {
                                                  double activation) {
     const std::uint64_t rows = std::min(context, bitnet::session_options{}.prompt_chunk);
     const std::uint64_t widest = std::max({p.hidden, p.query_columns(), p.feed_forward});
-    const std::uint64_t floats =
-        p.hidden + widest + 2 * (p.query_columns() + p.kv_columns()) + p.feed_forward + p.head_size;
+    const std::uint64_t gated = std::max(p.query_columns(), p.feed_forward);
+    const std::uint64_t floats = p.hidden + widest + 2 * (p.query_columns() + p.kv_columns()) + gated + 2 * p.head_size;
     constexpr std::uint64_t padding = bitnet::detail::activation_padding;
     const std::uint64_t stride = (widest + padding - 1) / padding * padding;
     const auto rounded = static_cast<std::uint64_t>(activation * static_cast<double>(stride));

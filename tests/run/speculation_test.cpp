@@ -213,7 +213,7 @@ TEST_CASE("guesses that no vocabulary has, too many, none, and those of a lookup
 }
 
 TEST_CASE("every instruction set verifies guesses with the same tokens, and so do other elements of a KV cache") {
-    constexpr std::size_t count = 10;
+    constexpr std::size_t count = 7;
     const auto check = [](const any_model& opened) {
         const std::vector<token> prompt = prompt_of(opened, "Once upon");
         const auto expected = plainly(opened, prompt, samplings()[1], one_thread(), false, count);

@@ -148,7 +148,7 @@ written write(any_session& session, const sampler& choose, std::size_t count, bo
     return made;
 }
 
-constexpr std::size_t length = 30;
+constexpr std::size_t length = 40;
 
 written plainly(const any_model& opened, const std::vector<token>& prompt, const sampler_options& sampling,
                 const session_options& options, bool wants_logits = false, std::size_t count = length) {
@@ -258,7 +258,7 @@ TEST_CASE("guesses that no vocabulary has, too many, none, and those of a lookup
 }
 
 TEST_CASE("every instruction set verifies guesses with the same tokens, and so do other elements of a KV cache") {
-    constexpr std::size_t count = 10;
+    constexpr std::size_t count = 7;
     const auto check = [](const any_model& opened) {
         const std::vector<token> prompt = prompt_of(opened, "Once upon");
         const auto expected = plainly(opened, prompt, samplings()[1], one_thread(), false, count);
@@ -417,6 +417,33 @@ TEST_CASE("a session whose next() is called elsewhere speculates too, and gives 
         CHECK((turn == 1 || guessing.statistics().tokens_per_pass() > 3));
         session.reset();
     }
+}
+
+TEST_CASE("rows that have run ahead are copied with the page that a fork shares") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const auto prompt = prompt_of(opened);
+    const auto greedy = sampler_options::greedy();
+    const auto expected = plainly(opened, prompt, greedy, one_thread()).tokens;
+    const auto one = must(opened.open_kv_pool(UINT64_C(1) << 30));
+    kv_pool pool = must(opened.open_kv_pool(one.page_bytes() * 3));
+    session_options options = one_thread();
+    options.kv = &pool;
+    auto session = must(any_session::open(opened, options));
+    auto choose = must(sampler::open(greedy, opened.parameters().vocabulary));
+    REQUIRE(session.feed(prompt));
+    REQUIRE(session.next(choose) == expected[0]);
+    REQUIRE(session.run_ahead(std::span(expected).subspan(1, 3)) == 3);
+    auto copy = must(session.fork());
+    std::size_t right = 1;
+    while (right < length && session.next(choose) == expected[right]) {
+        ++right;
+    }
+    CHECK(right == length);
+    right = 1;
+    while (right < length && copy.next(choose) == expected[right]) {
+        ++right;
+    }
+    CHECK(right == length);
 }
 
 TEST_CASE("tokens from guesses allocate nothing") {

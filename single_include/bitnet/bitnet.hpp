@@ -8740,7 +8740,7 @@ private:
             hash = (hash ^ static_cast<std::uint32_t>(all[i])) * 0x9e3779b97f4a7c15u;
             hash ^= hash >> 32;
         }
-        return latest_[static_cast<std::size_t>(hash) & (latest_.size() - 1)];
+        return latest_[detail::to_size(hash & (latest_.size() - 1))];
     }
 
     /// Lists the tokens that are new, after those that a rewound session has no more. Places are named by the number of

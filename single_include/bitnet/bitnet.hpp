@@ -38886,12 +38886,11 @@ public:
         if (!is_timed_ && cancel_ == nullptr && !progress.has_begun()) {
             return pool_;
         }
-        return pool_ref(
-            this,
-            [](void* self, std::size_t count, loop_body body) noexcept {
-                static_cast<stepped_pool*>(self)->run(count, body);
-            },
-            pool_.threads());
+        return {this,
+                [](void* self, std::size_t count, loop_body body) noexcept {
+                    static_cast<stepped_pool*>(self)->run(count, body);
+                },
+                pool_.threads()};
     }
 
     /// Whether the time of this step is used up.

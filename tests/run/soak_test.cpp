@@ -156,12 +156,12 @@ private:
         const std::size_t dropped = talk.dropped();
         auto choose = *talk.chooses().copy();
         const auto stepped = talk.step(budget);
+        const tokens after = tokens_of(talk);
         if (!stepped) {
             ++refusals;
             CHECK_MESSAGE(stepped.error().code == errc::kv_pool_full, stepped.error().message);
             static_cast<void>(talks_[random_.below(4)].rewind(0)); // gives back pages
         }
-        const tokens after = tokens_of(talk);
         any_session& plain = talk.session().sinks() != 0 ? windowed_ : plain_;
         if (talk.dropped() != dropped || talk.ended_by() == answer_end::stop_text) {
             return; // the tokens before are others, or the last ones

@@ -8298,9 +8298,10 @@ private:
         return session_.queue(tokens.subspan(kept));
     }
 
-    /// The sampler counts the last `count` tokens among the recent ones.
+    /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
+    /// are fewer.
     void accept_last(std::size_t count) noexcept {
-        for (const token id : tokens().last(count)) {
+        for (const token id : tokens().last((std::min)(count, tokens().size()))) {
             sampler_.accept(id);
         }
     }

@@ -7093,7 +7093,7 @@ private:
     void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
     void text(std::string_view value) {
         number(value.size());
-        bytes(std::as_bytes(std::span(value)));
+        bytes(std::as_bytes(std::span(value.data(), value.size())));
     }
     void bytes(std::span<const std::byte> some) {
         size_ += some.size();

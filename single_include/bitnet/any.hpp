@@ -8933,7 +8933,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// where guesses do not pay.
 class draft_length {
 public:
-    static constexpr std::size_t most = 15;
+    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
 
     /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
     /// and then to measure one again.

@@ -8938,7 +8938,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// where guesses do not pay.
 class draft_length {
 public:
-    static constexpr std::size_t most = 15;
+    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
 
     /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
     /// and then to measure one again.
@@ -39451,7 +39451,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// token has a row of its own before them, `last`. Belongs to the workspace whose transformer holds their states.
 class rows_ahead {
 public:
-    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+    static constexpr std::size_t most = draft_length::most;
 
     /// After a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
     void begin(std::span<const token> guesses) noexcept {

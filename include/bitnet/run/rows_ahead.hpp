@@ -6,6 +6,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/draft_length.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/thread/pool.hpp>
 #include <bitnet/thread/stepped_pool.hpp>
@@ -22,7 +23,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// token has a row of its own before them, `last`. Belongs to the workspace whose transformer holds their states.
 class rows_ahead {
 public:
-    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+    static constexpr std::size_t most = draft_length::most;
 
     /// After a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
     void begin(std::span<const token> guesses) noexcept {

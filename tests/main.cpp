@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The doctest runner of every test program. A filter that selects no test case is a failure, not a success.
 // --soak=SECONDS: how long a test goes on whose name begins with "soak". --damaged-saves=N: how many saves the one
-// tries whose name begins with "damaged".
+// tries whose name begins with "damaged". --tool-calls=N, --tool-calls-file=FILE: how many calls the one makes whose
+// name begins with "tool calls", and where it writes them. --speculated-prompts=N: of the one that begins with "many
+// prompts".
 #include "soak.hpp"
 
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -38,11 +40,17 @@ REGISTER_LISTENER("count_selected", 1, count_selected);
 int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string_view option = argv[i];
+        const char* const value = option.data() + option.find('=') + 1;
         if (option.starts_with("--soak=")) {
-            bitnet_tests::soak_seconds = std::atoi(option.substr(7).data());
-        }
-        if (option.starts_with("--damaged-saves=")) {
-            bitnet_tests::damaged_saves = std::atoi(option.substr(16).data());
+            bitnet_tests::soak_seconds = std::atoi(value);
+        } else if (option.starts_with("--damaged-saves=")) {
+            bitnet_tests::damaged_saves = std::atoi(value);
+        } else if (option.starts_with("--tool-calls=")) {
+            bitnet_tests::tool_calls = std::atoi(value);
+        } else if (option.starts_with("--tool-calls-file=")) {
+            bitnet_tests::tool_calls_file = value;
+        } else if (option.starts_with("--speculated-prompts=")) {
+            bitnet_tests::speculated_prompts = std::atoi(value);
         }
     }
     doctest::Context context(argc, argv);

@@ -14342,7 +14342,7 @@ public:
         using difference_type = std::ptrdiff_t;
 
         iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
-        explicit iterator(json_value at) noexcept : at_(at) {}
+        explicit iterator(json_value at, json_value after) noexcept : at_(at), end_(after.index_) { skip_replaced(); }
         [[nodiscard]] Item operator*() const noexcept {
             if constexpr (std::is_same_v<Item, json_member>) {
                 return {at_.characters(), at_.at(at_.index_ + 1)};
@@ -14351,8 +14351,8 @@ public:
             }
         }
         iterator& operator++() noexcept {
-            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
-            at_ = at_.at(at_.nodes_[value].next);
+            go_on();
+            skip_replaced();
             return *this;
         }
         iterator operator++(int) noexcept {
@@ -14363,13 +14363,25 @@ public:
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
 
     private:
+        void go_on() noexcept {
+            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
+            at_ = at_.at(at_.nodes_[value].next);
+        }
+        /// Members whose key comes again.
+        void skip_replaced() noexcept {
+            while (std::is_same_v<Item, json_member> && at_.index_ != end_ && at_.type() != json_type::string) {
+                go_on();
+            }
+        }
+
         json_value at_;
+        std::uint32_t end_ = 0;
     };
 
     sequence(json_value first, json_value after, std::size_t size) noexcept
         : first_(first), after_(after), size_(size) {}
-    [[nodiscard]] iterator begin() const noexcept { return iterator{first_}; }
-    [[nodiscard]] iterator end() const noexcept { return iterator{after_}; }
+    [[nodiscard]] iterator begin() const noexcept { return iterator{first_, after_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_, after_}; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
 private:
@@ -14402,6 +14414,7 @@ inline std::optional<json_value> json_value::find(std::string_view key) const no
 struct json_options {
     std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
     const memory_source* memory = nullptr; ///< null: operator new
+    bool last_of_key = false;              ///< a key that an object has twice has its last value; false: is refused
 };
 
 /// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
@@ -14409,8 +14422,8 @@ struct json_options {
 class json_document {
 public:
     /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
-    /// where the RFC leaves room: a key twice in an object and a lone surrogate are refused, and so is a byte order
-    /// mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// where the RFC leaves room: a key twice in an object (see json_options) and a lone surrogate are refused, and so
+    /// is a byte order mark. `name` is what error messages call the text. Cost: O(n log n); memory for
     /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
     /// \pre options.depth <= 1024
     /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
@@ -14434,7 +14447,8 @@ namespace detail {
 class json_parser {
 public:
     json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth), from_{options.memory, {memory_use::temporary, false}} {
+        : text_(text), name_(name), depth_left_(options.depth),
+          last_of_key_(options.last_of_key), from_{options.memory, {memory_use::temporary, false}} {
         assert(options.depth <= 1024);
     }
 
@@ -14749,19 +14763,42 @@ private:
             return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
         };
         const auto order = document_.order_.span().subspan(object.start, object.size);
-        std::sort(order.begin(), order.end(),
-                  [&](std::uint32_t a, std::uint32_t b) { return characters(a) < characters(b); });
-        const auto same = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-            return characters(a) == characters(b);
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            const int order_of_keys = characters(a).compare(characters(b));
+            return order_of_keys != 0 ? order_of_keys < 0 : a > b;
         });
-        return same == order.end() ||
+        const auto is_same = [&](std::uint32_t a, std::uint32_t b) { return characters(a) == characters(b); };
+        const auto same = std::adjacent_find(order.begin(), order.end(), is_same);
+        if (last_of_key_) {
+            replace_members(object, static_cast<std::size_t>(same - order.begin()));
+        }
+        return last_of_key_ || same == order.end() ||
                fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
+    }
+
+    /// Marks members whose key comes again, which are those behind another one of that key in the sorted order.
+    void replace_members(json_node& object, std::size_t first) noexcept {
+        std::uint32_t* const order = document_.order_.data() + object.start;
+        json_node* const nodes = document_.nodes_.data();
+        std::size_t kept = first + 1;
+        for (std::size_t i = first + 1; i < object.size; ++i) {
+            json_node& last = nodes[order[kept - 1]];
+            json_node& key = nodes[order[i]];
+            const char* const text = document_.text_.data();
+            if (std::string_view(text + last.start, last.size) == std::string_view(text + key.start, key.size)) {
+                key.type = json_type::null;
+            } else {
+                order[kept++] = order[i];
+            }
+        }
+        object.size = static_cast<std::uint32_t>((std::min)(kept, std::size_t{object.size}));
     }
 
     std::string_view text_;
     std::string_view name_;
     std::size_t at_ = 0;
     std::uint32_t depth_left_;
+    bool last_of_key_;
     detail::memory_from from_;
     json_document document_;
     std::uint32_t nodes_used_ = 0;

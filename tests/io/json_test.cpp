@@ -106,6 +106,29 @@ TEST_CASE("members are listed in the order of the text and found by key") {
     CHECK_FALSE(document.root().find("1000").has_value());
 }
 
+TEST_CASE("where it is asked for, a key that comes again replaces the member before") {
+    const std::string_view text = R"({"a":{"x":[1],"x":2},"b":3,"\u0061":4,"c":5,"b":[6,{"b":7,"b":8,"b":9}]})";
+    const auto document = json_document::parse(text, "text", {.last_of_key = true});
+    REQUIRE(document);
+    CHECK(document->root().size() == 3);
+    std::string keys;
+    for (const auto [key, value] : document->root().members()) {
+        keys += key;
+    }
+    CHECK(keys == "acb");
+    CHECK(document->root().find("a")->as_integer<int>() == 4);
+    CHECK(document->root().find("c")->as_integer<int>() == 5);
+    const auto last = document->root().find("b");
+    REQUIRE(last->size() == 2);
+    const auto inner = *++last->elements().begin();
+    CHECK(inner.size() == 1);
+    CHECK(inner.find("b")->as_integer<int>() == 9);
+    CHECK((*inner.members().begin()).value.as_integer<int>() == 9);
+    const auto none = json_document::parse("{}", "text", {.last_of_key = true});
+    REQUIRE(none);
+    CHECK(none->root().size() == 0);
+}
+
 TEST_CASE("a document owns the text that it shows, also when it moves") {
     std::string text = R"({"key": "value A", "n": 12})";
     auto first = parse(text);

@@ -149,7 +149,7 @@ public:
     }
 
     [[nodiscard]] result<conversation_turn::call> call() const override {
-        const auto json = json_document::parse(json_, "call", deep_json);
+        const auto json = json_document::parse(json_, "call", written_json);
         const auto name = json ? json->root().find("name") : std::nullopt;
         const auto called = name ? name->as_string() : std::nullopt;
         if (!called) {

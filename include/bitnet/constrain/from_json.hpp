@@ -351,6 +351,8 @@ private:
 
 /// As deep as JSON is read.
 inline constexpr json_options deep_json{.depth = 1024};
+/// The same for what a model writes, whose grammar lets a free key come again.
+inline constexpr json_options written_json{.depth = 1024, .last_of_key = true};
 
 } // namespace detail
 

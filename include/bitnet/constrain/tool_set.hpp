@@ -320,7 +320,7 @@ public:
     /// Makes a call. \param arguments a JSON object \return as call(text)
     [[nodiscard]] result<std::string> call(std::string_view name, std::string_view arguments) {
         return detail::guarded([&]() -> result<std::string> {
-            const auto json = json_document::parse(arguments, name, detail::deep_json);
+            const auto json = json_document::parse(arguments, name, detail::written_json);
             return json ? call_of(name, json->root()) : failed(json);
         });
     }
@@ -328,7 +328,7 @@ public:
     /// errc::bad_json; errc::bad_value where the text is no such call, naming the place; the function's own error.
     [[nodiscard]] result<std::string> call(std::string_view text) {
         return detail::guarded([&]() -> result<std::string> {
-            const auto json = json_document::parse(text, "call", detail::deep_json);
+            const auto json = json_document::parse(text, "call", detail::written_json);
             if (!json) {
                 return failed(json);
             }

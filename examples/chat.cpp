@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,14 +43,16 @@ struct settings {
     tools::tool_options functions;
     std::string system;
     std::size_t tokens = 0;
+    std::vector<std::string> stops;
     std::string thinking = "auto";
     std::string when_full = "drop";
     bool show_thoughts = false;
     bool show_special = false;
 
-    /// \param callable null: none
+    /// \param callable null: none \param stop_texts views of `stops`, borrowed
     [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened,
-                                                               const bitnet::tool_source* callable) const {
+                                                               const bitnet::tool_source* callable,
+                                                               std::span<const std::string_view> stop_texts) const {
         return {.system = system,
                 .session = model.to_session(),
                 .sampling = sampling.with(opened.sampling()),
@@ -62,6 +65,7 @@ struct settings {
                 .when_full = when_full == "stop"     ? bitnet::full_context::stop
                              : when_full == "window" ? bitnet::full_context::window
                                                      : bitnet::full_context::drop_oldest,
+                .stop_texts = stop_texts,
                 .answer_limit = tokens,
                 .show_thoughts = show_thoughts,
                 .show_special = show_special};
@@ -77,6 +81,8 @@ struct settings {
         all.flag("--show-thoughts", show_thoughts, "print what the model thinks, too, which is left out otherwise");
         all.number<std::size_t>("-n", "N", tokens, 0, std::size_t{1} << 30,
                                 "tokens of an answer, at most; 0: no limit");
+        all.list("--stop", "TEXT", stops,
+                 "an answer ends before this text, of which nothing is printed; can be given again");
         all.flag("--show-special", show_special,
                  "print control tokens as they are spelled instead of leaving them out");
         model.add_context(all, 1);
@@ -114,8 +120,9 @@ public:
             }
             functions = *std::move(declared);
         }
+        const std::vector<std::string_view> stops(chosen.stops.begin(), chosen.stops.end());
         auto talk = bitnet::conversation::open(
-            model, chosen.to_conversation(model, functions != nullptr ? &functions->source() : nullptr));
+            model, chosen.to_conversation(model, functions != nullptr ? &functions->source() : nullptr, stops));
         if (!talk) {
             return std::move(talk).error();
         }

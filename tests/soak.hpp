@@ -8,6 +8,6 @@ inline int soak_seconds = 3;
 inline int damaged_saves = 30000;
 inline int tool_calls = 150;
 inline const char* tool_calls_file = ""; ///< where they are written to; empty: nowhere
-inline int speculated_prompts = 6;
+inline int speculated_prompts = 4;
 
 } // namespace bitnet_tests

@@ -96,6 +96,20 @@ TEST_CASE("an answer is the model's continuation of the rendered dialog") {
     CHECK(run("chat", with(told), "the king\n").out == run("chat", with(told), " the king \r\n").out);
 }
 
+TEST_CASE("an answer of bitnet-chat ends before the first of the texts that stop it, and the next one goes on") {
+    const std::vector<std::string> options{"-n", "30", "--temp", "0"};
+    const std::string all = output("chat", with(options), "Once upon a time\n");
+    REQUIRE(all.size() > 12);
+    const std::string text = all.substr(8, 4);
+    auto stopping = options;
+    stopping.insert(stopping.end(), {"--stop", "unseen", "--stop", text});
+    const std::string once = all.substr(0, all.find(text)) + "\n";
+    CHECK(output("chat", with(stopping), "Once upon a time\n/reset\nOnce upon a time\n") == once + once);
+    const outcome refused = run("chat", with({"--stop", ""}), "Once upon a time\n");
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "stop"));
+}
+
 TEST_CASE("the second turn sees the first, and /reset forgets it") {
     const std::vector<std::string> options{"-n", "20", "--temp", "0"};
     const std::string once = output("chat", with(options), "Once upon a time\n");

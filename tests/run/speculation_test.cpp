@@ -3,6 +3,7 @@
 #include "golden/golden_data.hpp"
 #include "run/counted_allocations.hpp"
 #include "run/isas_that_run.hpp"
+#include "soak.hpp"
 
 #include <bitnet/constrain/constrained_chooser.hpp>
 #include <bitnet/constrain/json_schema.hpp>
@@ -336,6 +337,110 @@ TEST_CASE("under a grammar, near its limit too, speculating gives the same token
                 CHECK(under_grammar(opened, trie, texts, sampling, limit, &expected, told) == expected);
                 CHECK(told.tokens_per_pass() > 3);
             }
+        }
+    }
+}
+
+namespace {
+
+/// A beginning of a story, another one for each number below 10,000.
+std::string beginning(std::size_t number) {
+    constexpr std::string_view who[] = {"A little girl", "The old man", "Tom", "Lily and Ben", "A big dog",
+                                        "My friend",     "The red car", "Mom", "One bird",     "A sad bear"};
+    constexpr std::string_view does[] = {" went to",  " saw",        " played in",  " wanted", " ran from",
+                                         " hid from", " dreamed of", " looked for", " found",  " was in"};
+    constexpr std::string_view what[] = {" the park",  " a house",    " the sea", " a cake",   " the garden",
+                                         " the woods", " a nice toy", " a boat",  " a flower", " the rain"};
+    constexpr std::string_view end[] = {".",         " and",        ". Then",     " because", ". He said, \"",
+                                        ". One day", " every day.", " with Anna", "!",        ", but"};
+    std::string made(who[number % 10]);
+    made.append(does[number / 10 % 10]).append(what[number / 100 % 10]).append(end[number / 1000 % 10]);
+    return made.append(" ").append(made); // of which a lookup knows something
+}
+
+/// Writes with one chooser, for one prompt after the other.
+class writer {
+public:
+    writer(const any_model& opened, const sampler_options& sampling, const grammar* texts, const token_trie& trie)
+        : lookup_(must(prompt_lookup::open(200, 1))), draft_(0, {}, 3),
+          session_(must(any_session::open(opened, {.context = 200, .threads = 1}))),
+          inner_(must(sampler::open(sampling, opened.parameters().vocabulary))) {
+        if (texts != nullptr) {
+            constraint_ = must(token_constraint::open(*texts, trie, {.limit = 40, .masks = 16, .matcher = {}}));
+            held_ = must(constrained_chooser<sampler>::open(inner_, *constraint_));
+        }
+    }
+    writer(const writer&) = delete;
+    writer& operator=(const writer&) = delete;
+
+    std::vector<token> plainly(const std::vector<token>& prompt) {
+        return write(prompt, [&](auto& choose) { return session_.next(choose); });
+    }
+    /// \param known what comes, which is guessed with mistakes; null: by a lookup
+    std::vector<token> speculating(const std::vector<token>& prompt, const std::vector<token>* known) {
+        draft_ = oracle(prompt.size(), known != nullptr ? *known : std::vector<token>(), 3);
+        auto guessing = must(speculation<oracle>::open(session_, draft_, {.is_adaptive = false}));
+        auto looking = must(speculation<prompt_lookup>::open(session_, lookup_, {.is_adaptive = false}));
+        auto made = write(
+            prompt, [&](auto& choose) { return known != nullptr ? guessing.next(choose) : looking.next(choose); });
+        accepted += guessing.statistics().accepted + looking.statistics().accepted;
+        return made;
+    }
+    std::size_t accepted = 0;
+
+private:
+    template <class Next> std::vector<token> write(const std::vector<token>& prompt, Next&& next) {
+        constexpr std::size_t most = 40;
+        session_.reset();
+        inner_.reset();
+        REQUIRE(session_.feed(prompt));
+        std::vector<token> made;
+        if (held_) {
+            constraint_->restart();
+        }
+        while (made.size() < most && !(held_ && constraint_->is_done())) {
+            const auto id = held_ ? next(*held_) : next(inner_);
+            if (!id) {
+                made.push_back(no_token); // the end of a text
+                CHECK_MESSAGE(session_.stopped_by() == stop_reason::stop_token, session_.last_error().message);
+                break;
+            }
+            made.push_back(*id);
+        }
+        return made;
+    }
+
+    prompt_lookup lookup_;
+    oracle draft_;
+    any_session session_;
+    sampler inner_;
+    std::optional<token_constraint> constraint_;
+    std::optional<constrained_chooser<sampler>> held_;
+};
+
+} // namespace
+
+// By hand: build/release/tests/test_run -tc="many prompts*" --speculated-prompts=1000
+TEST_CASE("many prompts, samplers, with a grammar and without: speculating gives the same tokens") {
+    const grammar texts = must(grammar::json_schema(
+        R"({"type":"object","properties":{"who":{"type":"string"},"n":{"type":"integer"},"is":{"type":"boolean"}},)"
+        R"("required":["who","is"],"additionalProperties":false})"));
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const token_trie trie = must(token_trie::open(opened.text()));
+    const auto count = static_cast<std::size_t>(bitnet_tests::speculated_prompts);
+    for (const std::size_t sampling : {0u, 1u, 2u}) {
+        for (const grammar* const held_to : {static_cast<const grammar*>(nullptr), &texts}) {
+            writer plain(opened, samplings()[sampling], held_to, trie);
+            writer faster(opened, samplings()[sampling], held_to, trie);
+            std::size_t different = 0;
+            for (std::size_t i = 0; i < count; ++i) {
+                const auto prompt = prompt_of(opened, beginning(i * 7919 % 10000));
+                const auto expected = plain.plainly(prompt);
+                different += faster.speculating(prompt, nullptr) != expected ? 1u : 0u;
+                different += faster.speculating(prompt, &expected) != expected ? 1u : 0u;
+            }
+            CHECK(different == 0);
+            CHECK(faster.accepted > count * 10);
         }
     }
 }

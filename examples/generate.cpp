@@ -44,6 +44,7 @@ struct settings {
     bool ids = false;
     std::vector<std::string> stops;
     std::optional<std::size_t> logprobs;
+    bool logprobs_allowed = false;
     std::string stats = "text";
 
     void add_to(tools::options& all) {
@@ -63,6 +64,8 @@ struct settings {
         all.list("--stop", "TEXT", stops, "ends before this text, of which nothing is printed; can be given again");
         all.number<std::size_t>("--logprobs", "K", logprobs, 0, 256,
                                 "tell on stderr each token's logprob and the K largest, as JSON", "none");
+        all.flag("--logprobs-allowed", logprobs_allowed,
+                 "with --logprobs and a grammar: tell also the logprobs relative to the tokens that it allows");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
         all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
         constexpr std::array<std::string_view, 3> kinds{"text", "json", "none"};
@@ -134,6 +137,10 @@ public:
         }
         if (auto opened = open_grammar(*choose); !opened) {
             return opened;
+        }
+        if (settings_.logprobs_allowed && (!settings_.logprobs || constrained_ == nullptr)) {
+            return bitnet::error{bitnet::errc::invalid_argument,
+                                 "--logprobs-allowed was given, and needs --logprobs and a grammar"};
         }
         if (auto opened = open_draft(*session); !opened) {
             return opened;
@@ -265,6 +272,9 @@ private:
     }
 
     [[nodiscard]] std::optional<bitnet::token> next(bitnet::any_session& session, bitnet::any_chooser choose) {
+        if (settings_.logprobs_allowed && session.position() < session.context()) {
+            note_allowed(session);
+        }
         if (drafting_ != nullptr) {
             return drafting_->session->next(choose); // of several tokens' logits together: see any_session::run_ahead
         }
@@ -272,6 +282,20 @@ private:
             static_cast<void>(session.logits()); // all are needed; next() tells what may be wrong
         }
         return session.next(choose);
+    }
+
+    /// The logprobs of the tokens that may come next, relative to these. What may be wrong next() tells.
+    void note_allowed(bitnet::any_session& session) {
+        allowed_.clear();
+        const auto logits = session.logits();
+        const auto allowed = constrained_->constraint().allowed();
+        for (std::size_t id = 0; logits && allowed && id < logits->size(); ++id) {
+            if (allowed->contains(static_cast<bitnet::token>(id))) {
+                allowed_.push_back({static_cast<bitnet::token>(id), (*logits)[id]});
+            }
+        }
+        among_allowed_.resize(allowed_.size());
+        bitnet::logprobs_among(allowed_, among_allowed_);
     }
 
     [[nodiscard]] bitnet::result<void> tell_logprobs(bitnet::any_session& session) {
@@ -304,6 +328,14 @@ private:
         json.member("id", of.id);
         json.member("text", model_.text().bytes_of(of.id));
         json.member("logprob", of.logprob);
+        if (settings_.logprobs_allowed) {
+            const auto at =
+                std::lower_bound(among_allowed_.begin(), among_allowed_.end(), of.id,
+                                 [](const bitnet::token_logprob& each, bitnet::token id) { return each.id < id; });
+            if (at != among_allowed_.end() && at->id == of.id) {
+                json.member("logprob_allowed", at->logprob);
+            }
+        }
     }
 
     [[nodiscard]] bool print(bitnet::token id, const bitnet::stop_texts::step& step) {
@@ -326,6 +358,8 @@ private:
     std::unique_ptr<tools::constrained_sampler> constrained_;
     std::unique_ptr<tools::drafting> drafting_;
     std::vector<bitnet::token_logprob> largest_;
+    std::vector<bitnet::scored_token> allowed_;        ///< with --logprobs-allowed, as the next
+    std::vector<bitnet::token_logprob> among_allowed_; ///< by ascending ids
 };
 
 void print_lines(const settings& chosen, const bitnet::any_model& model, const generation& done) {

@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -452,6 +453,42 @@ TEST_CASE("--logprobs tells of every token its logprob and the largest, and chan
     CHECK(list->size() == each.size());
     const auto without = stats_of(run("generate", with({"-n", "2", "--stats", "json"})));
     CHECK(!without.root().find("logprobs"));
+}
+
+TEST_CASE("--logprobs-allowed tells logprobs relative to the tokens of the grammar, and changes no token") {
+    const temporary_folder folder;
+    const std::string choices = folder.write("choices.txt", "yes\nyellow\nno\n");
+    const std::vector<std::string> options{"--choices", choices, "--ids", "--seed", "3", "--temp", "2", "-n", "12"};
+    auto telling = options;
+    telling.insert(telling.end(), {"--logprobs", "200", "--logprobs-allowed", "--stats", "none"});
+    for (const bool guesses : {false, true}) {
+        if (guesses) {
+            telling.emplace_back("--lookup");
+        }
+        const auto told = run("generate", with(telling));
+        REQUIRE_MESSAGE(told.status == 0, told.err);
+        CHECK(told.out == output("generate", with(options)));
+        std::istringstream lines(told.err);
+        std::size_t count = 0;
+        for (std::string line; std::getline(lines, line); ++count) {
+            const auto json = bitnet::json_document::parse(line, "logprobs");
+            REQUIRE(json);
+            const auto own = json->root().find("logprob_allowed");
+            REQUIRE(own);
+            CHECK(own->as_double().value_or(1) <= 0);
+            CHECK(own->as_double().value_or(-99) >= json->root().find("logprob")->as_double().value_or(1));
+            double share = 0;
+            for (const bitnet::json_value top : json->root().find("top")->elements()) {
+                const auto among = top.find("logprob_allowed");
+                share += among ? std::exp(among->as_double().value_or(1)) : 0;
+            }
+            CHECK(share < 1.0001);
+        }
+        CHECK(count == ids_of(told.out).size());
+    }
+    const auto refused = run("generate", with({"--logprobs-allowed", "--logprobs", "2"}));
+    CHECK(refused.status == 1);
+    CHECK(contains(refused.err, "--logprobs-allowed was given, and needs --logprobs and a grammar"));
 }
 
 TEST_CASE("biases, typical sampling and DRY reach the sampler") {

@@ -80,9 +80,9 @@ public:
     }
 
 private:
-    static constexpr unsigned often = 64;         ///< rounds
-    static constexpr double first_credit = 1.0;   ///< tokens
-    static constexpr double most_credit = most;   ///< so that what went well for long can be over soon
+    static constexpr unsigned often = 64;       ///< rounds
+    static constexpr double first_credit = 1.0; ///< tokens
+    static constexpr double most_credit = most; ///< so that what went well for long can be over soon
 
     /// In tokens that passes without guesses give.
     [[nodiscard]] static double price(std::size_t count, const pass_times& times, std::size_t rows) noexcept {

@@ -280,6 +280,32 @@ public:
             rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
         }
     }
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+    /// Rows of guesses behind the one of the token that waits. \pre they are usable(), and there is room
+    void write_ahead(std::span<const token> guesses, std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < guesses.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + 1 + i, guesses[i], nullptr, view()};
+        }
+    }
+    /// Gives up the room of those that were wrong.
+    void drop_rows_ahead() noexcept {
+        if (!is_under_way()) {
+            cache_.keep(end());
+        }
+    }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
     void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
         drop_pass();
@@ -1255,20 +1281,6 @@ private:
         return {};
     }
 
-    /// How many of `guesses` can run behind the token that waits.
-    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
-        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
-            return 0;
-        }
-        const std::size_t most =
-            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
-        std::size_t count = 0;
-        while (count < most && guesses[count] >= 0 &&
-               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
-            ++count;
-        }
-        return count;
-    }
     /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
     /// errc::kv_pool_full: all is as it was then
     [[nodiscard]] result<std::size_t> begin_guesses(std::span<const token> guesses) {

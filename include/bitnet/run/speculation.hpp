@@ -8,6 +8,7 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/draft_length.hpp>
+#include <bitnet/run/guess_round.hpp>
 #include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speculation_options.hpp>
@@ -86,79 +87,53 @@ private:
 
     /// Before the pass of a token, once.
     void prepare_round() {
-        if (left_ != 0 && session_->position() != position_) { // it was fed, rewound or both
-            left_ = 0;
-            is_measured_ = false;
+        if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
+            is_open_ = is_measured_ = false;
         }
-        if (left_ == 0) {
+        if (!is_open_) {
             end_round();
             begin_round();
-            position_ = session_->position();
         }
     }
     void end_round() noexcept {
         if (is_measured_) {
-            times_.learn(1 + ran_, nanoseconds(time_));
+            times_.learn(1 + round_.ran(), nanoseconds(time_));
         }
         if (has_begun_) {
-            length_.end_round(ran_, times_);
-        }
-        if (length_.is_out_of_practice() && times_.knows(1)) {
-            times_.doubt_more_than(1);
+            round_.end(times_, 1);
         }
         time_ = {};
     }
     /// Guesses for the tokens behind the one that waits.
     void begin_round() {
         is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
-        guessed_ = ran_ = at_ = 0;
-        left_ = 1;
+        is_open_ = true;
         has_passed_ = false;
+        position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
         if (!is_measured_ || room == 0) {
-            return;
+            return round_.begin_without();
         }
-        const std::size_t limit = (std::min)(options_.most, room);
-        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit, times_) : limit;
-        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
-            return;
+        const auto guesses =
+            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!guesses.empty()) {
+            round_.run(session_->queue_ahead(guesses));
+            statistics_.drafted += round_.ran();
         }
-        ask(wanted != 0 ? wanted : 1);
-        if (wanted != 0) {
-            ran_ = session_->queue_ahead({guesses_.data(), guessed_});
-            statistics_.drafted += ran_;
-            left_ += ran_;
-        }
-    }
-    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
-    void ask(std::size_t count) {
-        const auto start = clock::now();
-        const std::span<const token> all = draft_->propose(session_->tokens(), count);
-        guessed_ = (std::min)(all.size(), count);
-        std::copy_n(all.begin(), guessed_, guesses_.begin());
-        unasked_ = 0;
-        pause_ = times_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
     }
 
     void take(const std::optional<token>& given) noexcept {
         if (!given) {
-            left_ = 0;
-            is_measured_ = false;
+            is_open_ = is_measured_ = false;
             return;
         }
         position_ = session_->position();
         ++statistics_.tokens;
         statistics_.passes += std::exchange(has_passed_, true) ? 0u : 1u;
-        --left_;
-        if (at_ == guessed_ || at_ > ran_) {
-            return;
-        }
-        const bool is_true = guesses_[at_] == *given;
-        length_.learn(at_ == 0, is_true, at_ < ran_);
-        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
-        left_ = is_true ? left_ : 0;
-        ++at_;
+        is_open_ = round_.take(*given);
+        statistics_.accepted += is_open_ ? 1u : 0u;
     }
 
     [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
@@ -169,20 +144,14 @@ private:
     D* draft_;
     speculation_options options_;
     speculation_statistics statistics_;
-    detail::draft_length length_;
+    detail::guess_round round_;
     detail::pass_times times_;
-    std::array<token, detail::draft_length::most> guesses_{};
-    std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;     ///< of these
-    std::size_t at_ = 0;      ///< the one that next() gives or not
-    std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
-    bool has_passed_ = false; ///< the pass of this round is counted
+    bool is_open_ = false;     ///< the round gives more tokens
+    bool has_passed_ = false;  ///< the pass of this round is counted
     bool has_begun_ = false;   ///< a round of one pass
     bool is_measured_ = false; ///< and nothing came between
     clock::duration time_{};   ///< of this round
     std::size_t position_ = 0; ///< of the session, after the last token
-    unsigned unasked_ = 0; ///< rounds in a row
-    unsigned pause_ = 1;
 };
 
 } // namespace bitnet::inline BITNET_ABI

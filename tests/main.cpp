@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The doctest runner of every test program. A filter that selects no test case is a failure, not a success.
 // --soak=SECONDS: how long a test goes on whose name begins with "soak". --damaged-saves=N: how many saves the one
-// tries whose name begins with "damaged".
+// tries whose name begins with "damaged". --server-requests=N: the same of "whatever a body is".
 #include "soak.hpp"
 
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -40,6 +40,9 @@ int main(int argc, char** argv) {
         const std::string_view option = argv[i];
         if (option.starts_with("--soak=")) {
             bitnet_tests::soak_seconds = std::atoi(option.substr(7).data());
+        }
+        if (option.starts_with("--server-requests=")) {
+            bitnet_tests::server_requests = std::atoi(option.substr(18).data());
         }
         if (option.starts_with("--damaged-saves=")) {
             bitnet_tests::damaged_saves = std::atoi(option.substr(16).data());

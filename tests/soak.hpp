@@ -6,5 +6,6 @@ namespace bitnet_tests {
 
 inline int soak_seconds = 3;
 inline int damaged_saves = 30000;
+inline int server_requests = 300;
 
 } // namespace bitnet_tests

@@ -23,6 +23,8 @@ using std::chrono::seconds;
 class exchange final : public reply_sink {
 public:
     explicit exchange(std::shared_ptr<connection> to) : to_(std::move(to)) {}
+    /// Wherever it ends, the connection ends in the server's thread.
+    ~exchange() override;
 
     using reply_sink::send;
     void send(api_reply reply) override;
@@ -323,6 +325,10 @@ private:
 
 template <class Work> void exchange::post(Work work) {
     asio::post(to_->io(), [to = to_, from = this, work = std::move(work)]() mutable { work(*to, from); });
+}
+inline exchange::~exchange() {
+    asio::io_context& io = to_->io();
+    asio::post(io, [to = std::move(to_)] {});
 }
 inline void exchange::send(api_reply reply) {
     post([reply = std::move(reply)](connection& to, const exchange* from) mutable { to.send(from, std::move(reply)); });

@@ -3,7 +3,7 @@
 // --soak=SECONDS: how long a test goes on whose name begins with "soak". --damaged-saves=N: how many saves the one
 // tries whose name begins with "damaged". --tool-calls=N, --tool-calls-file=FILE: how many calls the one makes whose
 // name begins with "tool calls", and where it writes them. --speculated-prompts=N: of the one that begins with "many
-// prompts".
+// prompts". --server-requests=N: of "whatever a body is".
 #include "soak.hpp"
 
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -51,6 +51,8 @@ int main(int argc, char** argv) {
             bitnet_tests::tool_calls_file = value;
         } else if (option.starts_with("--speculated-prompts=")) {
             bitnet_tests::speculated_prompts = std::atoi(value);
+        } else if (option.starts_with("--server-requests=")) {
+            bitnet_tests::server_requests = std::atoi(value);
         }
     }
     doctest::Context context(argc, argv);

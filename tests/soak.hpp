@@ -9,5 +9,6 @@ inline int damaged_saves = 30000;
 inline int tool_calls = 150;
 inline const char* tool_calls_file = ""; ///< where they are written to; empty: nowhere
 inline int speculated_prompts = 4;
+inline int server_requests = 300;
 
 } // namespace bitnet_tests

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// bitnet-server: OpenAI's interface to a model, for the clients that speak it.
+#include "../model_options.hpp"
+#include "../streams.hpp"
+#include "http_server.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace {
+
+constexpr std::string_view program = "bitnet-server";
+
+struct settings {
+    tools::model_options model;
+    server::http_options http;
+    server::engine_options engine;
+    server::answer_options answers;
+    std::string alias;
+
+    void add_to(tools::options& all) {
+        model.add_file(all);
+        all.text("--alias", "NAME", alias, "what the model is called; default: the file's name without its end");
+        all.text("--host", "ADDRESS", http.host, "the address to listen on; others than loopback let the network in");
+        all.number<std::uint16_t>("--port", "N", http.port, 0, 65535, "the port; 0 takes a free one");
+        all.number<std::size_t>("--parallel", "N", engine.parallel, 1, 256, "requests that are answered at a time");
+        all.number<std::size_t>("--queue", "N", engine.queue, 1, 65536, "requests that wait, before 429 is answered");
+        all.text("--api-key", "KEY", answers.api_key, "the key that clients have to send; default: none");
+        all.text("--cors", "ORIGIN", http.cors, "the origin whose pages may ask, such as http://localhost:3000");
+        model.add_context(all, 1);
+        model.add_running(all);
+        model.add_text(all);
+        model.add_reading(all);
+    }
+};
+
+std::string name_of(const std::string& file) {
+    const auto slash = file.find_last_of("/\\");
+    const std::string name = slash == file.npos ? file : file.substr(slash + 1);
+    const auto dot = name.rfind('.');
+    return dot == name.npos || dot == 0 ? name : name.substr(0, dot);
+}
+
+bitnet::result<std::unique_ptr<server::engine>> open_engine(const settings& chosen) {
+    auto model = tools::open_model(chosen.model.file, chosen.model.to_open(), chosen.model.isa, chosen.model.kv);
+    if (!model) {
+        return std::move(model).error();
+    }
+    for (const std::string& note : model->notes()) {
+        std::fprintf(stderr, "note: %s\n", note.c_str());
+    }
+    if (!model->has_text()) {
+        return bitnet::error{bitnet::errc::invalid_argument, chosen.model.file + ": the model has no tokenizer"};
+    }
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    auto served = server::served_model::open(
+        *std::move(model), chosen.alias.empty() ? name_of(chosen.model.file) : chosen.alias,
+        std::chrono::duration_cast<std::chrono::seconds>(now).count(), chosen.model.context, chosen.model.threads);
+    if (!served) {
+        return std::move(served).error();
+    }
+    return server::engine::open(*std::move(served), chosen.engine);
+}
+
+int run(const settings& chosen) {
+    server::http_server http(chosen.http); // first, because requests answer to it
+    auto opened = open_engine(chosen);
+    if (!opened) {
+        return tools::fail(program, opened.error().message);
+    }
+    server::engine& engine = **opened;
+    const auto handle = [&](const server::api_request& request, std::shared_ptr<server::reply_sink> sink) {
+        server::answer(request, engine, chosen.answers, std::move(sink));
+    };
+    const auto listening = [&](std::uint16_t port) {
+        std::fprintf(stderr, "%s: %s at http://%s:%u/v1\n", program.data(), engine.served().name.c_str(),
+                     chosen.http.host.c_str(), static_cast<unsigned>(port));
+    };
+    const std::string failed = http.run(handle, listening);
+    return failed.empty() ? 0 : tools::fail(program, failed);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    tools::options options(std::string(program), "Serves a model by OpenAI's interface over HTTP.");
+    settings chosen;
+    chosen.add_to(options);
+    if (const auto status = options.read(argc, argv)) {
+        return *status;
+    }
+    return run(chosen);
+}

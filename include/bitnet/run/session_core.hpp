@@ -142,6 +142,7 @@ public:
         }
         const default_float_environment environment;
         auto computed = guarded([&]() -> result<token> {
+            run_forced(choose);
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }
@@ -161,7 +162,7 @@ public:
     }
     result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
         space_->steps.start(budget, cancel_);
-        return guarded([&] { return run_step(choose); });
+        return guarded([&] { return run_step(choose, budget == (std::chrono::nanoseconds::max)()); });
     }
     result<void> reserve_ahead() override {
         return guarded([&] { return open_searches(); });
@@ -424,7 +425,8 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
+    /// \param is_whole no budget ends it
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose, bool is_whole) {
         if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
             return failed(headed);
         }
@@ -434,6 +436,9 @@ private:
         const bool is_asked = choose != nullptr && !is_full();
         if (!is_asked && waiting() == 0) {
             return step_state::ready;
+        }
+        if (is_asked && is_whole) {
+            run_forced(*choose);
         }
         if (auto prepared = prepare(is_asked); !prepared) {
             return failed(prepared);
@@ -1258,6 +1263,14 @@ private:
             ++count;
         }
         return count;
+    }
+    /// Runs the token that waits with those that the chooser knows to follow it, unless they have run. Where that fails
+    /// the token still waits, and what runs it says why.
+    void run_forced(const any_chooser& choose) {
+        settle_ahead();
+        if (const std::span<const token> next = pending_ ? choose.forced() : std::span<const token>(); !next.empty()) {
+            static_cast<void>(run_guesses(next));
+        }
     }
     /// Runs the token that waits, and `guesses` behind it. \return how many of these ran; errc::kv_pool_full,
     /// errc::cancelled: all is as it was then

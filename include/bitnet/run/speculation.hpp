@@ -72,7 +72,7 @@ public:
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
         if (left_ == 0) {
-            begin_round();
+            begin_round(any_chooser(choose).forced());
         }
         const auto given = session_->next(choose);
         take(given);
@@ -93,7 +93,7 @@ public:
             take(std::nullopt);
         }
         if (left_ == 0 && session_->queued() == 0) {
-            begin_round();
+            begin_round({});
         }
         seen_ = all.size();
     }
@@ -106,8 +106,8 @@ private:
     speculation(any_session& session, D& draft, const speculation_options& options) noexcept
         : session_(&session), draft_(&draft), options_(options) {}
 
-    /// Before the pass of a token: guesses for those behind it.
-    void begin_round() {
+    /// Before the pass of a token: guesses for those behind it. \param forced what the chooser knows to be these
+    void begin_round(std::span<const token> forced) {
         if (is_measured_) {
             length_.learn_cost(ran_, nanoseconds(time_));
         }
@@ -116,6 +116,13 @@ private:
         guessed_ = ran_ = at_ = 0;
         left_ = 1;
         has_passed_ = false;
+        is_forced_ = is_measured_ && !forced.empty();
+        if (is_forced_) {
+            is_measured_ = false;
+            guessed_ = (std::min)(forced.size(), guesses_.size());
+            std::copy_n(forced.begin(), guessed_, guesses_.begin());
+            return run_guesses();
+        }
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
         if (!is_measured_ || room == 0) {
@@ -128,10 +135,13 @@ private:
         }
         ask(wanted != 0 ? wanted : 1);
         if (wanted != 0) {
-            ran_ = session_->run_ahead({guesses_.data(), guessed_});
-            statistics_.drafted += ran_;
-            left_ += ran_;
+            run_guesses();
         }
+    }
+    void run_guesses() {
+        ran_ = session_->run_ahead({guesses_.data(), guessed_});
+        statistics_.drafted += ran_;
+        left_ += ran_;
     }
     /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
     void ask(std::size_t count) {
@@ -156,7 +166,9 @@ private:
             return;
         }
         const bool is_true = guesses_[at_] == *given;
-        length_.learn(at_ == 0, is_true);
+        if (!is_forced_) {
+            length_.learn(at_ == 0, is_true);
+        }
         statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
         left_ = is_true ? left_ : 0;
         ++at_;
@@ -178,6 +190,7 @@ private:
     std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
     bool has_passed_ = false; ///< the pass of this round is counted
     bool is_measured_ = false;
+    bool is_forced_ = false; ///< the chooser said what comes
     clock::duration time_{}; ///< of this round
     clock::time_point last_guess_{};
     std::size_t seen_ = 0; ///< tokens of the session, by the last guess()

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <bitnet/policy.hpp>
+#include <bitnet/run/dialog_part.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 
+extern template struct bitnet::detail::dialog_part<>;
 extern template struct bitnet::detail::files_part<>;
 extern template struct bitnet::detail::text_part<>;
 extern template struct bitnet::detail::tensors_part<>;

@@ -172,8 +172,10 @@
 #include <bitnet/run/batch.hpp>
 #include <bitnet/run/batch_core.hpp>
 #include <bitnet/run/conversation.hpp>
+#include <bitnet/run/conversation_core.hpp>
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/dialog_part.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/draft_length.hpp>
 #include <bitnet/run/draft_model.hpp>

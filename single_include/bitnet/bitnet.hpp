@@ -3544,12 +3544,14 @@ class byte_source;
 class gguf_file;
 class model_file;
 struct any_cpu;
+struct conversation_options;
 struct hyper_parameters;
 struct memory_estimate;
 
 namespace detail {
 
 class batch_base;
+class conversation_base;
 class scheduler_base;
 class session_base;
 
@@ -3608,6 +3610,10 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See conversation::open. \param pool null: one of its own
+    [[nodiscard]] static result<std::unique_ptr<detail::conversation_base>>
+    open_conversation(const any_model& model, const conversation_options& options, const pool_ref* pool);
 
     /// See estimate_memory in memory_estimate.hpp.
     [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,
@@ -6078,10 +6084,38 @@ private:
 #ifndef BITNET_RUN_CONVERSATION_HPP
 #define BITNET_RUN_CONVERSATION_HPP
 
-// ---- bitnet/run/answer_text.hpp ----
-// answer_text: the text of an answer while it is written: what is shown of it, and where it ends.
-#ifndef BITNET_RUN_ANSWER_TEXT_HPP
-#define BITNET_RUN_ANSWER_TEXT_HPP
+// ---- bitnet/run/conversation_options.hpp ----
+// conversation_options: how a conversation is opened; what it is doing; why an answer ended.
+#ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
+#define BITNET_RUN_CONVERSATION_OPTIONS_HPP
+
+// ---- bitnet/run/tool_choice.hpp ----
+// tool_choice: whether the model may or has to call a function in its answers.
+#ifndef BITNET_RUN_TOOL_CHOICE_HPP
+#define BITNET_RUN_TOOL_CHOICE_HPP
+
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What an answer is, as far as calls go.
+enum class tool_mode : unsigned char {
+    none,      ///< text: no call can begin
+    automatic, ///< text, in which the model may begin a call
+    required,  ///< a call of any function, from its first token on, after the thought if the model thinks
+    named      ///< the same of one function
+};
+
+struct tool_choice {
+    tool_mode mode = tool_mode::automatic;
+    std::string_view name = {}; ///< of the function; named only
+    /// Whether an answer may have several calls. If not, the first one ends it.
+    bool parallel = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/run/tool_source.hpp ----
 // tool_source: the functions that the model of a conversation may call, and what holds its answers to whole calls.
@@ -6116,34 +6150,6 @@ struct conversation_turn {
     std::size_t begun_tokens = 0;   ///< how many of `tokens` the host began it with
     std::size_t begun_bytes = 0;    ///< and how many bytes of `text`
     token stop = no_token;          ///< the stop token at its end; no_token if it was ended otherwise
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/run/tool_choice.hpp ----
-// tool_choice: whether the model may or has to call a function in its answers.
-#ifndef BITNET_RUN_TOOL_CHOICE_HPP
-#define BITNET_RUN_TOOL_CHOICE_HPP
-
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What an answer is, as far as calls go.
-enum class tool_mode : unsigned char {
-    none,      ///< text: no call can begin
-    automatic, ///< text, in which the model may begin a call
-    required,  ///< a call of any function, from its first token on, after the thought if the model thinks
-    named      ///< the same of one function
-};
-
-struct tool_choice {
-    tool_mode mode = tool_mode::automatic;
-    std::string_view name = {}; ///< of the function; named only
-    /// Whether an answer may have several calls. If not, the first one ends it.
-    bool parallel = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6233,620 +6239,6 @@ protected:
 } // namespace bitnet::inline BITNET_ABI
 
 #endif
-
-// ---- bitnet/text/stop_texts.hpp ----
-// stop_texts: finds the texts at which an answer ends, and holds back what may become one.
-#ifndef BITNET_TEXT_STOP_TEXTS_HPP
-#define BITNET_TEXT_STOP_TEXTS_HPP
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// Takes an answer piece by piece and gives back what may be shown of it: nothing of a stop text ever is, wherever the
-/// pieces are cut. Of several stop texts the one that is complete first is the hit; of those that end at the same byte
-/// the longest, of equal ones the first. What is held back is the longest end of the answer that begins a stop text.
-/// One stop_texts serves one answer at a time. Allocates in open() only, about 21 bytes for each byte of the texts.
-/// Aho-Corasick over bytes (Aho and Corasick, 1975): a time linear in the answer, whatever the texts.
-class stop_texts {
-public:
-    static constexpr std::size_t most = 64;      ///< texts
-    static constexpr std::size_t longest = 1024; ///< bytes of one
-
-    /// What came of feeding a piece.
-    struct step {
-        /// What may be shown now, in this order: what had been held back, and of the piece. Either may be empty. The
-        /// first is valid as long as the stop_texts is neither moved nor destroyed, the second as long as the piece.
-        std::array<std::string_view, 2> shown;
-        std::optional<std::size_t> stop; ///< the index of the stop text that was hit
-    };
-
-    /// Copies the texts; without any, all that is fed is shown. \return errc::invalid_argument if there are more than
-    /// 64, or if one is empty or has more than 1,024 bytes; errc::out_of_memory.
-    [[nodiscard]] static result<stop_texts> open(std::span<const std::string_view> texts) {
-        auto bytes = count_bytes(texts);
-        if (!bytes) {
-            return failed(bytes);
-        }
-        stop_texts made;
-        buffer<std::uint32_t> queue;
-        error failure;
-        detail::allocate(made.bytes_, *bytes, "stop texts", failure);
-        detail::allocate(made.nodes_, *bytes + 1, "automaton of stop texts", failure);
-        detail::allocate(queue, *bytes + 1, "queue of stop texts", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        made.add(texts);
-        made.link(queue.span());
-        return made;
-    }
-
-    /// Takes the next piece of the answer. After a hit nothing more is shown, and every further call names the same
-    /// stop, until reset().
-    [[nodiscard]] step feed(std::string_view piece) noexcept {
-        if (hit_) {
-            return {{}, hit_};
-        }
-        const std::string_view before = held();
-        for (std::size_t i = 0; i < piece.size(); ++i) {
-            state_ = after(state_, piece[i]);
-            if (const std::size_t ended = nodes_[state_].stop; ended != 0) {
-                hit_ = ended - 1;
-                state_ = 0;
-                return {without_end(before, piece.substr(0, i + 1), sizes_[ended - 1]), hit_};
-            }
-        }
-        return {without_end(before, piece, nodes_[state_].depth), std::nullopt};
-    }
-
-    /// What is still held back, at the end of the answer, which has become no stop text; empty after a hit. Valid as
-    /// long as the stop_texts is neither moved nor destroyed.
-    [[nodiscard]] std::string_view flush() noexcept {
-        const std::string_view rest = held();
-        state_ = 0;
-        return rest;
-    }
-
-    /// What is held back at present.
-    [[nodiscard]] std::string_view held() const noexcept {
-        return {bytes_.data() + nodes_[state_].text, nodes_[state_].depth};
-    }
-
-    /// Begins a new answer with the same texts.
-    void reset() noexcept {
-        state_ = 0;
-        hit_.reset();
-    }
-
-private:
-    /// A beginning of a stop text. Node 0 is the empty one.
-    struct node {
-        std::uint32_t child;   ///< the first of those one byte longer; 0 is none
-        std::uint32_t sibling; ///< the next of those that differ in the last byte; 0 is none
-        std::uint32_t failure; ///< the longest node that this one ends with
-        std::uint32_t text;    ///< where in bytes_ a stop text begins with it
-        std::uint16_t depth;   ///< its bytes
-        std::uint8_t byte;     ///< the last of them
-        std::uint8_t stop;     ///< 1 + index of the longest stop text that it ends with; 0 is none
-    };
-    static_assert(most < 256 && longest < 65536, "what a node has room for");
-
-    stop_texts() noexcept = default;
-
-    [[nodiscard]] static result<std::size_t> count_bytes(std::span<const std::string_view> texts) {
-        if (texts.size() > most) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"stop texts: ", texts.size(), " were given, at most ", most, " are possible"});
-        }
-        std::size_t bytes = 0;
-        for (std::size_t i = 0; i < texts.size(); ++i) {
-            if (texts[i].empty() || texts[i].size() > longest) {
-                return detail::error_saying(errc::invalid_argument, {"stop texts: text ", i, " has ", texts[i].size(),
-                                                                     " bytes, 1 to ", longest, " are possible"});
-            }
-            bytes += texts[i].size();
-        }
-        return bytes;
-    }
-
-    void add(std::span<const std::string_view> texts) noexcept {
-        std::uint32_t nodes = 1;
-        std::uint32_t begin = 0;
-        for (std::size_t i = 0; i < texts.size(); ++i) {
-            std::uint32_t at = 0;
-            std::uint16_t depth = 0;
-            for (const char c : texts[i]) {
-                bytes_[begin + depth++] = c;
-                std::uint32_t next = child_of(at, c);
-                if (next == 0) {
-                    next = nodes++;
-                    nodes_[next] = {0, nodes_[at].child, 0, begin, depth, static_cast<std::uint8_t>(c), 0};
-                    nodes_[at].child = next;
-                }
-                at = next;
-            }
-            if (nodes_[at].stop == 0) {
-                nodes_[at].stop = static_cast<std::uint8_t>(i + 1);
-            }
-            sizes_[i] = depth;
-            begin += depth;
-        }
-    }
-
-    /// Failure links, and the stops that come by them, from short nodes to long ones.
-    void link(std::span<std::uint32_t> queue) noexcept {
-        std::size_t queued = 1; // queue[0] is the empty node
-        for (std::size_t i = 0; i < queued; ++i) {
-            const std::uint32_t parent = queue[i];
-            for (std::uint32_t at = nodes_[parent].child; at != 0; at = nodes_[at].sibling) {
-                node& here = nodes_[at];
-                if (parent != 0) {
-                    here.failure = after(nodes_[parent].failure, static_cast<char>(here.byte));
-                }
-                if (here.stop == 0) {
-                    here.stop = nodes_[here.failure].stop;
-                }
-                queue[queued++] = at;
-            }
-        }
-    }
-
-    [[nodiscard]] std::uint32_t child_of(std::uint32_t at, char byte) const noexcept {
-        std::uint32_t child = nodes_[at].child;
-        while (child != 0 && nodes_[child].byte != static_cast<std::uint8_t>(byte)) {
-            child = nodes_[child].sibling;
-        }
-        return child;
-    }
-
-    /// The longest node that `at` and then `byte` end with.
-    [[nodiscard]] std::uint32_t after(std::uint32_t at, char byte) const noexcept {
-        for (;; at = nodes_[at].failure) {
-            const std::uint32_t next = child_of(at, byte);
-            if (next != 0 || at == 0) {
-                return next;
-            }
-        }
-    }
-
-    /// `first` and then `second` without their last `bytes`. \pre there are as many
-    [[nodiscard]] static std::array<std::string_view, 2> without_end(std::string_view first, std::string_view second,
-                                                                     std::size_t bytes) noexcept {
-        if (bytes <= second.size()) {
-            return {first, second.substr(0, second.size() - bytes)};
-        }
-        return {first.substr(0, first.size() - (bytes - second.size())), std::string_view{}};
-    }
-
-    buffer<char> bytes_; ///< all texts, one after another
-    buffer<node> nodes_;
-    std::array<std::uint16_t, most> sizes_{};
-    std::uint32_t state_ = 0;
-    std::optional<std::size_t> hit_;
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/text/stream_decoder.hpp ----
-// stream_decoder: the text of one token after another, in whole code points.
-#ifndef BITNET_TEXT_STREAM_DECODER_HPP
-#define BITNET_TEXT_STREAM_DECODER_HPP
-
-#include <array>
-#include <cstddef>
-#include <cstring>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI {
-
-struct stream_decoder_options {
-    /// As in decode_options.
-    bool follows_text = false;
-    /// Whether control tokens are returned as they are spelled. If false they are left out, as people who read an
-    /// answer expect: tokens that tokenizer::is_special() or is_stop() knows, and bos. tokenizer::decode() has them
-    /// always.
-    bool show_special = false;
-};
-
-/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens is
-/// returned with the last of them. No byte is replaced: those that are not UTF-8 are returned as they are, so that all
-/// the text that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens that are shown.
-/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor only, if
-/// the vocabulary has tokens of more than 253 bytes; where that memory is refused, bytes that are held back before such
-/// a token are lost.
-class stream_decoder {
-public:
-    explicit stream_decoder(const tokenizer& t, stream_decoder_options options = {}) noexcept
-        : tokenizer_(&t), show_special_(options.show_special),
-          drop_space_(t.adds_space_prefix() && !options.follows_text) {
-        const std::size_t most = held_.size() + t.longest_token();
-        if (most > short_.size() && !detail::has_memory_for([&] { long_.resize(most); })) {
-            long_.clear();
-        }
-    }
-    explicit stream_decoder(tokenizer&&, stream_decoder_options = {}) = delete; // would dangle
-
-    /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
-    /// Valid until the next call.
-    [[nodiscard]] std::string_view feed(token id) noexcept {
-        std::string_view bytes = shows(id) ? tokenizer_->bytes_of(id) : std::string_view{};
-        if (drop_space_ && !bytes.empty()) {
-            bytes.remove_prefix(bytes.starts_with(' ') ? 1 : 0);
-            drop_space_ = false;
-        }
-        const std::string_view text = after_held(bytes);
-        held_size_ = detail::unfinished_tail(text);
-        const std::string_view complete = text.substr(0, text.size() - held_size_);
-        if (held_size_ != 0) {
-            std::memcpy(held_.data(), complete.data() + complete.size(), held_size_);
-        }
-        return complete;
-    }
-
-    /// What is still held back: the start of a code point that was never completed. Valid until the next call.
-    [[nodiscard]] std::string_view flush() noexcept { return {held_.data(), std::exchange(held_size_, 0)}; }
-
-private:
-    [[nodiscard]] bool shows(token id) const noexcept {
-        return show_special_ ||
-               !(tokenizer_->is_special(id) || tokenizer_->is_stop(id) || tokenizer_->bos() == std::optional(id));
-    }
-    /// The bytes that are held back, and `bytes` after them.
-    [[nodiscard]] std::string_view after_held(std::string_view bytes) noexcept {
-        const std::span<char> room = long_.empty() ? std::span<char>(short_) : std::span<char>(long_);
-        if (held_size_ == 0 || held_size_ + bytes.size() > room.size()) {
-            return bytes;
-        }
-        std::memcpy(room.data(), held_.data(), held_size_);
-        if (!bytes.empty()) {
-            std::memcpy(room.data() + held_size_, bytes.data(), bytes.size());
-        }
-        return {room.data(), held_size_ + bytes.size()};
-    }
-
-    const tokenizer* tokenizer_;
-    std::array<char, 3> held_{};
-    std::size_t held_size_ = 0;
-    std::array<char, 256> short_{}; ///< for what is held back and the next token, one after the other
-    std::string long_;              ///< the same for a vocabulary with longer tokens
-    bool show_special_;
-    bool drop_space_; ///< the first byte is still to come, and is dropped if it is a space
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/text/thought_filter.hpp ----
-// thought_filter: takes the thought in front of an answer out of its text while it streams.
-#ifndef BITNET_TEXT_THOUGHT_FILTER_HPP
-#define BITNET_TEXT_THOUGHT_FILTER_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A thought begins the answer, or began in its prompt, and ends with </think>; line ends around it belong to it.
-class thought_filter {
-public:
-    static constexpr std::string_view begin_mark = "<think>";
-    static constexpr std::string_view end_mark = "</think>";
-
-    /// \param begins_in_thought the answer's prompt has begun one
-    explicit thought_filter(bool begins_in_thought) noexcept
-        : place_(begins_in_thought ? place::thought : place::beginning) {}
-
-    /// Begins another answer, in the memory there is.
-    void reset(bool begins_in_thought) noexcept {
-        kept_.clear();
-        place_ = begins_in_thought ? place::thought : place::beginning;
-    }
-
-    /// So that feed() allocates nothing for texts of so many bytes.
-    void reserve(std::size_t bytes) { kept_.reserve(bytes); }
-
-    /// What of the answer so far is to be shown and was not yet. Valid as long as `text`, and until the next call.
-    /// Throws std::bad_alloc as a std::string does, until the thought has ended.
-    [[nodiscard]] std::string_view feed(std::string_view text) {
-        if (place_ == place::answer) {
-            return text;
-        }
-        kept_ += text;
-        if (place_ == place::beginning) {
-            find_beginning();
-        }
-        if (place_ == place::thought) {
-            find_end();
-        }
-        if (place_ == place::line_ends) {
-            skip(line_ends);
-            place_ = kept_.empty() ? place_ : place::answer;
-        }
-        return place_ == place::answer ? std::string_view(kept_) : std::string_view();
-    }
-    /// What is left at the end of the answer, such as a part of a mark. Valid until the next call.
-    [[nodiscard]] std::string_view flush() const noexcept {
-        return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
-    }
-
-    /// No thought begins any more. \return what was held back. Valid until the next call.
-    [[nodiscard]] std::string_view settle() noexcept {
-        const std::string_view held = flush();
-        place_ = place_ == place::thought ? place_ : place::answer;
-        return held;
-    }
-
-    [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
-
-private:
-    enum class place : unsigned char { beginning, thought, line_ends, answer };
-
-    static constexpr std::string_view line_ends = "\r\n";
-
-    void find_beginning() {
-        const std::size_t first = (std::min)(kept_.find_first_not_of(" \t\r\n"), kept_.size());
-        const std::string_view rest = std::string_view(kept_).substr(first);
-        if (rest.starts_with(begin_mark)) {
-            place_ = place::thought;
-        } else if (!begin_mark.starts_with(rest)) {
-            place_ = place::answer;
-        }
-    }
-    void find_end() {
-        const std::size_t end = kept_.find(end_mark);
-        if (end == std::string::npos) {
-            kept_.erase(0, kept_.size() - (std::min)(kept_.size(), end_mark.size() - 1));
-        } else {
-            kept_.erase(0, end + end_mark.size());
-            place_ = place::line_ends;
-        }
-    }
-    void skip(std::string_view characters) {
-        kept_.erase(0, (std::min)(kept_.find_first_not_of(characters), kept_.size()));
-    }
-
-    std::string kept_; ///< of the answer, not yet decided on
-    place place_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <algorithm>
-#include <cstddef>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
-/// thought or a call.
-class answer_decoder {
-public:
-    answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
-        : text_(&text), decoder_(text, options) {}
-
-    /// As stream_decoder::feed() and flush().
-    [[nodiscard]] std::string_view feed(token id) noexcept {
-        const std::string_view decoded = decoder_.feed(id);
-        return decoded.empty() && is_mark(id) ? text_->bytes_of(id) : decoded;
-    }
-    [[nodiscard]] std::string_view flush() noexcept { return decoder_.flush(); }
-
-    /// How many of `tokens` have no more than `bytes` bytes of text together, and how many they have.
-    struct share {
-        std::size_t tokens;
-        std::size_t bytes;
-    };
-    [[nodiscard]] share share_of(std::span<const token> tokens, std::size_t bytes) noexcept {
-        share best{0, 0};
-        std::size_t complete = 0;
-        for (std::size_t i = 0; i < tokens.size() && complete <= bytes; ++i) {
-            complete += feed(tokens[i]).size();
-            stream_decoder copy = decoder_;
-            const std::size_t all = complete + copy.flush().size(); // with those of a character that is not complete
-            best = all <= bytes ? share{i + 1, all} : best;
-        }
-        return best;
-    }
-
-private:
-    [[nodiscard]] bool is_mark(token id) const noexcept {
-        constexpr tool_form form;
-        const std::string_view spelling = text_->is_special(id) ? text_->bytes_of(id) : std::string_view{};
-        return !spelling.empty() && (spelling == thought_filter::begin_mark || spelling == thought_filter::end_mark ||
-                                     spelling == form.begin || spelling == form.end);
-    }
-
-    const tokenizer* text_;
-    stream_decoder decoder_;
-};
-
-/// Borrows the tokenizer. Its functions throw std::bad_alloc as a std::string does, if its buffers have to grow.
-class answer_text {
-public:
-    struct options {
-        bool show_thoughts = false; ///< if the format has any
-        bool show_special = false;
-        std::string_view prompt = {}; ///< of every answer, such as "<think>\n"; lives as long as this
-    };
-
-    answer_text(const tokenizer& text, const options& chosen, stop_texts stops) noexcept
-        : text_(&text), options_(chosen), stops_(std::move(stops)), decoder_(made_decoder(false)),
-          filter_(begins_in_thought()) {}
-
-    /// The decoder of an answer. \param follows_text the host began it
-    [[nodiscard]] answer_decoder made_decoder(bool follows_text) const noexcept {
-        return {*text_, {.follows_text = follows_text, .show_special = options_.show_special}};
-    }
-
-    /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
-    void begin(std::string_view begun) {
-        decoder_ = made_decoder(!begun.empty());
-        filter_.reset(begins_in_thought());
-        stops_.reset();
-        fed_ = shown_ = 0;
-        held_.clear();
-        follows_call_ = false;
-        out_.clear();
-        if (options_.show_thoughts && begins_in_thought()) {
-            out_ += options_.prompt;
-        }
-        static_cast<void>(filter_.feed(begun));
-    }
-
-    /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
-    /// it then.
-    [[nodiscard]] bool put(token id, std::string& whole) {
-        const std::string_view decoded = decoder_.feed(id);
-        whole += decoded;
-        return show(decoded, whole);
-    }
-    /// The same in a conversation with tools: text that may become a call is held back, calls are left out.
-    [[nodiscard]] bool put(token id, std::string& whole, const answer_part& part) {
-        const std::string_view decoded = decoder_.feed(id);
-        whole += decoded;
-        held_ += decoded;
-        const std::size_t tail = (std::min)(part.tail, held_.size());
-        const bool is_call = part.kind != answer_part::part_kind::text;
-        const bool has_stopped = show_held(held_.size() - tail, whole);
-        return has_stopped || (is_call && leave_out(whole));
-    }
-    /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
-    [[nodiscard]] bool end(std::string& whole) {
-        const std::string_view rest = decoder_.flush();
-        whole += rest;
-        if (!held_.empty() && show_held(held_.size(), whole)) {
-            return true;
-        }
-        if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
-            return true;
-        }
-        out_ += stops_.flush();
-        return false;
-    }
-
-    /// What became showable since the last call. Valid until the next call of this or of a function that adds text.
-    [[nodiscard]] std::string_view take() noexcept {
-        std::swap(out_, taken_);
-        out_.clear();
-        return taken_;
-    }
-    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
-    void set_untaken(std::string_view text) { out_ = text; }
-    [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
-
-    /// The same in the same place of the answer. \param stops the same texts, anew
-    [[nodiscard]] answer_text copy(stop_texts stops) const {
-        answer_text made(*text_, options_, std::move(stops));
-        made.decoder_ = decoder_;
-        made.filter_ = filter_;
-        static_cast<void>(made.stops_.feed(stops_.held()));
-        made.fed_ = fed_;
-        made.shown_ = shown_;
-        made.held_ = held_;
-        made.follows_call_ = follows_call_;
-        made.out_ = out_;
-        return made;
-    }
-
-    /// So that begin() allocates nothing, nor put() and take() as long as text is taken in time.
-    /// \param begun bytes of what the host begins the answer with
-    void reserve(std::size_t begun) {
-        const std::size_t piece = text_->longest_token() + 16;
-        filter_.reserve(begun + piece);
-        held_.reserve(2 * piece);
-        out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
-        taken_.reserve(out_.capacity());
-    }
-
-private:
-    [[nodiscard]] bool begins_in_thought() const noexcept {
-        return options_.prompt.find(thought_filter::begin_mark) != std::string_view::npos &&
-               options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
-    }
-
-    /// Shows the first `size` bytes of what is held back, without line ends that follow a call.
-    [[nodiscard]] bool show_held(std::size_t size, std::string& whole) {
-        const std::string_view some = std::string_view(held_).substr(0, size);
-        const std::size_t first = follows_call_ ? (std::min)(some.find_first_not_of("\r\n"), size) : 0;
-        follows_call_ = follows_call_ && first == size;
-        const std::size_t behind = held_.size() - size;
-        const bool has_stopped = show(some.substr(first), whole, behind);
-        held_.erase(0, size);
-        return has_stopped;
-    }
-    /// A call: what is held back is of it, and no text in front of it becomes a stop text with what follows.
-    [[nodiscard]] bool leave_out(std::string& whole) {
-        const std::string_view before = filter_.settle();
-        if (!options_.show_thoughts && show_further(before, whole, held_.size())) {
-            return true;
-        }
-        out_ += stops_.flush();
-        shown_ = fed_;
-        held_.clear();
-        follows_call_ = true;
-        return false;
-    }
-
-    [[nodiscard]] bool show(std::string_view decoded, std::string& whole, std::size_t behind = 0) {
-        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
-        return show_further(options_.show_thoughts ? decoded : answer, whole, behind);
-    }
-    /// \param behind bytes of the whole that follow `text`
-    [[nodiscard]] bool show_further(std::string_view text, std::string& whole, std::size_t behind = 0) {
-        fed_ += text.size();
-        const stop_texts::step step = stops_.feed(text);
-        for (const std::string_view part : step.shown) {
-            out_ += part;
-            shown_ += part.size();
-        }
-        if (step.stop) {
-            whole.resize(whole.size() - behind - (fed_ - shown_)); // what is fed is the end of the whole
-        }
-        return step.stop.has_value();
-    }
-
-    const tokenizer* text_;
-    options options_;
-    stop_texts stops_;
-    answer_decoder decoder_;
-    thought_filter filter_;
-    std::string held_;          ///< what may become a call, and was not fed to the filters
-    bool follows_call_ = false; ///< and nothing but line ends since
-    std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
-    std::size_t shown_ = 0;     ///< and that came back
-    std::string out_;
-    std::string taken_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/run/conversation_options.hpp ----
-// conversation_options: how a conversation is opened; what it is doing; why an answer ended.
-#ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
-#define BITNET_RUN_CONVERSATION_OPTIONS_HPP
 
 #include <cstddef>
 #include <memory>
@@ -6942,321 +6334,6 @@ private:
 
 #endif
 
-// ---- bitnet/run/saved_conversation.hpp ----
-// saved_conversation: the bytes of a saved conversation, written and read.
-//
-// All numbers are little-endian and have eight bytes; a text or a list is its size and then its elements.
-//
-//     offset  bytes  what
-//          0      8  "BITNETCO"
-//          8      8  version, 1
-//         16  3 * 8  bytes of the dialog, the sampler and the session, which follow the header in this order
-//         40      8  checksum of the bytes before and of the dialog
-//
-// The dialog: why the answer ended (answer_end), the code and the sentence of the last error, how many turns were
-// dropped, the text that was not taken, how many tokens all turns are and a checksum of them, the turns. A turn: role,
-// text, calls (name and arguments), 1 if the model wrote it, tokens as i32, how many tokens and how many bytes the host
-// began it with, the stop token or 2^64 - 1. Sampler and session are as they save themselves.
-#ifndef BITNET_RUN_SAVED_CONVERSATION_HPP
-#define BITNET_RUN_SAVED_CONVERSATION_HPP
-
-// ---- bitnet/core/byte_reader.hpp ----
-// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
-#ifndef BITNET_CORE_BYTE_READER_HPP
-#define BITNET_CORE_BYTE_READER_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <optional>
-#include <span>
-#include <string_view>
-#include <type_traits>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
-class byte_reader {
-public:
-    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
-        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
-
-    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
-    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
-
-    /// The next sizeof(T) bytes as a T. Needs no alignment.
-    template <class T>
-    requires std::is_arithmetic_v<T>
-    [[nodiscard]] std::optional<T> read() noexcept {
-        if (remaining() < sizeof(T)) {
-            return std::nullopt;
-        }
-        T value;
-        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
-        offset_ += sizeof(T);
-        return value;
-    }
-
-    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
-    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
-        if (count > remaining()) {
-            return std::nullopt;
-        }
-        const auto taken = bytes_.subspan(offset_, to_size(count));
-        offset_ += taken.size();
-        return taken;
-    }
-
-    /// A GGUF string: u64 length, then that many bytes, in place.
-    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
-        const std::size_t start = offset_;
-        if (const auto length = read<std::uint64_t>()) {
-            if (const auto text = read_bytes(*length)) {
-                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
-            }
-        }
-        offset_ = start;
-        return std::nullopt;
-    }
-
-private:
-    std::span<const std::byte> bytes_;
-    std::size_t offset_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What of a conversation is neither session nor sampler. Borrows all of it.
-struct saved_dialog {
-    answer_end ended = answer_end::none;
-    errc error_code{};
-    std::string_view error_text;
-    std::uint64_t dropped = 0;
-    std::string_view untaken;
-    std::uint64_t token_count = 0;
-    std::uint64_t token_sum = 0;
-};
-
-[[nodiscard]] inline std::uint64_t sum_of(std::span<const token> tokens) noexcept {
-    return checksum::of(std::as_bytes(tokens));
-}
-
-/// Counts bytes, adds them to a checksum and, if there is a sink, writes them.
-class dialog_writer {
-public:
-    dialog_writer(const byte_sink* sink, checksum sum) noexcept : sink_(sink), sum_(sum) {}
-
-    void put(const saved_dialog& dialog, std::span<const conversation_turn> turns) {
-        number(static_cast<std::uint64_t>(dialog.ended));
-        number(static_cast<std::uint64_t>(dialog.error_code));
-        text(dialog.error_text);
-        number(dialog.dropped);
-        text(dialog.untaken);
-        number(dialog.token_count);
-        number(dialog.token_sum);
-        number(turns.size());
-        for (const conversation_turn& turn : turns) {
-            put(turn);
-        }
-    }
-
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-    [[nodiscard]] std::uint64_t sum() const noexcept { return sum_.value(); }
-    [[nodiscard]] result<void> done() && { return std::move(written_); }
-
-private:
-    void put(const conversation_turn& turn) {
-        text(turn.role);
-        text(turn.text);
-        number(turn.calls.size());
-        for (const conversation_turn::call& call : turn.calls) {
-            text(call.name);
-            text(call.arguments);
-        }
-        number(turn.is_answer ? 1 : 0);
-        number(turn.tokens.size());
-        bytes(std::as_bytes(std::span(turn.tokens)));
-        number(turn.begun_tokens);
-        number(turn.begun_bytes);
-        number(static_cast<std::uint64_t>(std::int64_t{turn.stop}));
-    }
-    void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
-    void text(std::string_view value) {
-        number(value.size());
-        bytes(std::as_bytes(std::span(value.data(), value.size())));
-    }
-    void bytes(std::span<const std::byte> some) {
-        size_ += some.size();
-        sum_.add(some);
-        if (sink_ != nullptr && written_ && !some.empty()) {
-            written_ = sink_->write(some);
-        }
-    }
-
-    const byte_sink* sink_;
-    checksum sum_;
-    std::uint64_t size_ = 0;
-    result<void> written_;
-};
-
-/// Reads what dialog_writer wrote. Allocates only what is there to fill it.
-class dialog_reader {
-public:
-    explicit dialog_reader(std::span<const std::byte> bytes) noexcept : reader_(bytes) {}
-
-    /// \return whether the bytes are a dialog, all of them
-    [[nodiscard]] bool read(saved_dialog& dialog, std::vector<conversation_turn>& turns) {
-        const std::uint64_t ended = number();
-        dialog.ended = static_cast<answer_end>(ended);
-        dialog.error_code = static_cast<errc>(number() & 0xffff);
-        dialog.error_text = text();
-        dialog.dropped = number();
-        dialog.untaken = text();
-        dialog.token_count = number();
-        dialog.token_sum = number();
-        const std::uint64_t count = number();
-        for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
-            turns.push_back(turn());
-        }
-        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::tool_calls);
-    }
-
-private:
-    [[nodiscard]] conversation_turn turn() {
-        conversation_turn made;
-        made.role = text();
-        made.text = text();
-        const std::uint64_t calls = number();
-        for (std::uint64_t i = 0; is_good_ && i < calls; ++i) {
-            const std::string_view name = text();
-            made.calls.push_back({std::string(name), std::string(text())});
-        }
-        made.is_answer = number() == 1;
-        const std::uint64_t count = number();
-        const auto tokens = bytes(count <= UINT32_MAX ? count * sizeof(token) : UINT64_MAX);
-        if (!tokens.empty()) {
-            made.tokens.resize(to_size(count));
-            std::memcpy(made.tokens.data(), tokens.data(), tokens.size());
-        }
-        made.begun_tokens = to_size(number());
-        made.begun_bytes = to_size(number());
-        made.stop = static_cast<token>(static_cast<std::int64_t>(number()));
-        is_good_ = is_good_ && made.begun_tokens <= made.tokens.size() && made.begun_bytes <= made.text.size() &&
-                   (made.is_answer || made.tokens.empty());
-        return made;
-    }
-
-    [[nodiscard]] std::uint64_t number() {
-        const auto value = reader_.read<std::uint64_t>();
-        is_good_ = is_good_ && value;
-        return value.value_or(0);
-    }
-    [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t size) {
-        const auto some = is_good_ ? reader_.read_bytes(size) : std::nullopt;
-        is_good_ = some.has_value();
-        return some.value_or(std::span<const std::byte>());
-    }
-    [[nodiscard]] std::string_view text() {
-        const auto some = bytes(number());
-        return {reinterpret_cast<const char*>(some.data()), some.size()};
-    }
-
-    byte_reader reader_;
-    bool is_good_ = true;
-};
-
-/// The first bytes of a saved conversation.
-struct conversation_header {
-    static constexpr std::string_view known_magic = "BITNETCO";
-    static constexpr std::uint64_t known_version = 1;
-
-    std::array<char, 8> magic{};
-    std::uint64_t version = known_version;
-    std::uint64_t dialog = 0;
-    std::uint64_t sampler = 0;
-    std::uint64_t session = 0;
-    std::uint64_t sum = 0;
-
-    [[nodiscard]] static conversation_header with(std::uint64_t dialog, std::uint64_t sampler,
-                                                  std::uint64_t session) noexcept {
-        conversation_header made{{}, known_version, dialog, sampler, session, 0};
-        std::memcpy(made.magic.data(), known_magic.data(), made.magic.size());
-        return made;
-    }
-    /// The checksum of all but `sum`, to which the dialog's bytes are to be added.
-    [[nodiscard]] checksum begun_sum() const noexcept {
-        checksum made;
-        made.add(std::as_bytes(std::span(this, 1)).first(sizeof(*this) - sizeof sum));
-        return made;
-    }
-};
-static_assert(sizeof(conversation_header) == 48, "no padding, which would have any value");
-
-/// The three parts of a saved conversation.
-struct conversation_parts {
-    std::span<const std::byte> dialog; ///< whose checksum is right
-    std::span<const std::byte> sampler;
-    std::span<const std::byte> session;
-
-    /// \return errc::truncated, bad_magic, bad_version, inconsistent or bad_checksum
-    [[nodiscard]] static result<conversation_parts> read(std::span<const std::byte> saved, std::string_view name) {
-        conversation_header header;
-        if (saved.size() < sizeof header) {
-            return error_saying(errc::truncated, {name, ": a saved conversation has at least ", sizeof header,
-                                                  " bytes, these are ", saved.size()});
-        }
-        std::memcpy(&header, saved.data(), sizeof header);
-        const std::string_view magic(header.magic.data(), header.magic.size());
-        if (magic != conversation_header::known_magic) {
-            return error_saying(errc::bad_magic, {name, ": is no saved conversation: it begins with ", quoted{magic},
-                                                  ", not with ", quoted{conversation_header::known_magic}});
-        }
-        if (header.version != conversation_header::known_version) {
-            return error_saying(errc::bad_version,
-                                {name, ": is of version ", header.version, " of saved conversations, only version ",
-                                 conversation_header::known_version, " is read"});
-        }
-        const auto some = checked_add(header.dialog, header.sampler);
-        const auto parts = some ? checked_add(*some, header.session) : some;
-        const auto all = parts ? checked_add(*parts, sizeof header) : parts;
-        if (!all || *all != saved.size()) {
-            const std::uint64_t expected = all.value_or(UINT64_MAX);
-            return error_saying(expected > saved.size() ? errc::truncated : errc::inconsistent,
-                                {name, ": was saved with ", expected, " bytes, these are ", saved.size()});
-        }
-        conversation_parts made;
-        made.dialog = saved.subspan(sizeof header, to_size(header.dialog));
-        made.sampler = saved.subspan(sizeof header + made.dialog.size(), to_size(header.sampler));
-        made.session = saved.last(to_size(header.session));
-        checksum sum = header.begun_sum();
-        sum.add(made.dialog);
-        if (sum.value() != header.sum) {
-            return error_saying(errc::bad_checksum, {name, ": the bytes of the dialog have the checksum ", sum.value(),
-                                                     ", and ", header.sum, " was saved with them"});
-        }
-        return made;
-    }
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/run/speaker.hpp ----
 // speaker: what a scheduler works for, a session and how its next token is chosen.
 #ifndef BITNET_RUN_SPEAKER_HPP
@@ -7289,239 +6366,67 @@ protected:
 
 #endif
 
-// ---- bitnet/run/transcript.hpp ----
-// transcript: the turns of a conversation and the tokens that they are.
-#ifndef BITNET_RUN_TRANSCRIPT_HPP
-#define BITNET_RUN_TRANSCRIPT_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a session is to have in its sequence, whatever it has. A change is made on a copy, which takes the place of the
-/// one before when all of it has worked: so nothing is changed by halves. The last turn stays open if it is an answer:
-/// it may grow or be written anew. Functions throw std::bad_alloc as std::vector does.
-class transcript {
-public:
-    /// \param empty a dialog without turns
-    transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
-
-    [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
-    /// All tokens, those of an open answer included.
-    [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
-    /// Whether the last turn is an answer that the model writes or wrote.
-    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
-    /// How many tokens are in front of the open answer.
-    [[nodiscard]] std::size_t answer_begin() const noexcept { return answer_begin_; }
-    /// How many tokens of the open answer the model wrote.
-    [[nodiscard]] std::size_t written() const noexcept {
-        return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
-    }
-
-    /// Whether all tokens of a turn are in the vocabulary.
-    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
-        const auto is_one = [this](token id) {
-            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
-        };
-        return (turn.stop == no_token || is_one(turn.stop)) &&
-               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
-    }
-
-    /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
-    [[nodiscard]] result<void> add(conversation_turn turn) {
-        close();
-        std::vector<chat_tool_call> calls;
-        for (const conversation_turn::call& call : turn.calls) {
-            calls.push_back({call.name, call.arguments});
-        }
-        if (auto added = dialog_.add({turn.role, turn.text, calls}); !added) {
-            return added;
-        }
-        turns_.push_back(std::move(turn));
-        return take();
-    }
-
-    /// Begins an answer with `text`, which may be empty.
-    [[nodiscard]] result<void> begin_answer(std::string_view text) {
-        conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
-        if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
-            return encoded;
-        }
-        turn.begun_tokens = turn.tokens.size();
-        turn.begun_bytes = text.size();
-        return open(std::move(turn));
-    }
-
-    /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
-    void reserve(std::size_t tokens) {
-        constexpr std::size_t bytes = 8; // of a token; 4 to 5 is what texts have
-        tokens_.reserve(tokens_.size() + tokens);
-        turns_.back().tokens.reserve(turns_.back().tokens.size() + tokens);
-        turns_.back().text.reserve(turns_.back().text.size() + tokens * bytes);
-    }
-
-    /// The model's next token. \pre is_open()
-    void append(token id) {
-        turns_.back().tokens.push_back(id);
-        tokens_.push_back(id);
-    }
-    /// The stop token that ends the answer. \pre is_open()
-    void stop(token id) {
-        tokens_.push_back(id);
-        turns_.back().stop = id;
-    }
-    /// The text of the open answer, to which append() adds nothing. \pre is_open()
-    [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
-    /// A call that the open answer has. \pre is_open()
-    void add_call(conversation_turn::call call) { turns_.back().calls.push_back(std::move(call)); }
-    /// The text of the open answer ends before its tokens do: the tokens become those of the text.
-    /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
-    [[nodiscard]] result<void> cut(answer_decoder decoder) {
-        conversation_turn& last = turns_.back();
-        const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
-        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
-        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
-        std::vector<token> end;
-        if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
-            return encoded;
-        }
-        last.tokens.resize(last.begun_tokens + kept.tokens);
-        last.tokens.insert(last.tokens.end(), end.begin(), end.end());
-        tokens_.resize(answer_begin_ + last.begun_tokens + kept.tokens);
-        tokens_.insert(tokens_.end(), end.begin(), end.end());
-        return {};
-    }
-
-    /// Takes away what the model wrote of the last answer; one that the host added goes as a whole.
-    /// \pre the last turn is the assistant's
-    [[nodiscard]] result<void> answer_again() {
-        if (!is_open_) {
-            std::vector<conversation_turn> kept = turns_;
-            kept.pop_back();
-            auto done = become(std::move(kept));
-            return done ? begin_answer({}) : std::move(done);
-        }
-        conversation_turn& last = turns_.back();
-        last.tokens.resize(last.begun_tokens);
-        last.text.resize(last.begun_bytes);
-        last.stop = no_token;
-        last.calls.clear();
-        tokens_.resize(answer_begin_ + last.begun_tokens);
-        return {};
-    }
-
-    /// Becomes what these turns are. An answer at their end is open.
-    [[nodiscard]] result<void> become(std::vector<conversation_turn> turns) {
-        transcript made(empty_, *text_);
-        for (conversation_turn& turn : turns) {
-            if (auto done = turn.is_answer ? made.open(std::move(turn)) : made.add(std::move(turn)); !done) {
-                return done;
-            }
-        }
-        *this = std::move(made);
-        return {};
-    }
-
-    /// The oldest question goes, with all that followed it up to the next one; what stands in front of all, such as
-    /// the system's turn, stays. \return how many turns that were; 0 if there is only one question
-    [[nodiscard]] result<std::size_t> drop_oldest() {
-        std::size_t first = 0;
-        while (first < turns_.size() && turns_[first].role == "system") {
-            ++first;
-        }
-        std::size_t next = first + 1;
-        while (next < turns_.size() && !begins_anew(next)) {
-            ++next;
-        }
-        if (next >= turns_.size()) {
-            return std::size_t{0};
-        }
-        std::vector<conversation_turn> kept(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(first));
-        kept.insert(kept.end(), turns_.begin() + static_cast<std::ptrdiff_t>(next), turns_.end());
-        if (auto done = become(std::move(kept)); !done) {
-            return failed(done);
-        }
-        return next - first;
-    }
-
-private:
-    [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
-        return turn.role == "assistant" || turn.role == "tool";
-    }
-    [[nodiscard]] bool begins_anew(std::size_t turn) const noexcept {
-        return !answers(turns_[turn]) && answers(turns_[turn - 1]);
-    }
-
-    /// Appends an answer as the tokens that it is.
-    [[nodiscard]] result<void> open(conversation_turn turn) {
-        close();
-        dialog_.add_prompt();
-        if (auto taken = take(); !taken) {
-            return taken;
-        }
-        answer_begin_ = tokens_.size();
-        tokens_.insert(tokens_.end(), turn.tokens.begin(), turn.tokens.end());
-        if (turn.stop != no_token) {
-            tokens_.push_back(turn.stop);
-        }
-        turns_.push_back(std::move(turn));
-        is_open_ = true;
-        return {};
-    }
-
-    void close() noexcept {
-        if (is_open_) {
-            dialog_.end_answer(turns_.back().tokens, turns_.back().stop != no_token);
-            is_open_ = false;
-        }
-    }
-
-    /// Takes what the dialog has for the session.
-    [[nodiscard]] result<void> take() {
-        const std::size_t kept = dialog_.kept();
-        auto more = dialog_.take();
-        if (!more) {
-            return failed(more);
-        }
-        tokens_.resize(kept);
-        tokens_.insert(tokens_.end(), more->begin(), more->end());
-        return {};
-    }
-
-    const tokenizer* text_;
-    chat_dialog empty_;
-    chat_dialog dialog_; ///< in front of an open answer
-    std::vector<conversation_turn> turns_;
-    std::vector<token> tokens_;
-    std::size_t answer_begin_ = 0;
-    bool is_open_ = false;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What conversation holds. See there for what the functions promise.
+class conversation_base : public speaker {
+public:
+    conversation_base(const conversation_base&) = delete;
+    conversation_base& operator=(const conversation_base&) = delete;
+    virtual ~conversation_base() = default;
+
+    [[nodiscard]] virtual result<void> say(std::string_view text, std::string_view begun) = 0;
+    [[nodiscard]] virtual result<void> add(const chat_message& message) = 0;
+    [[nodiscard]] virtual result<void> say_results(std::span<const std::string> results) = 0;
+    [[nodiscard]] virtual result<void> choose_calls(const tool_choice& choice) = 0;
+    [[nodiscard]] virtual result<void> begin_answer(std::string_view begun) = 0;
+    [[nodiscard]] virtual result<void> regenerate() = 0;
+    [[nodiscard]] virtual result<void> edit(std::size_t turn, std::string_view text) = 0;
+    [[nodiscard]] virtual result<void> rewind(std::size_t turns) = 0;
+    [[nodiscard]] virtual result<void> reset() = 0;
+    [[nodiscard]] virtual result<conversation_state> step(std::chrono::nanoseconds budget) = 0;
+    [[nodiscard]] virtual result<answer_end> answer(text_visitor on_text) = 0;
+    [[nodiscard]] virtual std::string_view take_text() noexcept = 0;
+    virtual void cancel() noexcept = 0;
+    [[nodiscard]] virtual result<void> retry() = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<conversation_base>> fork(std::optional<std::uint64_t> seed) = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
+    virtual void choose_with(std::optional<any_chooser> chooser) noexcept = 0;
+    [[nodiscard]] virtual conversation_state state() const noexcept = 0;
+    [[nodiscard]] virtual answer_end ended_by() const noexcept = 0;
+    [[nodiscard]] virtual const error& last_error() const noexcept = 0;
+    [[nodiscard]] virtual bool is_in_thought() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const conversation_turn> history() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t dropped() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t prompt_tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t answer_tokens() const noexcept = 0;
+    [[nodiscard]] virtual const chat_template& format() const noexcept = 0;
+    [[nodiscard]] virtual const sampler& chooses() const noexcept = 0;
+
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        const std::span<const conversation_turn> turns = history();
+        return turns.empty() ? std::span<const conversation_turn::call>() : turns.back().calls;
+    }
+
+protected:
+    conversation_base() noexcept = default;
+};
+
+} // namespace detail
 
 /// A dialog with a model, and all that it takes: a session, a sampler, the chat format. What a user says is never a
 /// control token, only what is new is computed, and what the model writes comes as text.
@@ -7542,18 +6447,21 @@ namespace bitnet::inline BITNET_ABI {
 /// for an answer that is longer than the context; the other functions allocate what the texts of the dialog need.
 class conversation final : public speaker {
 public:
-    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
+    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first. \tparam Ladder of
+    /// the compiled_for that the program has; the model may be of another
     /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
     /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
     /// errc::context_full if the context has no room for the system's turn; with a window errc::invalid_argument if it
     /// leaves no page of 256 positions behind it.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
-        return detail::guarded([&] { return make(model, nullptr, options); });
+        return made(compiled_for<Ladder>::open_conversation(model, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the conversation. See any_session::open.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<conversation> open(const any_model& model, pool_ref pool,
                                                    const conversation_options& options = {}) {
-        return detail::guarded([&] { return make(model, &pool, options); });
+        return made(compiled_for<Ladder>::open_conversation(model, options, &pool));
     }
     static result<conversation> open(any_model&&, const conversation_options& = {}) = delete;           // would dangle
     static result<conversation> open(any_model&&, pool_ref, const conversation_options& = {}) = delete; // would dangle
@@ -7563,175 +6471,79 @@ public:
     /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
     /// return.
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
-        return change(fate::begins, [&](detail::transcript& next) {
-            auto added = next.add({.role = "user", .text = std::string(text)});
-            return added ? next.begin_answer(begun) : std::move(added);
-        });
+        return base_->say(text, begun);
     }
 
     /// Adds a turn of any role, such as the result of a tool or a part of an earlier dialog; no answer is wanted. An
     /// answer that is being given ends here. \return as say()
-    [[nodiscard]] result<void> add(const chat_message& message) {
-        return change(fate::ends, [&](detail::transcript& next) {
-            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
-            for (const chat_tool_call& call : message.calls) {
-                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
-            }
-            return next.add(std::move(turn));
-        });
-    }
+    [[nodiscard]] result<void> add(const chat_message& message) { return base_->add(message); }
 
     /// Adds the results of the last answer's calls, in their order, and the model is to go on: an answer begins.
     /// \return errc::invalid_argument where the last turn has other than so many calls; and as say()
-    [[nodiscard]] result<void> say_results(std::span<const std::string> results) {
-        if (results.empty() || results.size() != calls().size()) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: ", results.size(),
-                                         " results were given, and the last turn has ", calls().size(), " calls"});
-        }
-        return change(fate::begins, [&](detail::transcript& next) {
-            result<void> done;
-            for (std::size_t i = 0; done && i < results.size(); ++i) {
-                done = next.add({.role = "tool", .text = results[i]});
-            }
-            return done ? next.begin_answer({}) : std::move(done);
-        });
-    }
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) { return base_->say_results(results); }
     /// The same for an answer with one call.
     [[nodiscard]] result<void> say_result(std::string text) { return say_results(std::span(&text, 1)); }
 
     /// Whether the model may or has to call functions in its next answers; the one that is being given goes on as it
     /// was begun. \return errc::invalid_argument for a function that is not among conversation_options::tools
-    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) {
-        if (guide_ == nullptr) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: it was opened without tools that could be called"});
-        }
-        return detail::guarded([&] { return guide_->set_choice(choice); });
-    }
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) { return base_->choose_calls(choice); }
 
     /// The model is to answer what was added. \param begun as in say() \return as say()
-    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
-        return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
-    }
+    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) { return base_->begin_answer(begun); }
 
     /// The last answer is written anew, with the same beginning if the host gave one. The sampler goes on where it is,
     /// so that the answer is another one unless it is greedy.
     /// \return errc::invalid_argument if the last turn is no answer
-    [[nodiscard]] result<void> regenerate() {
-        if (history().empty() || history().back().role != "assistant") {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: the last turn is no answer that could be written anew"});
-        }
-        return change(fate::begins, [&](detail::transcript& next) { return next.answer_again(); });
-    }
+    [[nodiscard]] result<void> regenerate() { return base_->regenerate(); }
 
     /// Puts `text` in place of the one of a turn of the history. Turns after it stay; an answer that is being given
     /// goes on, unless it is the one that was changed. Only what follows the change is computed again. \return
     /// errc::invalid_argument if there is no such turn, errc::context_full, what tokenizer::encode returns
-    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) {
-        if (auto checked = check_turns(turn, history().size()); !checked) {
-            return checked;
-        }
-        const bool stays = now_.is_open() && turn + 1 != history().size();
-        return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
-            std::vector<conversation_turn> turns = next.turns();
-            conversation_turn& old = turns[turn]; // the text of an answer has its calls
-            old = {.role = old.role,
-                   .text = std::string(text),
-                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
-            return next.become(std::move(turns));
-        });
-    }
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) { return base_->edit(turn, text); }
 
     /// Forgets the turns from `turns` on: rewind(0) is all of them, the system's turn too.
     /// \return errc::invalid_argument if there are fewer
-    [[nodiscard]] result<void> rewind(std::size_t turns) {
-        if (turns == history().size()) {
-            return {};
-        }
-        if (auto checked = check_turns(turns, history().size()); !checked) {
-            return checked;
-        }
-        return change(fate::ends, [&](detail::transcript& next) {
-            const auto& all = next.turns();
-            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
-        });
-    }
+    [[nodiscard]] result<void> rewind(std::size_t turns) { return base_->rewind(turns); }
 
     /// Starts anew, with the system's turn alone and the sampler as it was opened.
-    [[nodiscard]] result<void> reset() {
-        auto done = change(fate::ends, [&](detail::transcript& next) { return begin_with_system(next); });
-        if (done) {
-            sampler_.reset();
-            accept_last(now_.tokens().size());
-            ended_ = answer_end::none;
-            dropped_ = 0;
-        }
-        return done;
-    }
+    [[nodiscard]] result<void> reset() { return base_->reset(); }
 
     /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
     /// see any_session::step. An answer can end in it: ended_by(). Where forks take turns, a step has to be long enough
     /// for a pass of at most prompt_chunk tokens, which the next fork drops otherwise; a scheduler has no such limit.
     /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
     /// goes on.
-    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
-        const auto start = std::chrono::steady_clock::now();
-        std::chrono::nanoseconds left = budget;
-        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
-            auto advanced = advance(left);
-            if (!advanced) {
-                return failed(advanced);
-            }
-            if (*advanced == step_state::working) {
-                break;
-            }
-            is_first = false;
-            left = budget - (std::chrono::steady_clock::now() - start);
-        }
-        settle_cancel();
-        return state();
-    }
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) { return base_->step(budget); }
 
     /// Works until the answer has ended, and calls on_text(std::string_view) with its text as it comes. The call
     /// returns nothing, or false to end the answer there. \return why the answer ended, or what step() returns
     template <class OnText> [[nodiscard]] result<answer_end> answer(OnText&& on_text) {
-        return answer_to(detail::text_visitor(on_text));
+        return base_->answer(detail::text_visitor(on_text));
     }
 
     /// The text that the answer got since the last call: whole characters, but for bytes at its end that are none. What
     /// may become a stop text or a thought is held back. What is not taken before another answer begins is lost. Valid
     /// until the next call of a function that is not const.
-    [[nodiscard]] std::string_view take_text() noexcept { return text_.take(); }
+    [[nodiscard]] std::string_view take_text() noexcept { return base_->take_text(); }
 
     /// The answer that is being given ends as it stands, and what was not read of the question is not. Any thread may
     /// call it; a step() that runs meanwhile returns soon.
-    void cancel() noexcept { cancel_->store(true, std::memory_order_relaxed); }
+    void cancel() noexcept { base_->cancel(); }
 
     /// After answer_end::error: the answer goes on, for example because another conversation has given back pages.
     /// \return what say() returns
-    [[nodiscard]] result<void> retry() {
-        if (!now_.is_open() || ended_ != answer_end::error) {
-            return {};
-        }
-        auto done = detail::guarded([&] { return follow(now_.tokens()); });
-        ended_ = done ? answer_end::none : ended_;
-        return done;
-    }
+    [[nodiscard]] result<void> retry() { return base_->retry(); }
 
     /// A conversation that has the same past and goes its own way. It shares threads and working memory with this one,
     /// so that both belong to one thread at a time; in a kv_pool it shares the pages, too: a hundred characters have
     /// one description of their world. \param seed of the sampler's random numbers from here on; nullopt: they go on as
     /// this one's \return errc::out_of_memory, errc::kv_pool_full
-    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) {
-        return detail::guarded([&] { return make_fork(seed); });
-    }
+    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) { return made(base_->fork(seed)); }
 
     /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
     /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
-        return detail::guarded([&] { return write_to(sink, options); });
+        return base_->save(sink, options);
     }
     /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
     /// texts and the system's text for reset(), stay those that this one was opened with.
@@ -7739,708 +6551,59 @@ public:
     /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
     /// tokens here. The conversation goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
-        return detail::guarded([&] { return take_saved(saved, name); });
+        return base_->restore(saved, name);
     }
 
     /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
     /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
-    void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
+    void choose_with(std::optional<any_chooser> chooser) noexcept { base_->choose_with(chooser); }
 
-    [[nodiscard]] conversation_state state() const noexcept {
-        if (is_answering() && is_cancelled()) {
-            return conversation_state::idle;
-        }
-        return is_reading()     ? conversation_state::reading
-               : is_answering() ? conversation_state::speaking
-                                : conversation_state::idle;
-    }
+    [[nodiscard]] conversation_state state() const noexcept { return base_->state(); }
     /// Why the last answer ended.
-    [[nodiscard]] answer_end ended_by() const noexcept {
-        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
-    }
+    [[nodiscard]] answer_end ended_by() const noexcept { return base_->ended_by(); }
     /// \pre ended_by() == answer_end::error
-    [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
     /// The calls of the last turn, if it is the assistant's: those that the model has written so far, each of them
     /// whole, and those of a turn that was added. Valid until the next call of a function that is not const.
-    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
-        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
-    }
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept { return base_->calls(); }
     /// Whether the answer is still in its thought, or ended in it.
-    [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
+    [[nodiscard]] bool is_in_thought() const noexcept { return base_->is_in_thought(); }
 
     /// The turns that are in the context, or have been in it with a window, an answer that is being given included.
     /// Valid until the next call of a function that is not const.
-    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return base_->history(); }
     /// How many turns were dropped so far to make room.
-    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    [[nodiscard]] std::size_t dropped() const noexcept { return base_->dropped(); }
     /// How many of tokens() a window has dropped, behind the first session().sinks().
-    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return session_.dropped(); }
+    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return base_->session().dropped(); }
 
     /// The tokens of the dialog, those that are not computed yet and those that a window has dropped included.
-    [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
-    [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
-    [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
+    [[nodiscard]] std::size_t position() const noexcept { return tokens().size(); } ///< how many
+    [[nodiscard]] std::size_t context() const noexcept { return base_->session().context(); }
     /// Tokens in front of the last answer.
-    [[nodiscard]] std::size_t prompt_tokens() const noexcept {
-        return now_.is_open() ? now_.answer_begin() : position();
-    }
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept { return base_->prompt_tokens(); }
     /// Tokens that the model wrote of the last answer, without a stop token.
-    [[nodiscard]] std::size_t answer_tokens() const noexcept { return now_.written(); }
+    [[nodiscard]] std::size_t answer_tokens() const noexcept { return base_->answer_tokens(); }
 
     /// How dialogs are written.
-    [[nodiscard]] const chat_template& format() const noexcept { return format_; }
-    [[nodiscard]] const sampler& chooses() const noexcept { return sampler_; }
+    [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
+    [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
 
     // What a scheduler uses.
 
-    [[nodiscard]] any_session& session() noexcept override { return session_; }
-    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
-        settle_cancel();
-        if (!is_answering()) {
-            return std::nullopt;
-        }
-        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
-        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
-    }
-    void take(std::optional<token> id) noexcept override {
-        if (!is_answering()) {
-            return;
-        }
-        if (!id) {
-            take_reason(session_.stopped_by());
-        } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
-            fail(failed(taken));
-        }
-    }
+    [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
+    void take(std::optional<token> id) noexcept override { base_->take(id); }
 
 private:
-    /// What becomes of the answer that is being given, when the dialog changes.
-    enum class fate : unsigned char { begins, stays, ends };
+    explicit conversation(std::unique_ptr<detail::conversation_base> base) noexcept : base_(std::move(base)) {}
 
-    /// What stays as it was opened.
-    struct settings {
-        std::string system;
-        std::vector<std::string> stop_texts = {};
-        std::size_t answer_limit = 0;
-        std::size_t room = 0; ///< 0: the full context is where it stops
-        bool has_window = false;
-    };
-
-    conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
-                 detail::answer_text text, std::unique_ptr<std::atomic<bool>> cancel) noexcept
-        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
-          sampler_(std::move(choose)), now_(std::move(now)), text_(std::move(text)), cancel_(std::move(cancel)) {}
-
-    [[nodiscard]] static result<conversation> make(const any_model& model, const pool_ref* pool,
-                                                   const conversation_options& options) {
-        if (auto checked = check_model(model); !checked) {
-            return failed(checked);
-        }
-        auto format = model.chat(options.chat_format);
-        if (!format) {
-            return failed(format);
-        }
-        chat_options of_chat = options.chat;
-        if (options.tools != nullptr) {
-            if (!of_chat.tools.empty()) {
-                return detail::error_saying(errc::invalid_argument,
-                                            {"conversation_options: tools are given twice, in `tools` and in `chat`"});
-            }
-            of_chat.tools = options.tools->declarations();
-            of_chat.tools_in_words = true;
-        }
-        auto dialog = format->open_dialog(of_chat);
-        if (!dialog) {
-            return failed(dialog);
-        }
-        session_options of_session = options.session;
-        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
-        of_session.window = of_session.window || options.when_full == full_context::window;
-        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
-            return failed(sized);
-        }
-        auto session =
-            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
-                                    model.parameters().vocabulary, of_session.memory);
-        if (!choose) {
-            return failed(choose);
-        }
-        auto stops = stop_texts::open(options.stop_texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        const detail::answer_text::options shown{
-            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
-            .show_special = options.show_special,
-            .prompt = format->prompt(options.chat.thinking),
-        };
-        auto guide = made_guide(model, *format, options);
-        if (!guide) {
-            return failed(guide);
-        }
-        settings chosen = settings_of(options, session->context());
-        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
-                         detail::transcript(*std::move(dialog), model.text()),
-                         detail::answer_text(model.text(), shown, *std::move(stops)), *std::move(guide), true);
+    [[nodiscard]] static result<conversation> made(result<std::unique_ptr<detail::conversation_base>> opened) {
+        return opened ? result<conversation>(conversation(*std::move(opened))) : failed(opened);
     }
 
-    /// Null without tools.
-    [[nodiscard]] static result<std::unique_ptr<detail::call_guide>>
-    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
-        if (options.tools == nullptr) {
-            return std::unique_ptr<detail::call_guide>();
-        }
-        auto made = options.tools->guide({.text = &model.text(),
-                                          .stops = format.stop_tokens(),
-                                          .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts()});
-        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
-        return chosen ? std::move(made) : failed(chosen);
-    }
-
-    /// Makes the sinks as large as the system's turn.
-    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
-                                                 const chat_dialog& dialog, session_options& of_session) {
-        detail::transcript first(dialog, model.text());
-        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
-            return begun;
-        }
-        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
-        return {};
-    }
-
-    [[nodiscard]] static result<void> check_model(const any_model& model) {
-        if (model.parameters().is_embedder) {
-            return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
-                                                           "gives no answers"});
-        }
-        if (!model.has_text()) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: the model was opened without its tokenizer"});
-        }
-        return {};
-    }
-
-    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
-        for (const std::string_view text : options.stop_texts) {
-            made.stop_texts.emplace_back(text);
-        }
-        made.has_window = options.session.window || options.when_full == full_context::window;
-        if (!made.has_window && options.when_full == full_context::drop_oldest) {
-            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
-        }
-        return made;
-    }
-
-    [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
-                                                        sampler choose, detail::transcript now,
-                                                        detail::answer_text text,
-                                                        std::unique_ptr<detail::call_guide> guide, bool is_new) {
-        std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
-        if (cancel == nullptr) {
-            return detail::out_of_memory();
-        }
-        conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
-                          std::move(text), std::move(cancel));
-        made.guide_ = std::move(guide);
-        made.session_.set_cancel_flag(made.cancel_.get());
-        auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
-                            : made.follow(made.now_.tokens());
-        return ready ? result<conversation>(std::move(made)) : failed(ready);
-    }
-
-    [[nodiscard]] result<conversation> make_fork(std::optional<std::uint64_t> seed) {
-        settle_cancel();
-        auto session = session_.fork();
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler_.copy();
-        if (!choose) {
-            return failed(choose);
-        }
-        if (seed) {
-            choose->reseed(*seed);
-        }
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        auto guide = guide_at(now_);
-        if (!guide) {
-            return failed(guide);
-        }
-        auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
-                              text_.copy(*std::move(stops)), *std::move(guide), false);
-        if (made) {
-            made->ended_ = ended_;
-            made->error_ = error_;
-            made->dropped_ = dropped_;
-            made->reserve();
-        }
-        return made;
-    }
-
-    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
-        settle_cancel();
-        if (!options.keys_and_values && session_.dropped() != 0) {
-            return session_.save(sink, options); // says why that cannot be
-        }
-        const detail::saved_dialog dialog{ended_,
-                                          error_.code,
-                                          error_.message,
-                                          dropped_,
-                                          text_.untaken(),
-                                          now_.tokens().size(),
-                                          detail::sum_of(now_.tokens())};
-        detail::dialog_writer counted(nullptr, detail::checksum());
-        counted.put(dialog, now_.turns());
-        auto header =
-            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
-        detail::dialog_writer summed(nullptr, header.begun_sum());
-        summed.put(dialog, now_.turns());
-        header.sum = summed.sum();
-        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
-        if (written) {
-            detail::dialog_writer writer(&sink, detail::checksum());
-            writer.put(dialog, now_.turns());
-            written = std::move(writer).done();
-        }
-        written = written ? sampler_.save(sink) : std::move(written);
-        return written ? session_.save(sink, options) : std::move(written);
-    }
-
-    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
-        const auto parts = detail::conversation_parts::read(saved, name);
-        if (!parts) {
-            return failed(parts);
-        }
-        detail::saved_dialog dialog;
-        std::vector<conversation_turn> turns;
-        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
-            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
-                                                             " bytes of dialog are no ", turns.size(), " turns"});
-        }
-        for (const conversation_turn& turn : turns) {
-            if (!now_.has_tokens_of(turn)) {
-                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
-                                                                  " tokens has some that are not in the vocabulary"});
-            }
-        }
-        detail::transcript next = now_;
-        if (auto became = next.become(std::move(turns)); !became) {
-            return became;
-        }
-        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
-            return detail::error_saying(errc::wrong_model,
-                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
-                                         next.tokens().size(), " others: another chat format or tokenizer"});
-        }
-        auto choose = sampler_.copy();
-        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
-            return restored;
-        }
-        auto guide = copied_guide(next);
-        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
-        if (!shown) {
-            return failed(shown);
-        }
-        error why{dialog.error_code, std::string(dialog.error_text)};
-        if (auto restored = session_.restore(parts->session, name); !restored) {
-            return restored;
-        }
-        cancel_->store(false, std::memory_order_relaxed);
-        now_ = std::move(next);
-        sampler_ = *std::move(choose);
-        text_ = *std::move(shown);
-        guide_ = *std::move(guide);
-        ended_ = dialog.ended;
-        error_ = std::move(why);
-        dropped_ = detail::to_size(dialog.dropped);
-        reserve();
-        return {};
-    }
-    /// The text of the open answer, of which all but `untaken` was taken.
-    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next, std::string_view untaken,
-                                                        detail::call_guide* guide) const {
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        auto made = text_.copy(*std::move(stops));
-        if (next.is_open()) {
-            const conversation_turn& answer = next.turns().back();
-            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
-            std::string whole;
-            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
-            }
-        }
-        made.set_untaken(untaken);
-        return made;
-    }
-
-    /// A guide for answers like these, at the beginning of the open one. Null without tools.
-    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> copied_guide(const detail::transcript& next) const {
-        if (guide_ == nullptr) {
-            return std::unique_ptr<detail::call_guide>();
-        }
-        auto made = guide_->copy();
-        if (made && next.is_open()) {
-            const auto most = longest_answer(next);
-            if (!most) {
-                return failed(most);
-            }
-            (*made)->begin(begun_text(next), *most, false);
-        }
-        return made;
-    }
-    /// The same where the open answer is.
-    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> guide_at(const detail::transcript& next) const {
-        auto made = copied_guide(next);
-        if (made && *made != nullptr && next.is_open()) {
-            const conversation_turn& answer = next.turns().back();
-            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>((*made)->take(id));
-            }
-        }
-        return made;
-    }
-
-    /// What the host began the open answer with.
-    [[nodiscard]] static std::string_view begun_text(const detail::transcript& of) noexcept {
-        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
-    }
-    /// Tokens that an answer can have, whatever is dropped meanwhile.
-    [[nodiscard]] result<std::size_t> longest_answer(const detail::transcript& next) const {
-        detail::transcript fewest = next;
-        for (bool drops = settings_.room != 0; drops;) {
-            auto gone = fewest.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            drops = *gone != 0;
-        }
-        const std::size_t begin = fewest.tokens().size() - fewest.written();
-        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
-        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
-    }
-    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
-    [[nodiscard]] result<std::size_t> room_for_calls(const detail::transcript& next) const {
-        auto most = longest_answer(next);
-        if (most && *most < guide_->least()) {
-            return detail::error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
-                                                                 " tokens, and a call may need ", guide_->least()});
-        }
-        return most;
-    }
-
-    [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
-        return begin_with_system(next, settings_.system);
-    }
-    [[nodiscard]] static result<void> begin_with_system(detail::transcript& next, const std::string& system) {
-        auto done = next.become({});
-        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
-    }
-
-    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
-        if (turn >= turns) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: turn ", turn, " was asked for, the history has ", turns});
-        }
-        return {};
-    }
-
-    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
-    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
-        return detail::guarded([&]() -> result<void> {
-            settle_cancel();
-            detail::transcript next = now_;
-            if (auto done = work(next); !done) {
-                return done;
-            }
-            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
-            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
-            std::size_t dropped = 0;
-            const bool is_guided = answers == fate::begins && guide_ != nullptr;
-            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
-            if (auto fits = make_room(next, need, dropped); !fits) {
-                return fits;
-            }
-            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
-            if (!most) {
-                return failed(most);
-            }
-            if (goes_on) {
-                prepare(next);
-            }
-            if (auto followed = follow(next.tokens()); !followed) {
-                if (auto back = follow(now_.tokens()); !back && is_answering()) {
-                    fail(failed(back));
-                }
-                return followed;
-            }
-            take_over(next, answers, told);
-            if (is_guided) {
-                guide_->begin(begun_text(now_), *most, true);
-            }
-            dropped_ += dropped;
-            return {};
-        });
-    }
-
-    void take_over(detail::transcript& next, fate answers, std::size_t told) {
-        const bool was_answering = is_answering();
-        std::swap(now_, next);
-        accept_last(told);
-        if (answers == fate::begins) {
-            const conversation_turn& answer = now_.turns().back();
-            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
-            ended_ = answer_end::none;
-            cancel_->store(false, std::memory_order_relaxed);
-        } else if (answers == fate::ends && was_answering) {
-            ended_ = answer_end::cancelled;
-        }
-    }
-
-    /// Memory for the rest of the answer.
-    void prepare(detail::transcript& next) {
-        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
-        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
-        const std::size_t limit = settings_.answer_limit;
-        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
-        text_.reserve(next.turns().back().begun_bytes);
-    }
-    void reserve() {
-        if (is_answering()) {
-            prepare(now_);
-        }
-    }
-
-    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
-    [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
-        if (settings_.has_window) {
-            return make_room_to_queue(next, dropped);
-        }
-        const std::size_t context = session_.context();
-        const auto has_room = [&](std::size_t free) {
-            return next.tokens().size() <= context && context - next.tokens().size() >= free;
-        };
-        const bool drops = settings_.room != 0;
-        if (has_room(drops ? need : 0)) {
-            return {};
-        }
-        while (drops && !has_room((std::max)(need, settings_.room))) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                break;
-            }
-            dropped += *gone;
-        }
-        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
-    }
-
-    /// With a window: drops turns until the session can queue what it does not have.
-    [[nodiscard]] result<void> make_room_to_queue(detail::transcript& next, std::size_t& dropped) const {
-        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                return does_not_fit(next.tokens());
-            }
-            dropped += *gone;
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
-        return detail::error_saying(errc::context_full,
-                                    {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
-                                     session_.context(), " positions and ", taken, " are taken"});
-    }
-
-    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t count = 0;
-        while (count < most && a[count] == b[count]) {
-            ++count;
-        }
-        return count;
-    }
-
-    /// How many of these tokens the session has and can keep.
-    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
-        const std::size_t sinks = session_.sinks();
-        const std::size_t dropped = session_.dropped();
-        const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
-        // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
-        }
-        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
-    }
-
-    /// The session keeps what it has of these tokens and is to run the rest.
-    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = kept_of(tokens);
-        if (auto rewound = session_.rewind(kept); !rewound) {
-            return rewound;
-        }
-        return session_.queue(tokens.subspan(kept));
-    }
-
-    /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
-    /// are fewer.
-    void accept_last(std::size_t count) noexcept {
-        for (const token id : tokens().last((std::min)(count, tokens().size()))) {
-            sampler_.accept(id);
-        }
-    }
-
-    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
-    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
-
-    void settle_cancel() noexcept {
-        if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
-            static_cast<void>(session_.rewind(session_.position())); // drops the queue
-            finish(answer_end::cancelled);
-        }
-    }
-
-    /// A piece of work; `working`: the budget is used up.
-    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
-        auto choose = chooser();
-        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
-        if (!stepped && stepped.error().code == errc::cancelled) {
-            return step_state::ready; // settle_cancel() sees to it
-        }
-        if (!stepped) {
-            if (choose) {
-                fail(error{stepped.error()});
-            }
-            return stepped;
-        }
-        if (*stepped == step_state::ready && choose) {
-            take(session_.next(*choose));
-            if (ended_ == answer_end::error) {
-                return error{error_};
-            }
-        }
-        return stepped;
-    }
-
-    [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
-        while (state() != conversation_state::idle) {
-            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
-                return failed(advanced);
-            }
-            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
-                cancel();
-            }
-        }
-        settle_cancel();
-        return ended_;
-    }
-
-    [[nodiscard]] result<void> take_token(token id) {
-        if (format_.is_stop(id)) {
-            now_.stop(id);
-            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
-            return {};
-        }
-        now_.append(id);
-        const detail::answer_part part = guide_ != nullptr ? guide_->take(id) : detail::answer_part{};
-        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
-            finish(answer_end::stop_text);
-            return {};
-        }
-        const bool ends_call = part.kind == detail::answer_part::part_kind::call_end;
-        if (ends_call) {
-            auto call = guide_->call();
-            if (!call) {
-                return failed(call);
-            }
-            now_.add_call(*std::move(call));
-        }
-        if (ends_call && part.is_last) {
-            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
-        } else if (now_.written() == settings_.answer_limit) {
-            finish(answer_end::limit);
-        }
-        return {};
-    }
-
-    void take_reason(stop_reason why) noexcept {
-        switch (why) {
-        case stop_reason::error:
-            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
-            ended_ = answer_end::error;
-            break;
-        case stop_reason::context_full:
-            go_on_without_the_oldest();
-            break;
-        default: // the flag is set
-            settle_cancel();
-        }
-    }
-
-    void go_on_without_the_oldest() noexcept {
-        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
-                                        : detail::error_saying(errc::context_full, {});
-        if (!done && done.error().code == errc::context_full) {
-            finish(answer_end::context_full);
-        } else if (!done) {
-            fail(std::move(done).error());
-        }
-    }
-
-    void fail(error why) noexcept {
-        error_ = std::move(why);
-        ended_ = answer_end::error;
-    }
-
-    /// The answer ends; what was held back of its text is shown.
-    void finish(answer_end why) noexcept {
-        ended_ = why;
-        auto done = detail::guarded([&]() -> result<void> {
-            if (why != answer_end::stop_text && text_.end(now_.text())) {
-                ended_ = answer_end::stop_text;
-            }
-            const bool follows_text = now_.turns().back().begun_tokens != 0;
-            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
-        });
-        if (!done) {
-            fail(failed(done));
-        }
-    }
-
-    settings settings_;
-    chat_template format_;
-    any_session session_;
-    sampler sampler_;
-    std::optional<any_chooser> chooser_;
-    std::unique_ptr<detail::call_guide> guide_; ///< null without tools
-    detail::transcript now_;
-    detail::answer_text text_;
-    std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place
-    answer_end ended_ = answer_end::none;
-    error error_;
-    std::size_t dropped_ = 0;
+    std::unique_ptr<detail::conversation_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -9234,6 +7397,301 @@ private:
 
 #endif
 
+// ---- bitnet/text/stop_texts.hpp ----
+// stop_texts: finds the texts at which an answer ends, and holds back what may become one.
+#ifndef BITNET_TEXT_STOP_TEXTS_HPP
+#define BITNET_TEXT_STOP_TEXTS_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Takes an answer piece by piece and gives back what may be shown of it: nothing of a stop text ever is, wherever the
+/// pieces are cut. Of several stop texts the one that is complete first is the hit; of those that end at the same byte
+/// the longest, of equal ones the first. What is held back is the longest end of the answer that begins a stop text.
+/// One stop_texts serves one answer at a time. Allocates in open() only, about 21 bytes for each byte of the texts.
+/// Aho-Corasick over bytes (Aho and Corasick, 1975): a time linear in the answer, whatever the texts.
+class stop_texts {
+public:
+    static constexpr std::size_t most = 64;      ///< texts
+    static constexpr std::size_t longest = 1024; ///< bytes of one
+
+    /// What came of feeding a piece.
+    struct step {
+        /// What may be shown now, in this order: what had been held back, and of the piece. Either may be empty. The
+        /// first is valid as long as the stop_texts is neither moved nor destroyed, the second as long as the piece.
+        std::array<std::string_view, 2> shown;
+        std::optional<std::size_t> stop; ///< the index of the stop text that was hit
+    };
+
+    /// Copies the texts; without any, all that is fed is shown. \return errc::invalid_argument if there are more than
+    /// 64, or if one is empty or has more than 1,024 bytes; errc::out_of_memory.
+    [[nodiscard]] static result<stop_texts> open(std::span<const std::string_view> texts) {
+        auto bytes = count_bytes(texts);
+        if (!bytes) {
+            return failed(bytes);
+        }
+        stop_texts made;
+        buffer<std::uint32_t> queue;
+        error failure;
+        detail::allocate(made.bytes_, *bytes, "stop texts", failure);
+        detail::allocate(made.nodes_, *bytes + 1, "automaton of stop texts", failure);
+        detail::allocate(queue, *bytes + 1, "queue of stop texts", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.add(texts);
+        made.link(queue.span());
+        return made;
+    }
+
+    /// Takes the next piece of the answer. After a hit nothing more is shown, and every further call names the same
+    /// stop, until reset().
+    [[nodiscard]] step feed(std::string_view piece) noexcept {
+        if (hit_) {
+            return {{}, hit_};
+        }
+        const std::string_view before = held();
+        for (std::size_t i = 0; i < piece.size(); ++i) {
+            state_ = after(state_, piece[i]);
+            if (const std::size_t ended = nodes_[state_].stop; ended != 0) {
+                hit_ = ended - 1;
+                state_ = 0;
+                return {without_end(before, piece.substr(0, i + 1), sizes_[ended - 1]), hit_};
+            }
+        }
+        return {without_end(before, piece, nodes_[state_].depth), std::nullopt};
+    }
+
+    /// What is still held back, at the end of the answer, which has become no stop text; empty after a hit. Valid as
+    /// long as the stop_texts is neither moved nor destroyed.
+    [[nodiscard]] std::string_view flush() noexcept {
+        const std::string_view rest = held();
+        state_ = 0;
+        return rest;
+    }
+
+    /// What is held back at present.
+    [[nodiscard]] std::string_view held() const noexcept {
+        return {bytes_.data() + nodes_[state_].text, nodes_[state_].depth};
+    }
+
+    /// Begins a new answer with the same texts.
+    void reset() noexcept {
+        state_ = 0;
+        hit_.reset();
+    }
+
+private:
+    /// A beginning of a stop text. Node 0 is the empty one.
+    struct node {
+        std::uint32_t child;   ///< the first of those one byte longer; 0 is none
+        std::uint32_t sibling; ///< the next of those that differ in the last byte; 0 is none
+        std::uint32_t failure; ///< the longest node that this one ends with
+        std::uint32_t text;    ///< where in bytes_ a stop text begins with it
+        std::uint16_t depth;   ///< its bytes
+        std::uint8_t byte;     ///< the last of them
+        std::uint8_t stop;     ///< 1 + index of the longest stop text that it ends with; 0 is none
+    };
+    static_assert(most < 256 && longest < 65536, "what a node has room for");
+
+    stop_texts() noexcept = default;
+
+    [[nodiscard]] static result<std::size_t> count_bytes(std::span<const std::string_view> texts) {
+        if (texts.size() > most) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"stop texts: ", texts.size(), " were given, at most ", most, " are possible"});
+        }
+        std::size_t bytes = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            if (texts[i].empty() || texts[i].size() > longest) {
+                return detail::error_saying(errc::invalid_argument, {"stop texts: text ", i, " has ", texts[i].size(),
+                                                                     " bytes, 1 to ", longest, " are possible"});
+            }
+            bytes += texts[i].size();
+        }
+        return bytes;
+    }
+
+    void add(std::span<const std::string_view> texts) noexcept {
+        std::uint32_t nodes = 1;
+        std::uint32_t begin = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            std::uint32_t at = 0;
+            std::uint16_t depth = 0;
+            for (const char c : texts[i]) {
+                bytes_[begin + depth++] = c;
+                std::uint32_t next = child_of(at, c);
+                if (next == 0) {
+                    next = nodes++;
+                    nodes_[next] = {0, nodes_[at].child, 0, begin, depth, static_cast<std::uint8_t>(c), 0};
+                    nodes_[at].child = next;
+                }
+                at = next;
+            }
+            if (nodes_[at].stop == 0) {
+                nodes_[at].stop = static_cast<std::uint8_t>(i + 1);
+            }
+            sizes_[i] = depth;
+            begin += depth;
+        }
+    }
+
+    /// Failure links, and the stops that come by them, from short nodes to long ones.
+    void link(std::span<std::uint32_t> queue) noexcept {
+        std::size_t queued = 1; // queue[0] is the empty node
+        for (std::size_t i = 0; i < queued; ++i) {
+            const std::uint32_t parent = queue[i];
+            for (std::uint32_t at = nodes_[parent].child; at != 0; at = nodes_[at].sibling) {
+                node& here = nodes_[at];
+                if (parent != 0) {
+                    here.failure = after(nodes_[parent].failure, static_cast<char>(here.byte));
+                }
+                if (here.stop == 0) {
+                    here.stop = nodes_[here.failure].stop;
+                }
+                queue[queued++] = at;
+            }
+        }
+    }
+
+    [[nodiscard]] std::uint32_t child_of(std::uint32_t at, char byte) const noexcept {
+        std::uint32_t child = nodes_[at].child;
+        while (child != 0 && nodes_[child].byte != static_cast<std::uint8_t>(byte)) {
+            child = nodes_[child].sibling;
+        }
+        return child;
+    }
+
+    /// The longest node that `at` and then `byte` end with.
+    [[nodiscard]] std::uint32_t after(std::uint32_t at, char byte) const noexcept {
+        for (;; at = nodes_[at].failure) {
+            const std::uint32_t next = child_of(at, byte);
+            if (next != 0 || at == 0) {
+                return next;
+            }
+        }
+    }
+
+    /// `first` and then `second` without their last `bytes`. \pre there are as many
+    [[nodiscard]] static std::array<std::string_view, 2> without_end(std::string_view first, std::string_view second,
+                                                                     std::size_t bytes) noexcept {
+        if (bytes <= second.size()) {
+            return {first, second.substr(0, second.size() - bytes)};
+        }
+        return {first.substr(0, first.size() - (bytes - second.size())), std::string_view{}};
+    }
+
+    buffer<char> bytes_; ///< all texts, one after another
+    buffer<node> nodes_;
+    std::array<std::uint16_t, most> sizes_{};
+    std::uint32_t state_ = 0;
+    std::optional<std::size_t> hit_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/text/stream_decoder.hpp ----
+// stream_decoder: the text of one token after another, in whole code points.
+#ifndef BITNET_TEXT_STREAM_DECODER_HPP
+#define BITNET_TEXT_STREAM_DECODER_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct stream_decoder_options {
+    /// As in decode_options.
+    bool follows_text = false;
+    /// Whether control tokens are returned as they are spelled. If false they are left out, as people who read an
+    /// answer expect: tokens that tokenizer::is_special() or is_stop() knows, and bos. tokenizer::decode() has them
+    /// always.
+    bool show_special = false;
+};
+
+/// Turns tokens into text that can be shown at once: a code point whose bytes are spread over several tokens is
+/// returned with the last of them. No byte is replaced: those that are not UTF-8 are returned as they are, so that all
+/// the text that feed() and flush() return is, byte for byte, tokenizer::decode() of all the tokens that are shown.
+/// Holds back three bytes at most. Borrows the tokenizer, which must outlive it. Allocates in the constructor only, if
+/// the vocabulary has tokens of more than 253 bytes; where that memory is refused, bytes that are held back before such
+/// a token are lost.
+class stream_decoder {
+public:
+    explicit stream_decoder(const tokenizer& t, stream_decoder_options options = {}) noexcept
+        : tokenizer_(&t), show_special_(options.show_special),
+          drop_space_(t.adds_space_prefix() && !options.follows_text) {
+        const std::size_t most = held_.size() + t.longest_token();
+        if (most > short_.size() && !detail::has_memory_for([&] { long_.resize(most); })) {
+            long_.clear();
+        }
+    }
+    explicit stream_decoder(tokenizer&&, stream_decoder_options = {}) = delete; // would dangle
+
+    /// The text that became complete with `id`; may be empty. A token outside the vocabulary has no text.
+    /// Valid until the next call.
+    [[nodiscard]] std::string_view feed(token id) noexcept {
+        std::string_view bytes = shows(id) ? tokenizer_->bytes_of(id) : std::string_view{};
+        if (drop_space_ && !bytes.empty()) {
+            bytes.remove_prefix(bytes.starts_with(' ') ? 1 : 0);
+            drop_space_ = false;
+        }
+        const std::string_view text = after_held(bytes);
+        held_size_ = detail::unfinished_tail(text);
+        const std::string_view complete = text.substr(0, text.size() - held_size_);
+        if (held_size_ != 0) {
+            std::memcpy(held_.data(), complete.data() + complete.size(), held_size_);
+        }
+        return complete;
+    }
+
+    /// What is still held back: the start of a code point that was never completed. Valid until the next call.
+    [[nodiscard]] std::string_view flush() noexcept { return {held_.data(), std::exchange(held_size_, 0)}; }
+
+private:
+    [[nodiscard]] bool shows(token id) const noexcept {
+        return show_special_ ||
+               !(tokenizer_->is_special(id) || tokenizer_->is_stop(id) || tokenizer_->bos() == std::optional(id));
+    }
+    /// The bytes that are held back, and `bytes` after them.
+    [[nodiscard]] std::string_view after_held(std::string_view bytes) noexcept {
+        const std::span<char> room = long_.empty() ? std::span<char>(short_) : std::span<char>(long_);
+        if (held_size_ == 0 || held_size_ + bytes.size() > room.size()) {
+            return bytes;
+        }
+        std::memcpy(room.data(), held_.data(), held_size_);
+        if (!bytes.empty()) {
+            std::memcpy(room.data() + held_size_, bytes.data(), bytes.size());
+        }
+        return {room.data(), held_size_ + bytes.size()};
+    }
+
+    const tokenizer* tokenizer_;
+    std::array<char, 3> held_{};
+    std::size_t held_size_ = 0;
+    std::array<char, 256> short_{}; ///< for what is held back and the next token, one after the other
+    std::string long_;              ///< the same for a vocabulary with longer tokens
+    bool show_special_;
+    bool drop_space_; ///< the first byte is still to come, and is dropped if it is a space
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #endif
 
 // ---- bitnet/checkpoint/block_rows.hpp ----
@@ -9953,6 +8411,74 @@ inline constexpr stored_float stored_floats[] = {
 // gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
 #ifndef BITNET_IO_GGUF_READER_HPP
 #define BITNET_IO_GGUF_READER_HPP
+
+// ---- bitnet/core/byte_reader.hpp ----
+// byte_reader: a cursor over untrusted little-endian bytes that never reads past their end.
+#ifndef BITNET_CORE_BYTE_READER_HPP
+#define BITNET_CORE_BYTE_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads forward through bytes that it borrows. A read that does not fit returns nullopt and does not move.
+class byte_reader {
+public:
+    explicit byte_reader(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept
+        : bytes_(bytes), offset_(offset < bytes.size() ? offset : bytes.size()) {}
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
+
+    /// The next sizeof(T) bytes as a T. Needs no alignment.
+    template <class T>
+    requires std::is_arithmetic_v<T>
+    [[nodiscard]] std::optional<T> read() noexcept {
+        if (remaining() < sizeof(T)) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
+        offset_ += sizeof(T);
+        return value;
+    }
+
+    /// The next `count` bytes, in place. `count` is 64 bits wide on purpose: it comes from a file.
+    [[nodiscard]] std::optional<std::span<const std::byte>> read_bytes(std::uint64_t count) noexcept {
+        if (count > remaining()) {
+            return std::nullopt;
+        }
+        const auto taken = bytes_.subspan(offset_, to_size(count));
+        offset_ += taken.size();
+        return taken;
+    }
+
+    /// A GGUF string: u64 length, then that many bytes, in place.
+    [[nodiscard]] std::optional<std::string_view> read_string() noexcept {
+        const std::size_t start = offset_;
+        if (const auto length = read<std::uint64_t>()) {
+            if (const auto text = read_bytes(*length)) {
+                return std::string_view(reinterpret_cast<const char*>(text->data()), text->size());
+            }
+        }
+        offset_ = start;
+        return std::nullopt;
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t offset_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
 
 // ---- bitnet/io/foreign_contents.hpp ----
 // What other programs write into GGUF files and nobody reads here: tensor types, and marks that change what types mean.
@@ -38522,6 +37048,325 @@ using native = policy<isa::scalar>;
 
 #endif
 
+// ---- bitnet/run/answer_text.hpp ----
+// answer_text: the text of an answer while it is written: what is shown of it, and where it ends.
+#ifndef BITNET_RUN_ANSWER_TEXT_HPP
+#define BITNET_RUN_ANSWER_TEXT_HPP
+
+// ---- bitnet/text/thought_filter.hpp ----
+// thought_filter: takes the thought in front of an answer out of its text while it streams.
+#ifndef BITNET_TEXT_THOUGHT_FILTER_HPP
+#define BITNET_TEXT_THOUGHT_FILTER_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A thought begins the answer, or began in its prompt, and ends with </think>; line ends around it belong to it.
+class thought_filter {
+public:
+    static constexpr std::string_view begin_mark = "<think>";
+    static constexpr std::string_view end_mark = "</think>";
+
+    /// \param begins_in_thought the answer's prompt has begun one
+    explicit thought_filter(bool begins_in_thought) noexcept
+        : place_(begins_in_thought ? place::thought : place::beginning) {}
+
+    /// Begins another answer, in the memory there is.
+    void reset(bool begins_in_thought) noexcept {
+        kept_.clear();
+        place_ = begins_in_thought ? place::thought : place::beginning;
+    }
+
+    /// So that feed() allocates nothing for texts of so many bytes.
+    void reserve(std::size_t bytes) { kept_.reserve(bytes); }
+
+    /// What of the answer so far is to be shown and was not yet. Valid as long as `text`, and until the next call.
+    /// Throws std::bad_alloc as a std::string does, until the thought has ended.
+    [[nodiscard]] std::string_view feed(std::string_view text) {
+        if (place_ == place::answer) {
+            return text;
+        }
+        kept_ += text;
+        if (place_ == place::beginning) {
+            find_beginning();
+        }
+        if (place_ == place::thought) {
+            find_end();
+        }
+        if (place_ == place::line_ends) {
+            skip(line_ends);
+            place_ = kept_.empty() ? place_ : place::answer;
+        }
+        return place_ == place::answer ? std::string_view(kept_) : std::string_view();
+    }
+    /// What is left at the end of the answer, such as a part of a mark. Valid until the next call.
+    [[nodiscard]] std::string_view flush() const noexcept {
+        return place_ == place::beginning ? std::string_view(kept_) : std::string_view();
+    }
+
+    /// No thought begins any more. \return what was held back. Valid until the next call.
+    [[nodiscard]] std::string_view settle() noexcept {
+        const std::string_view held = flush();
+        place_ = place_ == place::thought ? place_ : place::answer;
+        return held;
+    }
+
+    [[nodiscard]] bool is_in_thought() const noexcept { return place_ == place::thought; }
+
+private:
+    enum class place : unsigned char { beginning, thought, line_ends, answer };
+
+    static constexpr std::string_view line_ends = "\r\n";
+
+    void find_beginning() {
+        const std::size_t first = (std::min)(kept_.find_first_not_of(" \t\r\n"), kept_.size());
+        const std::string_view rest = std::string_view(kept_).substr(first);
+        if (rest.starts_with(begin_mark)) {
+            place_ = place::thought;
+        } else if (!begin_mark.starts_with(rest)) {
+            place_ = place::answer;
+        }
+    }
+    void find_end() {
+        const std::size_t end = kept_.find(end_mark);
+        if (end == std::string::npos) {
+            kept_.erase(0, kept_.size() - (std::min)(kept_.size(), end_mark.size() - 1));
+        } else {
+            kept_.erase(0, end + end_mark.size());
+            place_ = place::line_ends;
+        }
+    }
+    void skip(std::string_view characters) {
+        kept_.erase(0, (std::min)(kept_.find_first_not_of(characters), kept_.size()));
+    }
+
+    std::string kept_; ///< of the answer, not yet decided on
+    place place_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tokens to text as histories have it: control tokens are left out unless they are shown, but for the marks around a
+/// thought or a call.
+class answer_decoder {
+public:
+    answer_decoder(const tokenizer& text, stream_decoder_options options) noexcept
+        : text_(&text), decoder_(text, options) {}
+
+    /// As stream_decoder::feed() and flush().
+    [[nodiscard]] std::string_view feed(token id) noexcept {
+        const std::string_view decoded = decoder_.feed(id);
+        return decoded.empty() && is_mark(id) ? text_->bytes_of(id) : decoded;
+    }
+    [[nodiscard]] std::string_view flush() noexcept { return decoder_.flush(); }
+
+    /// How many of `tokens` have no more than `bytes` bytes of text together, and how many they have.
+    struct share {
+        std::size_t tokens;
+        std::size_t bytes;
+    };
+    [[nodiscard]] share share_of(std::span<const token> tokens, std::size_t bytes) noexcept {
+        share best{0, 0};
+        std::size_t complete = 0;
+        for (std::size_t i = 0; i < tokens.size() && complete <= bytes; ++i) {
+            complete += feed(tokens[i]).size();
+            stream_decoder copy = decoder_;
+            const std::size_t all = complete + copy.flush().size(); // with those of a character that is not complete
+            best = all <= bytes ? share{i + 1, all} : best;
+        }
+        return best;
+    }
+
+private:
+    [[nodiscard]] bool is_mark(token id) const noexcept {
+        constexpr tool_form form;
+        const std::string_view spelling = text_->is_special(id) ? text_->bytes_of(id) : std::string_view{};
+        return !spelling.empty() && (spelling == thought_filter::begin_mark || spelling == thought_filter::end_mark ||
+                                     spelling == form.begin || spelling == form.end);
+    }
+
+    const tokenizer* text_;
+    stream_decoder decoder_;
+};
+
+/// Borrows the tokenizer. Its functions throw std::bad_alloc as a std::string does, if its buffers have to grow.
+class answer_text {
+public:
+    struct options {
+        bool show_thoughts = false; ///< if the format has any
+        bool show_special = false;
+        std::string_view prompt = {}; ///< of every answer, such as "<think>\n"; lives as long as this
+    };
+
+    answer_text(const tokenizer& text, const options& chosen, stop_texts stops) noexcept
+        : text_(&text), options_(chosen), stops_(std::move(stops)), decoder_(made_decoder(false)),
+          filter_(begins_in_thought()) {}
+
+    /// The decoder of an answer. \param follows_text the host began it
+    [[nodiscard]] answer_decoder made_decoder(bool follows_text) const noexcept {
+        return {*text_, {.follows_text = follows_text, .show_special = options_.show_special}};
+    }
+
+    /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
+    void begin(std::string_view begun) {
+        decoder_ = made_decoder(!begun.empty());
+        filter_.reset(begins_in_thought());
+        stops_.reset();
+        fed_ = shown_ = 0;
+        held_.clear();
+        follows_call_ = false;
+        out_.clear();
+        if (options_.show_thoughts && begins_in_thought()) {
+            out_ += options_.prompt;
+        }
+        static_cast<void>(filter_.feed(begun));
+    }
+
+    /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
+    /// it then.
+    [[nodiscard]] bool put(token id, std::string& whole) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        return show(decoded, whole);
+    }
+    /// The same in a conversation with tools: text that may become a call is held back, calls are left out.
+    [[nodiscard]] bool put(token id, std::string& whole, const answer_part& part) {
+        const std::string_view decoded = decoder_.feed(id);
+        whole += decoded;
+        held_ += decoded;
+        const std::size_t tail = (std::min)(part.tail, held_.size());
+        const bool is_call = part.kind != answer_part::part_kind::text;
+        const bool has_stopped = show_held(held_.size() - tail, whole);
+        return has_stopped || (is_call && leave_out(whole));
+    }
+    /// The answer ends without a stop text: what was held back is shown. \return whether that ended with one after all
+    [[nodiscard]] bool end(std::string& whole) {
+        const std::string_view rest = decoder_.flush();
+        whole += rest;
+        if (!held_.empty() && show_held(held_.size(), whole)) {
+            return true;
+        }
+        if (show(rest, whole) || (!options_.show_thoughts && show_further(filter_.flush(), whole))) {
+            return true;
+        }
+        out_ += stops_.flush();
+        return false;
+    }
+
+    /// What became showable since the last call. Valid until the next call of this or of a function that adds text.
+    [[nodiscard]] std::string_view take() noexcept {
+        std::swap(out_, taken_);
+        out_.clear();
+        return taken_;
+    }
+    [[nodiscard]] std::string_view untaken() const noexcept { return out_; }
+    void set_untaken(std::string_view text) { out_ = text; }
+    [[nodiscard]] bool is_in_thought() const noexcept { return filter_.is_in_thought(); }
+
+    /// The same in the same place of the answer. \param stops the same texts, anew
+    [[nodiscard]] answer_text copy(stop_texts stops) const {
+        answer_text made(*text_, options_, std::move(stops));
+        made.decoder_ = decoder_;
+        made.filter_ = filter_;
+        static_cast<void>(made.stops_.feed(stops_.held()));
+        made.fed_ = fed_;
+        made.shown_ = shown_;
+        made.held_ = held_;
+        made.follows_call_ = follows_call_;
+        made.out_ = out_;
+        return made;
+    }
+
+    /// So that begin() allocates nothing, nor put() and take() as long as text is taken in time.
+    /// \param begun bytes of what the host begins the answer with
+    void reserve(std::size_t begun) {
+        const std::size_t piece = text_->longest_token() + 16;
+        filter_.reserve(begun + piece);
+        held_.reserve(2 * piece);
+        out_.reserve(options_.prompt.size() + stops_.longest + 4 * piece);
+        taken_.reserve(out_.capacity());
+    }
+
+private:
+    [[nodiscard]] bool begins_in_thought() const noexcept {
+        return options_.prompt.find(thought_filter::begin_mark) != std::string_view::npos &&
+               options_.prompt.find(thought_filter::end_mark) == std::string_view::npos;
+    }
+
+    /// Shows the first `size` bytes of what is held back, without line ends that follow a call.
+    [[nodiscard]] bool show_held(std::size_t size, std::string& whole) {
+        const std::string_view some = std::string_view(held_).substr(0, size);
+        const std::size_t first = follows_call_ ? (std::min)(some.find_first_not_of("\r\n"), size) : 0;
+        follows_call_ = follows_call_ && first == size;
+        const std::size_t behind = held_.size() - size;
+        const bool has_stopped = show(some.substr(first), whole, behind);
+        held_.erase(0, size);
+        return has_stopped;
+    }
+    /// A call: what is held back is of it, and no text in front of it becomes a stop text with what follows.
+    [[nodiscard]] bool leave_out(std::string& whole) {
+        const std::string_view before = filter_.settle();
+        if (!options_.show_thoughts && show_further(before, whole, held_.size())) {
+            return true;
+        }
+        out_ += stops_.flush();
+        shown_ = fed_;
+        held_.clear();
+        follows_call_ = true;
+        return false;
+    }
+
+    [[nodiscard]] bool show(std::string_view decoded, std::string& whole, std::size_t behind = 0) {
+        const std::string_view answer = filter_.feed(decoded); // which follows thoughts that are shown, too
+        return show_further(options_.show_thoughts ? decoded : answer, whole, behind);
+    }
+    /// \param behind bytes of the whole that follow `text`
+    [[nodiscard]] bool show_further(std::string_view text, std::string& whole, std::size_t behind = 0) {
+        fed_ += text.size();
+        const stop_texts::step step = stops_.feed(text);
+        for (const std::string_view part : step.shown) {
+            out_ += part;
+            shown_ += part.size();
+        }
+        if (step.stop) {
+            whole.resize(whole.size() - behind - (fed_ - shown_)); // what is fed is the end of the whole
+        }
+        return step.stop.has_value();
+    }
+
+    const tokenizer* text_;
+    options options_;
+    stop_texts stops_;
+    answer_decoder decoder_;
+    thought_filter filter_;
+    std::string held_;          ///< what may become a call, and was not fed to the filters
+    bool follows_call_ = false; ///< and nothing but line ends since
+    std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
+    std::size_t shown_ = 0;     ///< and that came back
+    std::string out_;
+    std::string taken_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/batch.hpp ----
 // batch<P>: several sessions of one policy stepped together.
 #ifndef BITNET_RUN_BATCH_HPP
@@ -38538,7 +37383,7 @@ using native = policy<isa::scalar>;
 #define BITNET_RUN_FILES_PART_HPP
 
 // ---- bitnet/run/parts.hpp ----
-// The four large parts of opening and running a model, as templates: a program may compile each in a source of its own.
+// The five large parts of opening and running a model, as templates: a program may compile each in a source of its own.
 #ifndef BITNET_RUN_PARTS_HPP
 #define BITNET_RUN_PARTS_HPP
 
@@ -38548,12 +37393,14 @@ using native = policy<isa::scalar>;
 
 namespace bitnet::inline BITNET_ABI {
 
+class any_model;
 class byte_source;
 class chat_template;
 class gguf_file;
 class model_file;
 class tokenizer;
 struct checkpoint_options;
+struct conversation_options;
 struct engine;
 struct gguf_tensor;
 struct hyper_parameters;
@@ -38564,6 +37411,7 @@ struct tokenizer_options;
 namespace detail {
 
 class batch_base;
+class conversation_base;
 class lm_head_screen;
 class progress_meter;
 class scheduler_base;
@@ -38613,6 +37461,12 @@ template <class Program = void> struct graph_part {
                                                                   const batch_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
     open(const model_parts& model, const scheduler_options& options, const pool_ref* pool);
+};
+
+/// Conversations: whoever has one compiles it, so that those who do without need not.
+template <class Program = void> struct dialog_part {
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>>
+    open(const any_model& model, const conversation_options& options, const pool_ref* pool);
 };
 
 } // namespace detail
@@ -45578,6 +44432,1334 @@ private:
 
 #endif
 
+// ---- bitnet/run/conversation_core.hpp ----
+// conversation_core: what a conversation does.
+#ifndef BITNET_RUN_CONVERSATION_CORE_HPP
+#define BITNET_RUN_CONVERSATION_CORE_HPP
+
+// ---- bitnet/run/saved_conversation.hpp ----
+// saved_conversation: the bytes of a saved conversation, written and read.
+//
+// All numbers are little-endian and have eight bytes; a text or a list is its size and then its elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETCO"
+//          8      8  version, 1
+//         16  3 * 8  bytes of the dialog, the sampler and the session, which follow the header in this order
+//         40      8  checksum of the bytes before and of the dialog
+//
+// The dialog: why the answer ended (answer_end), the code and the sentence of the last error, how many turns were
+// dropped, the text that was not taken, how many tokens all turns are and a checksum of them, the turns. A turn: role,
+// text, calls (name and arguments), 1 if the model wrote it, tokens as i32, how many tokens and how many bytes the host
+// began it with, the stop token or 2^64 - 1. Sampler and session are as they save themselves.
+#ifndef BITNET_RUN_SAVED_CONVERSATION_HPP
+#define BITNET_RUN_SAVED_CONVERSATION_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What of a conversation is neither session nor sampler. Borrows all of it.
+struct saved_dialog {
+    answer_end ended = answer_end::none;
+    errc error_code{};
+    std::string_view error_text;
+    std::uint64_t dropped = 0;
+    std::string_view untaken;
+    std::uint64_t token_count = 0;
+    std::uint64_t token_sum = 0;
+};
+
+[[nodiscard]] inline std::uint64_t sum_of(std::span<const token> tokens) noexcept {
+    return checksum::of(std::as_bytes(tokens));
+}
+
+/// Counts bytes, adds them to a checksum and, if there is a sink, writes them.
+class dialog_writer {
+public:
+    dialog_writer(const byte_sink* sink, checksum sum) noexcept : sink_(sink), sum_(sum) {}
+
+    void put(const saved_dialog& dialog, std::span<const conversation_turn> turns) {
+        number(static_cast<std::uint64_t>(dialog.ended));
+        number(static_cast<std::uint64_t>(dialog.error_code));
+        text(dialog.error_text);
+        number(dialog.dropped);
+        text(dialog.untaken);
+        number(dialog.token_count);
+        number(dialog.token_sum);
+        number(turns.size());
+        for (const conversation_turn& turn : turns) {
+            put(turn);
+        }
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t sum() const noexcept { return sum_.value(); }
+    [[nodiscard]] result<void> done() && { return std::move(written_); }
+
+private:
+    void put(const conversation_turn& turn) {
+        text(turn.role);
+        text(turn.text);
+        number(turn.calls.size());
+        for (const conversation_turn::call& call : turn.calls) {
+            text(call.name);
+            text(call.arguments);
+        }
+        number(turn.is_answer ? 1 : 0);
+        number(turn.tokens.size());
+        bytes(std::as_bytes(std::span(turn.tokens)));
+        number(turn.begun_tokens);
+        number(turn.begun_bytes);
+        number(static_cast<std::uint64_t>(std::int64_t{turn.stop}));
+    }
+    void number(std::uint64_t value) { bytes(std::as_bytes(std::span(&value, 1))); }
+    void text(std::string_view value) {
+        number(value.size());
+        bytes(std::as_bytes(std::span(value.data(), value.size())));
+    }
+    void bytes(std::span<const std::byte> some) {
+        size_ += some.size();
+        sum_.add(some);
+        if (sink_ != nullptr && written_ && !some.empty()) {
+            written_ = sink_->write(some);
+        }
+    }
+
+    const byte_sink* sink_;
+    checksum sum_;
+    std::uint64_t size_ = 0;
+    result<void> written_;
+};
+
+/// Reads what dialog_writer wrote. Allocates only what is there to fill it.
+class dialog_reader {
+public:
+    explicit dialog_reader(std::span<const std::byte> bytes) noexcept : reader_(bytes) {}
+
+    /// \return whether the bytes are a dialog, all of them
+    [[nodiscard]] bool read(saved_dialog& dialog, std::vector<conversation_turn>& turns) {
+        const std::uint64_t ended = number();
+        dialog.ended = static_cast<answer_end>(ended);
+        dialog.error_code = static_cast<errc>(number() & 0xffff);
+        dialog.error_text = text();
+        dialog.dropped = number();
+        dialog.untaken = text();
+        dialog.token_count = number();
+        dialog.token_sum = number();
+        const std::uint64_t count = number();
+        for (std::uint64_t i = 0; is_good_ && i < count; ++i) { // each takes bytes, so that a wrong count ends soon
+            turns.push_back(turn());
+        }
+        return is_good_ && reader_.remaining() == 0 && ended <= static_cast<std::uint64_t>(answer_end::tool_calls);
+    }
+
+private:
+    [[nodiscard]] conversation_turn turn() {
+        conversation_turn made;
+        made.role = text();
+        made.text = text();
+        const std::uint64_t calls = number();
+        for (std::uint64_t i = 0; is_good_ && i < calls; ++i) {
+            const std::string_view name = text();
+            made.calls.push_back({std::string(name), std::string(text())});
+        }
+        made.is_answer = number() == 1;
+        const std::uint64_t count = number();
+        const auto tokens = bytes(count <= UINT32_MAX ? count * sizeof(token) : UINT64_MAX);
+        if (!tokens.empty()) {
+            made.tokens.resize(to_size(count));
+            std::memcpy(made.tokens.data(), tokens.data(), tokens.size());
+        }
+        made.begun_tokens = to_size(number());
+        made.begun_bytes = to_size(number());
+        made.stop = static_cast<token>(static_cast<std::int64_t>(number()));
+        is_good_ = is_good_ && made.begun_tokens <= made.tokens.size() && made.begun_bytes <= made.text.size() &&
+                   (made.is_answer || made.tokens.empty());
+        return made;
+    }
+
+    [[nodiscard]] std::uint64_t number() {
+        const auto value = reader_.read<std::uint64_t>();
+        is_good_ = is_good_ && value;
+        return value.value_or(0);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t size) {
+        const auto some = is_good_ ? reader_.read_bytes(size) : std::nullopt;
+        is_good_ = some.has_value();
+        return some.value_or(std::span<const std::byte>());
+    }
+    [[nodiscard]] std::string_view text() {
+        const auto some = bytes(number());
+        return {reinterpret_cast<const char*>(some.data()), some.size()};
+    }
+
+    byte_reader reader_;
+    bool is_good_ = true;
+};
+
+/// The first bytes of a saved conversation.
+struct conversation_header {
+    static constexpr std::string_view known_magic = "BITNETCO";
+    static constexpr std::uint64_t known_version = 1;
+
+    std::array<char, 8> magic{};
+    std::uint64_t version = known_version;
+    std::uint64_t dialog = 0;
+    std::uint64_t sampler = 0;
+    std::uint64_t session = 0;
+    std::uint64_t sum = 0;
+
+    [[nodiscard]] static conversation_header with(std::uint64_t dialog, std::uint64_t sampler,
+                                                  std::uint64_t session) noexcept {
+        conversation_header made{{}, known_version, dialog, sampler, session, 0};
+        std::memcpy(made.magic.data(), known_magic.data(), made.magic.size());
+        return made;
+    }
+    /// The checksum of all but `sum`, to which the dialog's bytes are to be added.
+    [[nodiscard]] checksum begun_sum() const noexcept {
+        checksum made;
+        made.add(std::as_bytes(std::span(this, 1)).first(sizeof(*this) - sizeof sum));
+        return made;
+    }
+};
+static_assert(sizeof(conversation_header) == 48, "no padding, which would have any value");
+
+/// The three parts of a saved conversation.
+struct conversation_parts {
+    std::span<const std::byte> dialog; ///< whose checksum is right
+    std::span<const std::byte> sampler;
+    std::span<const std::byte> session;
+
+    /// \return errc::truncated, bad_magic, bad_version, inconsistent or bad_checksum
+    [[nodiscard]] static result<conversation_parts> read(std::span<const std::byte> saved, std::string_view name) {
+        conversation_header header;
+        if (saved.size() < sizeof header) {
+            return error_saying(errc::truncated, {name, ": a saved conversation has at least ", sizeof header,
+                                                  " bytes, these are ", saved.size()});
+        }
+        std::memcpy(&header, saved.data(), sizeof header);
+        const std::string_view magic(header.magic.data(), header.magic.size());
+        if (magic != conversation_header::known_magic) {
+            return error_saying(errc::bad_magic, {name, ": is no saved conversation: it begins with ", quoted{magic},
+                                                  ", not with ", quoted{conversation_header::known_magic}});
+        }
+        if (header.version != conversation_header::known_version) {
+            return error_saying(errc::bad_version,
+                                {name, ": is of version ", header.version, " of saved conversations, only version ",
+                                 conversation_header::known_version, " is read"});
+        }
+        const auto some = checked_add(header.dialog, header.sampler);
+        const auto parts = some ? checked_add(*some, header.session) : some;
+        const auto all = parts ? checked_add(*parts, sizeof header) : parts;
+        if (!all || *all != saved.size()) {
+            const std::uint64_t expected = all.value_or(UINT64_MAX);
+            return error_saying(expected > saved.size() ? errc::truncated : errc::inconsistent,
+                                {name, ": was saved with ", expected, " bytes, these are ", saved.size()});
+        }
+        conversation_parts made;
+        made.dialog = saved.subspan(sizeof header, to_size(header.dialog));
+        made.sampler = saved.subspan(sizeof header + made.dialog.size(), to_size(header.sampler));
+        made.session = saved.last(to_size(header.session));
+        checksum sum = header.begun_sum();
+        sum.add(made.dialog);
+        if (sum.value() != header.sum) {
+            return error_saying(errc::bad_checksum, {name, ": the bytes of the dialog have the checksum ", sum.value(),
+                                                     ", and ", header.sum, " was saved with them"});
+        }
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/transcript.hpp ----
+// transcript: the turns of a conversation and the tokens that they are.
+#ifndef BITNET_RUN_TRANSCRIPT_HPP
+#define BITNET_RUN_TRANSCRIPT_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a session is to have in its sequence, whatever it has. A change is made on a copy, which takes the place of the
+/// one before when all of it has worked: so nothing is changed by halves. The last turn stays open if it is an answer:
+/// it may grow or be written anew. Functions throw std::bad_alloc as std::vector does.
+class transcript {
+public:
+    /// \param empty a dialog without turns
+    transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
+
+    [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
+    /// All tokens, those of an open answer included.
+    [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
+    /// Whether the last turn is an answer that the model writes or wrote.
+    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
+    /// How many tokens are in front of the open answer.
+    [[nodiscard]] std::size_t answer_begin() const noexcept { return answer_begin_; }
+    /// How many tokens of the open answer the model wrote.
+    [[nodiscard]] std::size_t written() const noexcept {
+        return is_open_ ? turns_.back().tokens.size() - turns_.back().begun_tokens : 0;
+    }
+
+    /// Whether all tokens of a turn are in the vocabulary.
+    [[nodiscard]] bool has_tokens_of(const conversation_turn& turn) const noexcept {
+        const auto is_one = [this](token id) {
+            return id >= 0 && static_cast<std::size_t>(id) < text_->vocabulary_size();
+        };
+        return (turn.stop == no_token || is_one(turn.stop)) &&
+               std::all_of(turn.tokens.begin(), turn.tokens.end(), is_one);
+    }
+
+    /// Appends a turn; an open answer ends. \return what chat_dialog::add and take return
+    [[nodiscard]] result<void> add(conversation_turn turn) {
+        close();
+        std::vector<chat_tool_call> calls;
+        for (const conversation_turn::call& call : turn.calls) {
+            calls.push_back({call.name, call.arguments});
+        }
+        if (auto added = dialog_.add({turn.role, turn.text, calls}); !added) {
+            return added;
+        }
+        turns_.push_back(std::move(turn));
+        return take();
+    }
+
+    /// Begins an answer with `text`, which may be empty.
+    [[nodiscard]] result<void> begin_answer(std::string_view text) {
+        conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
+        if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        turn.begun_tokens = turn.tokens.size();
+        turn.begun_bytes = text.size();
+        return open(std::move(turn));
+    }
+
+    /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
+    void reserve(std::size_t tokens) {
+        constexpr std::size_t bytes = 8; // of a token; 4 to 5 is what texts have
+        tokens_.reserve(tokens_.size() + tokens);
+        turns_.back().tokens.reserve(turns_.back().tokens.size() + tokens);
+        turns_.back().text.reserve(turns_.back().text.size() + tokens * bytes);
+    }
+
+    /// The model's next token. \pre is_open()
+    void append(token id) {
+        turns_.back().tokens.push_back(id);
+        tokens_.push_back(id);
+    }
+    /// The stop token that ends the answer. \pre is_open()
+    void stop(token id) {
+        tokens_.push_back(id);
+        turns_.back().stop = id;
+    }
+    /// The text of the open answer, to which append() adds nothing. \pre is_open()
+    [[nodiscard]] std::string& text() noexcept { return turns_.back().text; }
+    /// A call that the open answer has. \pre is_open()
+    void add_call(conversation_turn::call call) { turns_.back().calls.push_back(std::move(call)); }
+    /// The text of the open answer ends before its tokens do: the tokens become those of the text.
+    /// \param decoder as that text was decoded \return what tokenizer::encode returns; the tokens are as before then
+    [[nodiscard]] result<void> cut(answer_decoder decoder) {
+        conversation_turn& last = turns_.back();
+        const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
+        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
+        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
+        std::vector<token> end;
+        if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
+            return encoded;
+        }
+        last.tokens.resize(last.begun_tokens + kept.tokens);
+        last.tokens.insert(last.tokens.end(), end.begin(), end.end());
+        tokens_.resize(answer_begin_ + last.begun_tokens + kept.tokens);
+        tokens_.insert(tokens_.end(), end.begin(), end.end());
+        return {};
+    }
+
+    /// Takes away what the model wrote of the last answer; one that the host added goes as a whole.
+    /// \pre the last turn is the assistant's
+    [[nodiscard]] result<void> answer_again() {
+        if (!is_open_) {
+            std::vector<conversation_turn> kept = turns_;
+            kept.pop_back();
+            auto done = become(std::move(kept));
+            return done ? begin_answer({}) : std::move(done);
+        }
+        conversation_turn& last = turns_.back();
+        last.tokens.resize(last.begun_tokens);
+        last.text.resize(last.begun_bytes);
+        last.stop = no_token;
+        last.calls.clear();
+        tokens_.resize(answer_begin_ + last.begun_tokens);
+        return {};
+    }
+
+    /// Becomes what these turns are. An answer at their end is open.
+    [[nodiscard]] result<void> become(std::vector<conversation_turn> turns) {
+        transcript made(empty_, *text_);
+        for (conversation_turn& turn : turns) {
+            if (auto done = turn.is_answer ? made.open(std::move(turn)) : made.add(std::move(turn)); !done) {
+                return done;
+            }
+        }
+        *this = std::move(made);
+        return {};
+    }
+
+    /// The oldest question goes, with all that followed it up to the next one; what stands in front of all, such as
+    /// the system's turn, stays. \return how many turns that were; 0 if there is only one question
+    [[nodiscard]] result<std::size_t> drop_oldest() {
+        std::size_t first = 0;
+        while (first < turns_.size() && turns_[first].role == "system") {
+            ++first;
+        }
+        std::size_t next = first + 1;
+        while (next < turns_.size() && !begins_anew(next)) {
+            ++next;
+        }
+        if (next >= turns_.size()) {
+            return std::size_t{0};
+        }
+        std::vector<conversation_turn> kept(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(first));
+        kept.insert(kept.end(), turns_.begin() + static_cast<std::ptrdiff_t>(next), turns_.end());
+        if (auto done = become(std::move(kept)); !done) {
+            return failed(done);
+        }
+        return next - first;
+    }
+
+private:
+    [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
+        return turn.role == "assistant" || turn.role == "tool";
+    }
+    [[nodiscard]] bool begins_anew(std::size_t turn) const noexcept {
+        return !answers(turns_[turn]) && answers(turns_[turn - 1]);
+    }
+
+    /// Appends an answer as the tokens that it is.
+    [[nodiscard]] result<void> open(conversation_turn turn) {
+        close();
+        dialog_.add_prompt();
+        if (auto taken = take(); !taken) {
+            return taken;
+        }
+        answer_begin_ = tokens_.size();
+        tokens_.insert(tokens_.end(), turn.tokens.begin(), turn.tokens.end());
+        if (turn.stop != no_token) {
+            tokens_.push_back(turn.stop);
+        }
+        turns_.push_back(std::move(turn));
+        is_open_ = true;
+        return {};
+    }
+
+    void close() noexcept {
+        if (is_open_) {
+            dialog_.end_answer(turns_.back().tokens, turns_.back().stop != no_token);
+            is_open_ = false;
+        }
+    }
+
+    /// Takes what the dialog has for the session.
+    [[nodiscard]] result<void> take() {
+        const std::size_t kept = dialog_.kept();
+        auto more = dialog_.take();
+        if (!more) {
+            return failed(more);
+        }
+        tokens_.resize(kept);
+        tokens_.insert(tokens_.end(), more->begin(), more->end());
+        return {};
+    }
+
+    const tokenizer* text_;
+    chat_dialog empty_;
+    chat_dialog dialog_; ///< in front of an open answer
+    std::vector<conversation_turn> turns_;
+    std::vector<token> tokens_;
+    std::size_t answer_begin_ = 0;
+    bool is_open_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// See conversation for what the functions promise. Stays where it is: its session knows the place of `cancel_`.
+class conversation_core final : public conversation_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>>
+    open(const any_model& model, const conversation_options& options, const pool_ref* pool) {
+        return guarded([&] { return make(model, pool, options); });
+    }
+
+    [[nodiscard]] result<void> say(std::string_view text, std::string_view begun) override {
+        return change(fate::begins, [&](transcript& next) {
+            auto added = next.add({.role = "user", .text = std::string(text)});
+            return added ? next.begin_answer(begun) : std::move(added);
+        });
+    }
+
+    [[nodiscard]] result<void> add(const chat_message& message) override {
+        return change(fate::ends, [&](transcript& next) {
+            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
+            for (const chat_tool_call& call : message.calls) {
+                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
+            }
+            return next.add(std::move(turn));
+        });
+    }
+
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) override {
+        if (results.empty() || results.size() != calls().size()) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: ", results.size(), " results were given, and the last turn has ",
+                                 calls().size(), " calls"});
+        }
+        return change(fate::begins, [&](transcript& next) {
+            result<void> done;
+            for (std::size_t i = 0; done && i < results.size(); ++i) {
+                done = next.add({.role = "tool", .text = results[i]});
+            }
+            return done ? next.begin_answer({}) : std::move(done);
+        });
+    }
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) override {
+        if (guide_ == nullptr) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: it was opened without tools that could be called"});
+        }
+        return guarded([&] { return guide_->set_choice(choice); });
+    }
+
+    [[nodiscard]] result<void> begin_answer(std::string_view begun) override {
+        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun); });
+    }
+
+    [[nodiscard]] result<void> regenerate() override {
+        if (history().empty() || history().back().role != "assistant") {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: the last turn is no answer that could be written anew"});
+        }
+        return change(fate::begins, [&](transcript& next) { return next.answer_again(); });
+    }
+
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) override {
+        if (auto checked = check_turns(turn, history().size()); !checked) {
+            return checked;
+        }
+        const bool stays = now_.is_open() && turn + 1 != history().size();
+        return change(stays ? fate::stays : fate::ends, [&](transcript& next) {
+            std::vector<conversation_turn> turns = next.turns();
+            conversation_turn& old = turns[turn]; // the text of an answer has its calls
+            old = {.role = old.role,
+                   .text = std::string(text),
+                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
+            return next.become(std::move(turns));
+        });
+    }
+
+    [[nodiscard]] result<void> rewind(std::size_t turns) override {
+        if (turns == history().size()) {
+            return {};
+        }
+        if (auto checked = check_turns(turns, history().size()); !checked) {
+            return checked;
+        }
+        return change(fate::ends, [&](transcript& next) {
+            const auto& all = next.turns();
+            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
+        });
+    }
+
+    [[nodiscard]] result<void> reset() override {
+        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next); });
+        if (done) {
+            sampler_.reset();
+            accept_last(now_.tokens().size());
+            ended_ = answer_end::none;
+            dropped_ = 0;
+        }
+        return done;
+    }
+
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) override {
+        const auto start = std::chrono::steady_clock::now();
+        std::chrono::nanoseconds left = budget;
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
+                return failed(advanced);
+            }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
+            left = budget - (std::chrono::steady_clock::now() - start);
+        }
+        settle_cancel();
+        return state();
+    }
+
+    [[nodiscard]] result<answer_end> answer(text_visitor on_text) override {
+        while (state() != conversation_state::idle) {
+            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
+                return failed(advanced);
+            }
+            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
+                cancel();
+            }
+        }
+        settle_cancel();
+        return ended_;
+    }
+
+    [[nodiscard]] std::string_view take_text() noexcept override { return text_.take(); }
+
+    void cancel() noexcept override { cancel_.store(true, std::memory_order_relaxed); }
+
+    [[nodiscard]] result<void> retry() override {
+        if (!now_.is_open() || ended_ != answer_end::error) {
+            return {};
+        }
+        auto done = guarded([&] { return follow(now_.tokens()); });
+        ended_ = done ? answer_end::none : ended_;
+        return done;
+    }
+
+    [[nodiscard]] result<std::unique_ptr<conversation_base>> fork(std::optional<std::uint64_t> seed) override {
+        return guarded([&] { return make_fork(seed); });
+    }
+
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options) override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
+    }
+
+    void choose_with(std::optional<any_chooser> chooser) noexcept override { chooser_ = chooser; }
+
+    [[nodiscard]] conversation_state state() const noexcept override {
+        if (is_answering() && is_cancelled()) {
+            return conversation_state::idle;
+        }
+        return is_reading()     ? conversation_state::reading
+               : is_answering() ? conversation_state::speaking
+                                : conversation_state::idle;
+    }
+    [[nodiscard]] answer_end ended_by() const noexcept override {
+        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
+    }
+    [[nodiscard]] const error& last_error() const noexcept override { return error_; }
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
+    }
+    [[nodiscard]] bool is_in_thought() const noexcept override { return now_.is_open() && text_.is_in_thought(); }
+
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept override { return now_.turns(); }
+    [[nodiscard]] std::size_t dropped() const noexcept override { return dropped_; }
+
+    [[nodiscard]] std::span<const token> tokens() const noexcept override { return now_.tokens(); }
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept override {
+        return now_.is_open() ? now_.answer_begin() : now_.tokens().size();
+    }
+    [[nodiscard]] std::size_t answer_tokens() const noexcept override { return now_.written(); }
+
+    [[nodiscard]] const chat_template& format() const noexcept override { return format_; }
+    [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
+
+    [[nodiscard]] any_session& session() noexcept override { return session_; }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
+        settle_cancel();
+        if (!is_answering()) {
+            return std::nullopt;
+        }
+        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
+        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
+    }
+    void take(std::optional<token> id) noexcept override {
+        if (!is_answering()) {
+            return;
+        }
+        if (!id) {
+            take_reason(session_.stopped_by());
+        } else if (auto taken = guarded([&] { return take_token(*id); }); !taken) {
+            fail(failed(taken));
+        }
+    }
+
+private:
+    /// What becomes of the answer that is being given, when the dialog changes.
+    enum class fate : unsigned char { begins, stays, ends };
+
+    /// What stays as it was opened.
+    struct settings {
+        std::string system;
+        std::vector<std::string> stop_texts = {};
+        std::size_t answer_limit = 0;
+        std::size_t room = 0; ///< 0: the full context is where it stops
+        bool has_window = false;
+    };
+
+    conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
+                      answer_text text, std::unique_ptr<call_guide> guide) noexcept
+        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
+          sampler_(std::move(choose)), guide_(std::move(guide)), now_(std::move(now)), text_(std::move(text)) {
+        session_.set_cancel_flag(&cancel_);
+    }
+
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>> make(const any_model& model, const pool_ref* pool,
+                                                                         const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        chat_options of_chat = options.chat;
+        if (options.tools != nullptr) {
+            if (!of_chat.tools.empty()) {
+                return error_saying(errc::invalid_argument,
+                                    {"conversation_options: tools are given twice, in `tools` and in `chat`"});
+            }
+            of_chat.tools = options.tools->declarations();
+            of_chat.tools_in_words = true;
+        }
+        auto dialog = format->open_dialog(of_chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        session_options of_session = options.session;
+        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        of_session.window = of_session.window || options.when_full == full_context::window;
+        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
+            return failed(sized);
+        }
+        auto session =
+            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary, of_session.memory);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        auto guide = made_guide(model, *format, options);
+        if (!guide) {
+            return failed(guide);
+        }
+        settings chosen = settings_of(options, session->context());
+        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
+                         transcript(*std::move(dialog), model.text()),
+                         answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
+    }
+
+    /// Null without tools.
+    [[nodiscard]] static result<std::unique_ptr<call_guide>>
+    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
+        if (options.tools == nullptr) {
+            return std::unique_ptr<call_guide>();
+        }
+        auto made = options.tools->guide({.text = &model.text(),
+                                          .stops = format.stop_tokens(),
+                                          .prompt = format.prompt(options.chat.thinking),
+                                          .has_thoughts = format.has_thoughts()});
+        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
+        return chosen ? std::move(made) : failed(chosen);
+    }
+
+    /// Makes the sinks as large as the system's turn.
+    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
+                                                 const chat_dialog& dialog, session_options& of_session) {
+        transcript first(dialog, model.text());
+        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+            return begun;
+        }
+        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
+        return {};
+    }
+
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                   "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return error_saying(errc::invalid_argument, {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
+        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        return made;
+    }
+
+    /// With the system's turn.
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
+                                                                              any_session session, sampler choose,
+                                                                              transcript now, answer_text text,
+                                                                              std::unique_ptr<call_guide> guide) {
+        std::unique_ptr<conversation_core> made(
+            new (std::nothrow) conversation_core(std::move(chosen), std::move(format), std::move(session),
+                                                 std::move(choose), std::move(now), std::move(text), std::move(guide)));
+        if (made == nullptr) {
+            return out_of_memory();
+        }
+        auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
+        return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
+    }
+
+    [[nodiscard]] result<std::unique_ptr<conversation_base>> make_fork(std::optional<std::uint64_t> seed) {
+        settle_cancel();
+        auto session = session_.fork();
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler_.copy();
+        if (!choose) {
+            return failed(choose);
+        }
+        if (seed) {
+            choose->reseed(*seed);
+        }
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto guide = guide_at(now_);
+        if (!guide) {
+            return failed(guide);
+        }
+        std::unique_ptr<conversation_core> made(
+            new (std::nothrow) conversation_core(settings_, format_, *std::move(session), *std::move(choose), now_,
+                                                 text_.copy(*std::move(stops)), *std::move(guide)));
+        if (made == nullptr) {
+            return out_of_memory();
+        }
+        if (auto followed = made->follow(now_.tokens()); !followed) {
+            return failed(followed);
+        }
+        made->ended_ = ended_;
+        made->error_ = error_;
+        made->dropped_ = dropped_;
+        made->reserve();
+        return result<std::unique_ptr<conversation_base>>(std::move(made));
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        if (!options.keys_and_values && session_.dropped() != 0) {
+            return session_.save(sink, options); // says why that cannot be
+        }
+        const saved_dialog dialog{ended_,          error_.code,          error_.message,       dropped_,
+                                  text_.untaken(), now_.tokens().size(), sum_of(now_.tokens())};
+        dialog_writer counted(nullptr, checksum());
+        counted.put(dialog, now_.turns());
+        auto header = conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            dialog_writer writer(&sink, checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!dialog_reader(parts->dialog).read(dialog, turns)) {
+            return error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(), " bytes of dialog are no ",
+                                                     turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                          " tokens has some that are not in the vocabulary"});
+            }
+        }
+        transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || sum_of(next.tokens()) != dialog.token_sum) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                 next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto guide = copied_guide(next);
+        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_.store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        guide_ = *std::move(guide);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<answer_text> made_text(const transcript& next, std::string_view untaken,
+                                                call_guide* guide) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
+        return made;
+    }
+
+    /// A guide for answers like these, at the beginning of the open one. Null without tools.
+    [[nodiscard]] result<std::unique_ptr<call_guide>> copied_guide(const transcript& next) const {
+        if (guide_ == nullptr) {
+            return std::unique_ptr<call_guide>();
+        }
+        auto made = guide_->copy();
+        if (made && next.is_open()) {
+            const auto most = longest_answer(next);
+            if (!most) {
+                return failed(most);
+            }
+            (*made)->begin(begun_text(next), *most, false);
+        }
+        return made;
+    }
+    /// The same where the open answer is.
+    [[nodiscard]] result<std::unique_ptr<call_guide>> guide_at(const transcript& next) const {
+        auto made = copied_guide(next);
+        if (made && *made != nullptr && next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>((*made)->take(id));
+            }
+        }
+        return made;
+    }
+
+    /// What the host began the open answer with.
+    [[nodiscard]] static std::string_view begun_text(const transcript& of) noexcept {
+        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
+    }
+    /// Tokens that an answer can have, whatever is dropped meanwhile.
+    [[nodiscard]] result<std::size_t> longest_answer(const transcript& next) const {
+        transcript fewest = next;
+        for (bool drops = settings_.room != 0; drops;) {
+            auto gone = fewest.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            drops = *gone != 0;
+        }
+        const std::size_t begin = fewest.tokens().size() - fewest.written();
+        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
+        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
+    }
+    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
+    [[nodiscard]] result<std::size_t> room_for_calls(const transcript& next) const {
+        auto most = longest_answer(next);
+        if (most && *most < guide_->least()) {
+            return error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
+                                                         " tokens, and a call may need ", guide_->least()});
+        }
+        return most;
+    }
+
+    [[nodiscard]] result<void> begin_with_system(transcript& next) const {
+        return begin_with_system(next, settings_.system);
+    }
+    [[nodiscard]] static result<void> begin_with_system(transcript& next, const std::string& system) {
+        auto done = next.become({});
+        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
+    }
+
+    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
+        if (turn >= turns) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: turn ", turn, " was asked for, the history has ", turns});
+        }
+        return {};
+    }
+
+    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
+    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
+        return guarded([&]() -> result<void> {
+            settle_cancel();
+            transcript next = now_;
+            if (auto done = work(next); !done) {
+                return done;
+            }
+            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
+            std::size_t dropped = 0;
+            const bool is_guided = answers == fate::begins && guide_ != nullptr;
+            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
+            if (auto fits = make_room(next, need, dropped); !fits) {
+                return fits;
+            }
+            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
+            if (!most) {
+                return failed(most);
+            }
+            if (goes_on) {
+                prepare(next);
+            }
+            if (auto followed = follow(next.tokens()); !followed) {
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
+                return followed;
+            }
+            take_over(next, answers, told);
+            if (is_guided) {
+                guide_->begin(begun_text(now_), *most, true);
+            }
+            dropped_ += dropped;
+            return {};
+        });
+    }
+
+    void take_over(transcript& next, fate answers, std::size_t told) {
+        const bool was_answering = is_answering();
+        std::swap(now_, next);
+        accept_last(told);
+        if (answers == fate::begins) {
+            const conversation_turn& answer = now_.turns().back();
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            ended_ = answer_end::none;
+            cancel_.store(false, std::memory_order_relaxed);
+        } else if (answers == fate::ends && was_answering) {
+            ended_ = answer_end::cancelled;
+        }
+    }
+
+    /// Memory for the rest of the answer.
+    void prepare(transcript& next) {
+        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
+        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
+        const std::size_t limit = settings_.answer_limit;
+        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
+        text_.reserve(next.turns().back().begun_bytes);
+    }
+    void reserve() {
+        if (is_answering()) {
+            prepare(now_);
+        }
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    [[nodiscard]] result<void> make_room(transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_room_to_queue(next, dropped);
+        }
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_room_to_queue(transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return error_saying(errc::context_full,
+                            {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                             session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t count = 0;
+        while (count < most && a[count] == b[count]) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = kept_of(tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        return session_.queue(tokens.subspan(kept));
+    }
+
+    /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
+    /// are fewer.
+    void accept_last(std::size_t count) noexcept {
+        for (const token id : tokens().last((std::min)(count, tokens().size()))) {
+            sampler_.accept(id);
+        }
+    }
+
+    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
+
+    void settle_cancel() noexcept {
+        if (is_cancelled() && cancel_.exchange(false, std::memory_order_relaxed) && is_answering()) {
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
+            finish(answer_end::cancelled);
+        }
+    }
+
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
+            }
+            return stepped;
+        }
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
+        }
+        return stepped;
+    }
+
+    [[nodiscard]] result<void> take_token(token id) {
+        if (format_.is_stop(id)) {
+            now_.stop(id);
+            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
+            return {};
+        }
+        now_.append(id);
+        const answer_part part = guide_ != nullptr ? guide_->take(id) : answer_part{};
+        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
+            finish(answer_end::stop_text);
+            return {};
+        }
+        const bool ends_call = part.kind == answer_part::part_kind::call_end;
+        if (ends_call) {
+            auto call = guide_->call();
+            if (!call) {
+                return failed(call);
+            }
+            now_.add_call(*std::move(call));
+        }
+        if (ends_call && part.is_last) {
+            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
+        } else if (now_.written() == settings_.answer_limit) {
+            finish(answer_end::limit);
+        }
+        return {};
+    }
+
+    void take_reason(stop_reason why) noexcept {
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(has_memory_for([&] { fail(error{session_.last_error()}); }));
+            ended_ = answer_end::error;
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
+        }
+    }
+
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](transcript&) { return result<void>(); })
+                                        : error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
+    }
+
+    /// The answer ends; what was held back of its text is shown.
+    void finish(answer_end why) noexcept {
+        ended_ = why;
+        auto done = guarded([&]() -> result<void> {
+            if (why != answer_end::stop_text && text_.end(now_.text())) {
+                ended_ = answer_end::stop_text;
+            }
+            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
+        });
+        if (!done) {
+            fail(failed(done));
+        }
+    }
+
+    settings settings_;
+    chat_template format_;
+    any_session session_;
+    sampler sampler_;
+    std::optional<any_chooser> chooser_;
+    std::unique_ptr<call_guide> guide_; ///< null without tools
+    transcript now_;
+    answer_text text_;
+    std::atomic<bool> cancel_{false};
+    answer_end ended_ = answer_end::none;
+    error error_;
+    std::size_t dropped_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/dialog_part.hpp ----
+// dialog_part: conversations.
+#ifndef BITNET_RUN_DIALOG_PART_HPP
+#define BITNET_RUN_DIALOG_PART_HPP
+
+#include <memory>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+template <class Program>
+result<std::unique_ptr<conversation_base>>
+dialog_part<Program>::open(const any_model& model, const conversation_options& options, const pool_ref* pool) {
+    return conversation_core::open(model, options, pool);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/dispatch.hpp ----
 // Choosing a policy at run time: with_first_available, ladder, any_cpu.
 #ifndef BITNET_RUN_DISPATCH_HPP
@@ -45838,6 +46020,7 @@ private:
 #ifndef BITNET_RUN_OPEN_MODEL_HPP
 #define BITNET_RUN_OPEN_MODEL_HPP
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45942,6 +46125,13 @@ result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const o
     detail::progress_meter progress(options.progress);
     auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
     return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
+}
+
+template <class Ladder>
+result<std::unique_ptr<detail::conversation_base>>
+compiled_for<Ladder>::open_conversation(const any_model& model, const conversation_options& options,
+                                        const pool_ref* pool) {
+    return detail::dialog_part<>::open(model, options, pool);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -30,12 +30,14 @@ class byte_source;
 class gguf_file;
 class model_file;
 struct any_cpu;
+struct conversation_options;
 struct hyper_parameters;
 struct memory_estimate;
 
 namespace detail {
 
 class batch_base;
+class conversation_base;
 class scheduler_base;
 class session_base;
 
@@ -94,6 +96,10 @@ template <class Ladder> struct compiled_for {
                                                 std::string_view isa);
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
+
+    /// See conversation::open. \param pool null: one of its own
+    [[nodiscard]] static result<std::unique_ptr<detail::conversation_base>>
+    open_conversation(const any_model& model, const conversation_options& options, const pool_ref* pool);
 
     /// See estimate_memory in memory_estimate.hpp.
     [[nodiscard]] static result<memory_estimate> estimate(std::string_view utf8_path, const open_options& options,

@@ -3,50 +3,84 @@
 #ifndef BITNET_RUN_CONVERSATION_HPP
 #define BITNET_RUN_CONVERSATION_HPP
 
-#include <bitnet/checkpoint/hyper_parameters.hpp>
-#include <bitnet/core/checked.hpp>
-#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
-#include <bitnet/core/sentence.hpp>
 #include <bitnet/io/byte_sink.hpp>
-#include <bitnet/run/answer_text.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
-#include <bitnet/run/saved_conversation.hpp>
-#include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/tool_choice.hpp>
-#include <bitnet/run/tool_source.hpp>
-#include <bitnet/run/transcript.hpp>
-#include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/chat_template.hpp>
-#include <bitnet/text/stop_texts.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/thread/pool.hpp>
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// What conversation holds. See there for what the functions promise.
+class conversation_base : public speaker {
+public:
+    conversation_base(const conversation_base&) = delete;
+    conversation_base& operator=(const conversation_base&) = delete;
+    virtual ~conversation_base() = default;
+
+    [[nodiscard]] virtual result<void> say(std::string_view text, std::string_view begun) = 0;
+    [[nodiscard]] virtual result<void> add(const chat_message& message) = 0;
+    [[nodiscard]] virtual result<void> say_results(std::span<const std::string> results) = 0;
+    [[nodiscard]] virtual result<void> choose_calls(const tool_choice& choice) = 0;
+    [[nodiscard]] virtual result<void> begin_answer(std::string_view begun) = 0;
+    [[nodiscard]] virtual result<void> regenerate() = 0;
+    [[nodiscard]] virtual result<void> edit(std::size_t turn, std::string_view text) = 0;
+    [[nodiscard]] virtual result<void> rewind(std::size_t turns) = 0;
+    [[nodiscard]] virtual result<void> reset() = 0;
+    [[nodiscard]] virtual result<conversation_state> step(std::chrono::nanoseconds budget) = 0;
+    [[nodiscard]] virtual result<answer_end> answer(text_visitor on_text) = 0;
+    [[nodiscard]] virtual std::string_view take_text() noexcept = 0;
+    virtual void cancel() noexcept = 0;
+    [[nodiscard]] virtual result<void> retry() = 0;
+    [[nodiscard]] virtual result<std::unique_ptr<conversation_base>> fork(std::optional<std::uint64_t> seed) = 0;
+    [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) = 0;
+    [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
+    virtual void choose_with(std::optional<any_chooser> chooser) noexcept = 0;
+    [[nodiscard]] virtual conversation_state state() const noexcept = 0;
+    [[nodiscard]] virtual answer_end ended_by() const noexcept = 0;
+    [[nodiscard]] virtual const error& last_error() const noexcept = 0;
+    [[nodiscard]] virtual bool is_in_thought() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const conversation_turn> history() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t dropped() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const token> tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t prompt_tokens() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t answer_tokens() const noexcept = 0;
+    [[nodiscard]] virtual const chat_template& format() const noexcept = 0;
+    [[nodiscard]] virtual const sampler& chooses() const noexcept = 0;
+
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        const std::span<const conversation_turn> turns = history();
+        return turns.empty() ? std::span<const conversation_turn::call>() : turns.back().calls;
+    }
+
+protected:
+    conversation_base() noexcept = default;
+};
+
+} // namespace detail
 
 /// A dialog with a model, and all that it takes: a session, a sampler, the chat format. What a user says is never a
 /// control token, only what is new is computed, and what the model writes comes as text.
@@ -67,18 +101,21 @@ namespace bitnet::inline BITNET_ABI {
 /// for an answer that is longer than the context; the other functions allocate what the texts of the dialog need.
 class conversation final : public speaker {
 public:
-    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first.
+    /// Reads nothing yet: the system's turn is run by the first step(), or with what is said first. \tparam Ladder of
+    /// the compiled_for that the program has; the model may be of another
     /// \return errc::no_lm_head from a text embedding model, errc::invalid_argument for a model without tokenizer; what
     /// any_model::chat, any_session::open, sampler::open, chat_template::open_dialog and stop_texts::open return;
     /// errc::context_full if the context has no room for the system's turn; with a window errc::invalid_argument if it
     /// leaves no page of 256 positions behind it.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<conversation> open(const any_model& model, const conversation_options& options = {}) {
-        return detail::guarded([&] { return make(model, nullptr, options); });
+        return made(compiled_for<Ladder>::open_conversation(model, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the conversation. See any_session::open.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<conversation> open(const any_model& model, pool_ref pool,
                                                    const conversation_options& options = {}) {
-        return detail::guarded([&] { return make(model, &pool, options); });
+        return made(compiled_for<Ladder>::open_conversation(model, options, &pool));
     }
     static result<conversation> open(any_model&&, const conversation_options& = {}) = delete;           // would dangle
     static result<conversation> open(any_model&&, pool_ref, const conversation_options& = {}) = delete; // would dangle
@@ -88,175 +125,79 @@ public:
     /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
     /// return.
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
-        return change(fate::begins, [&](detail::transcript& next) {
-            auto added = next.add({.role = "user", .text = std::string(text)});
-            return added ? next.begin_answer(begun) : std::move(added);
-        });
+        return base_->say(text, begun);
     }
 
     /// Adds a turn of any role, such as the result of a tool or a part of an earlier dialog; no answer is wanted. An
     /// answer that is being given ends here. \return as say()
-    [[nodiscard]] result<void> add(const chat_message& message) {
-        return change(fate::ends, [&](detail::transcript& next) {
-            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
-            for (const chat_tool_call& call : message.calls) {
-                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
-            }
-            return next.add(std::move(turn));
-        });
-    }
+    [[nodiscard]] result<void> add(const chat_message& message) { return base_->add(message); }
 
     /// Adds the results of the last answer's calls, in their order, and the model is to go on: an answer begins.
     /// \return errc::invalid_argument where the last turn has other than so many calls; and as say()
-    [[nodiscard]] result<void> say_results(std::span<const std::string> results) {
-        if (results.empty() || results.size() != calls().size()) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: ", results.size(),
-                                         " results were given, and the last turn has ", calls().size(), " calls"});
-        }
-        return change(fate::begins, [&](detail::transcript& next) {
-            result<void> done;
-            for (std::size_t i = 0; done && i < results.size(); ++i) {
-                done = next.add({.role = "tool", .text = results[i]});
-            }
-            return done ? next.begin_answer({}) : std::move(done);
-        });
-    }
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) { return base_->say_results(results); }
     /// The same for an answer with one call.
     [[nodiscard]] result<void> say_result(std::string text) { return say_results(std::span(&text, 1)); }
 
     /// Whether the model may or has to call functions in its next answers; the one that is being given goes on as it
     /// was begun. \return errc::invalid_argument for a function that is not among conversation_options::tools
-    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) {
-        if (guide_ == nullptr) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: it was opened without tools that could be called"});
-        }
-        return detail::guarded([&] { return guide_->set_choice(choice); });
-    }
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) { return base_->choose_calls(choice); }
 
     /// The model is to answer what was added. \param begun as in say() \return as say()
-    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) {
-        return change(fate::begins, [&](detail::transcript& next) { return next.begin_answer(begun); });
-    }
+    [[nodiscard]] result<void> begin_answer(std::string_view begun = {}) { return base_->begin_answer(begun); }
 
     /// The last answer is written anew, with the same beginning if the host gave one. The sampler goes on where it is,
     /// so that the answer is another one unless it is greedy.
     /// \return errc::invalid_argument if the last turn is no answer
-    [[nodiscard]] result<void> regenerate() {
-        if (history().empty() || history().back().role != "assistant") {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: the last turn is no answer that could be written anew"});
-        }
-        return change(fate::begins, [&](detail::transcript& next) { return next.answer_again(); });
-    }
+    [[nodiscard]] result<void> regenerate() { return base_->regenerate(); }
 
     /// Puts `text` in place of the one of a turn of the history. Turns after it stay; an answer that is being given
     /// goes on, unless it is the one that was changed. Only what follows the change is computed again. \return
     /// errc::invalid_argument if there is no such turn, errc::context_full, what tokenizer::encode returns
-    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) {
-        if (auto checked = check_turns(turn, history().size()); !checked) {
-            return checked;
-        }
-        const bool stays = now_.is_open() && turn + 1 != history().size();
-        return change(stays ? fate::stays : fate::ends, [&](detail::transcript& next) {
-            std::vector<conversation_turn> turns = next.turns();
-            conversation_turn& old = turns[turn]; // the text of an answer has its calls
-            old = {.role = old.role,
-                   .text = std::string(text),
-                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
-            return next.become(std::move(turns));
-        });
-    }
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) { return base_->edit(turn, text); }
 
     /// Forgets the turns from `turns` on: rewind(0) is all of them, the system's turn too.
     /// \return errc::invalid_argument if there are fewer
-    [[nodiscard]] result<void> rewind(std::size_t turns) {
-        if (turns == history().size()) {
-            return {};
-        }
-        if (auto checked = check_turns(turns, history().size()); !checked) {
-            return checked;
-        }
-        return change(fate::ends, [&](detail::transcript& next) {
-            const auto& all = next.turns();
-            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
-        });
-    }
+    [[nodiscard]] result<void> rewind(std::size_t turns) { return base_->rewind(turns); }
 
     /// Starts anew, with the system's turn alone and the sampler as it was opened.
-    [[nodiscard]] result<void> reset() {
-        auto done = change(fate::ends, [&](detail::transcript& next) { return begin_with_system(next); });
-        if (done) {
-            sampler_.reset();
-            accept_last(now_.tokens().size());
-            ended_ = answer_end::none;
-            dropped_ = 0;
-        }
-        return done;
-    }
+    [[nodiscard]] result<void> reset() { return base_->reset(); }
 
     /// Works on what is to be read or written, and returns before the budget is used up, or when nothing is left to do:
     /// see any_session::step. An answer can end in it: ended_by(). Where forks take turns, a step has to be long enough
     /// for a pass of at most prompt_chunk tokens, which the next fork drops otherwise; a scheduler has no such limit.
     /// \return what any_session::step and next return; the answer has ended with answer_end::error then, and retry()
     /// goes on.
-    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) {
-        const auto start = std::chrono::steady_clock::now();
-        std::chrono::nanoseconds left = budget;
-        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
-            auto advanced = advance(left);
-            if (!advanced) {
-                return failed(advanced);
-            }
-            if (*advanced == step_state::working) {
-                break;
-            }
-            is_first = false;
-            left = budget - (std::chrono::steady_clock::now() - start);
-        }
-        settle_cancel();
-        return state();
-    }
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) { return base_->step(budget); }
 
     /// Works until the answer has ended, and calls on_text(std::string_view) with its text as it comes. The call
     /// returns nothing, or false to end the answer there. \return why the answer ended, or what step() returns
     template <class OnText> [[nodiscard]] result<answer_end> answer(OnText&& on_text) {
-        return answer_to(detail::text_visitor(on_text));
+        return base_->answer(detail::text_visitor(on_text));
     }
 
     /// The text that the answer got since the last call: whole characters, but for bytes at its end that are none. What
     /// may become a stop text or a thought is held back. What is not taken before another answer begins is lost. Valid
     /// until the next call of a function that is not const.
-    [[nodiscard]] std::string_view take_text() noexcept { return text_.take(); }
+    [[nodiscard]] std::string_view take_text() noexcept { return base_->take_text(); }
 
     /// The answer that is being given ends as it stands, and what was not read of the question is not. Any thread may
     /// call it; a step() that runs meanwhile returns soon.
-    void cancel() noexcept { cancel_->store(true, std::memory_order_relaxed); }
+    void cancel() noexcept { base_->cancel(); }
 
     /// After answer_end::error: the answer goes on, for example because another conversation has given back pages.
     /// \return what say() returns
-    [[nodiscard]] result<void> retry() {
-        if (!now_.is_open() || ended_ != answer_end::error) {
-            return {};
-        }
-        auto done = detail::guarded([&] { return follow(now_.tokens()); });
-        ended_ = done ? answer_end::none : ended_;
-        return done;
-    }
+    [[nodiscard]] result<void> retry() { return base_->retry(); }
 
     /// A conversation that has the same past and goes its own way. It shares threads and working memory with this one,
     /// so that both belong to one thread at a time; in a kv_pool it shares the pages, too: a hundred characters have
     /// one description of their world. \param seed of the sampler's random numbers from here on; nullopt: they go on as
     /// this one's \return errc::out_of_memory, errc::kv_pool_full
-    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) {
-        return detail::guarded([&] { return make_fork(seed); });
-    }
+    [[nodiscard]] result<conversation> fork(std::optional<std::uint64_t> seed = {}) { return made(base_->fork(seed)); }
 
     /// Writes the conversation as it is, an answer that is being given included: its turns, its sampler and its
     /// session. See any_session::save, whose options and errors it has. What choose_with() was given is not saved.
     [[nodiscard]] result<void> save(byte_sink sink, const save_options& options = {}) {
-        return detail::guarded([&] { return write_to(sink, options); });
+        return base_->save(sink, options);
     }
     /// Becomes the conversation that was saved; what follows is what would have followed there. Settings, such as stop
     /// texts and the system's text for reset(), stay those that this one was opened with.
@@ -264,708 +205,59 @@ public:
     /// \return what any_session::restore and sampler::restore return, errc::wrong_model also if the dialog is other
     /// tokens here. The conversation goes on as it was then.
     [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name = "saved conversation") {
-        return detail::guarded([&] { return take_saved(saved, name); });
+        return base_->restore(saved, name);
     }
 
     /// What chooses tokens from here on in place of the sampler, such as one that keeps to a grammar; nullopt: the
     /// sampler. It is not told of tokens that it did not choose. Borrowed: it must outlive its use.
-    void choose_with(std::optional<any_chooser> chooser) noexcept { chooser_ = chooser; }
+    void choose_with(std::optional<any_chooser> chooser) noexcept { base_->choose_with(chooser); }
 
-    [[nodiscard]] conversation_state state() const noexcept {
-        if (is_answering() && is_cancelled()) {
-            return conversation_state::idle;
-        }
-        return is_reading()     ? conversation_state::reading
-               : is_answering() ? conversation_state::speaking
-                                : conversation_state::idle;
-    }
+    [[nodiscard]] conversation_state state() const noexcept { return base_->state(); }
     /// Why the last answer ended.
-    [[nodiscard]] answer_end ended_by() const noexcept {
-        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
-    }
+    [[nodiscard]] answer_end ended_by() const noexcept { return base_->ended_by(); }
     /// \pre ended_by() == answer_end::error
-    [[nodiscard]] const error& last_error() const noexcept { return error_; }
+    [[nodiscard]] const error& last_error() const noexcept { return base_->last_error(); }
     /// The calls of the last turn, if it is the assistant's: those that the model has written so far, each of them
     /// whole, and those of a turn that was added. Valid until the next call of a function that is not const.
-    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
-        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
-    }
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept { return base_->calls(); }
     /// Whether the answer is still in its thought, or ended in it.
-    [[nodiscard]] bool is_in_thought() const noexcept { return now_.is_open() && text_.is_in_thought(); }
+    [[nodiscard]] bool is_in_thought() const noexcept { return base_->is_in_thought(); }
 
     /// The turns that are in the context, or have been in it with a window, an answer that is being given included.
     /// Valid until the next call of a function that is not const.
-    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return now_.turns(); }
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept { return base_->history(); }
     /// How many turns were dropped so far to make room.
-    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    [[nodiscard]] std::size_t dropped() const noexcept { return base_->dropped(); }
     /// How many of tokens() a window has dropped, behind the first session().sinks().
-    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return session_.dropped(); }
+    [[nodiscard]] std::size_t dropped_tokens() const noexcept { return base_->session().dropped(); }
 
     /// The tokens of the dialog, those that are not computed yet and those that a window has dropped included.
-    [[nodiscard]] std::span<const token> tokens() const noexcept { return now_.tokens(); }
-    [[nodiscard]] std::size_t position() const noexcept { return now_.tokens().size(); } ///< how many
-    [[nodiscard]] std::size_t context() const noexcept { return session_.context(); }
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return base_->tokens(); }
+    [[nodiscard]] std::size_t position() const noexcept { return tokens().size(); } ///< how many
+    [[nodiscard]] std::size_t context() const noexcept { return base_->session().context(); }
     /// Tokens in front of the last answer.
-    [[nodiscard]] std::size_t prompt_tokens() const noexcept {
-        return now_.is_open() ? now_.answer_begin() : position();
-    }
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept { return base_->prompt_tokens(); }
     /// Tokens that the model wrote of the last answer, without a stop token.
-    [[nodiscard]] std::size_t answer_tokens() const noexcept { return now_.written(); }
+    [[nodiscard]] std::size_t answer_tokens() const noexcept { return base_->answer_tokens(); }
 
     /// How dialogs are written.
-    [[nodiscard]] const chat_template& format() const noexcept { return format_; }
-    [[nodiscard]] const sampler& chooses() const noexcept { return sampler_; }
+    [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
+    [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
 
     // What a scheduler uses.
 
-    [[nodiscard]] any_session& session() noexcept override { return session_; }
-    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
-        settle_cancel();
-        if (!is_answering()) {
-            return std::nullopt;
-        }
-        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
-        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
-    }
-    void take(std::optional<token> id) noexcept override {
-        if (!is_answering()) {
-            return;
-        }
-        if (!id) {
-            take_reason(session_.stopped_by());
-        } else if (auto taken = detail::guarded([&] { return take_token(*id); }); !taken) {
-            fail(failed(taken));
-        }
-    }
+    [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
+    void take(std::optional<token> id) noexcept override { base_->take(id); }
 
 private:
-    /// What becomes of the answer that is being given, when the dialog changes.
-    enum class fate : unsigned char { begins, stays, ends };
+    explicit conversation(std::unique_ptr<detail::conversation_base> base) noexcept : base_(std::move(base)) {}
 
-    /// What stays as it was opened.
-    struct settings {
-        std::string system;
-        std::vector<std::string> stop_texts = {};
-        std::size_t answer_limit = 0;
-        std::size_t room = 0; ///< 0: the full context is where it stops
-        bool has_window = false;
-    };
-
-    conversation(settings chosen, chat_template format, any_session session, sampler choose, detail::transcript now,
-                 detail::answer_text text, std::unique_ptr<std::atomic<bool>> cancel) noexcept
-        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
-          sampler_(std::move(choose)), now_(std::move(now)), text_(std::move(text)), cancel_(std::move(cancel)) {}
-
-    [[nodiscard]] static result<conversation> make(const any_model& model, const pool_ref* pool,
-                                                   const conversation_options& options) {
-        if (auto checked = check_model(model); !checked) {
-            return failed(checked);
-        }
-        auto format = model.chat(options.chat_format);
-        if (!format) {
-            return failed(format);
-        }
-        chat_options of_chat = options.chat;
-        if (options.tools != nullptr) {
-            if (!of_chat.tools.empty()) {
-                return detail::error_saying(errc::invalid_argument,
-                                            {"conversation_options: tools are given twice, in `tools` and in `chat`"});
-            }
-            of_chat.tools = options.tools->declarations();
-            of_chat.tools_in_words = true;
-        }
-        auto dialog = format->open_dialog(of_chat);
-        if (!dialog) {
-            return failed(dialog);
-        }
-        session_options of_session = options.session;
-        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
-        of_session.window = of_session.window || options.when_full == full_context::window;
-        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
-            return failed(sized);
-        }
-        auto session =
-            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
-                                    model.parameters().vocabulary, of_session.memory);
-        if (!choose) {
-            return failed(choose);
-        }
-        auto stops = stop_texts::open(options.stop_texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        const detail::answer_text::options shown{
-            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
-            .show_special = options.show_special,
-            .prompt = format->prompt(options.chat.thinking),
-        };
-        auto guide = made_guide(model, *format, options);
-        if (!guide) {
-            return failed(guide);
-        }
-        settings chosen = settings_of(options, session->context());
-        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
-                         detail::transcript(*std::move(dialog), model.text()),
-                         detail::answer_text(model.text(), shown, *std::move(stops)), *std::move(guide), true);
+    [[nodiscard]] static result<conversation> made(result<std::unique_ptr<detail::conversation_base>> opened) {
+        return opened ? result<conversation>(conversation(*std::move(opened))) : failed(opened);
     }
 
-    /// Null without tools.
-    [[nodiscard]] static result<std::unique_ptr<detail::call_guide>>
-    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
-        if (options.tools == nullptr) {
-            return std::unique_ptr<detail::call_guide>();
-        }
-        auto made = options.tools->guide({.text = &model.text(),
-                                          .stops = format.stop_tokens(),
-                                          .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts()});
-        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
-        return chosen ? std::move(made) : failed(chosen);
-    }
-
-    /// Makes the sinks as large as the system's turn.
-    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
-                                                 const chat_dialog& dialog, session_options& of_session) {
-        detail::transcript first(dialog, model.text());
-        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
-            return begun;
-        }
-        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
-        return {};
-    }
-
-    [[nodiscard]] static result<void> check_model(const any_model& model) {
-        if (model.parameters().is_embedder) {
-            return detail::error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
-                                                           "gives no answers"});
-        }
-        if (!model.has_text()) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: the model was opened without its tokenizer"});
-        }
-        return {};
-    }
-
-    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
-        for (const std::string_view text : options.stop_texts) {
-            made.stop_texts.emplace_back(text);
-        }
-        made.has_window = options.session.window || options.when_full == full_context::window;
-        if (!made.has_window && options.when_full == full_context::drop_oldest) {
-            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
-        }
-        return made;
-    }
-
-    [[nodiscard]] static result<conversation> assembled(settings chosen, chat_template format, any_session session,
-                                                        sampler choose, detail::transcript now,
-                                                        detail::answer_text text,
-                                                        std::unique_ptr<detail::call_guide> guide, bool is_new) {
-        std::unique_ptr<std::atomic<bool>> cancel(new (std::nothrow) std::atomic<bool>(false));
-        if (cancel == nullptr) {
-            return detail::out_of_memory();
-        }
-        conversation made(std::move(chosen), std::move(format), std::move(session), std::move(choose), std::move(now),
-                          std::move(text), std::move(cancel));
-        made.guide_ = std::move(guide);
-        made.session_.set_cancel_flag(made.cancel_.get());
-        auto ready = is_new ? made.change(fate::ends, [&](auto& next) { return made.begin_with_system(next); })
-                            : made.follow(made.now_.tokens());
-        return ready ? result<conversation>(std::move(made)) : failed(ready);
-    }
-
-    [[nodiscard]] result<conversation> make_fork(std::optional<std::uint64_t> seed) {
-        settle_cancel();
-        auto session = session_.fork();
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler_.copy();
-        if (!choose) {
-            return failed(choose);
-        }
-        if (seed) {
-            choose->reseed(*seed);
-        }
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        auto guide = guide_at(now_);
-        if (!guide) {
-            return failed(guide);
-        }
-        auto made = assembled(settings_, format_, *std::move(session), *std::move(choose), now_,
-                              text_.copy(*std::move(stops)), *std::move(guide), false);
-        if (made) {
-            made->ended_ = ended_;
-            made->error_ = error_;
-            made->dropped_ = dropped_;
-            made->reserve();
-        }
-        return made;
-    }
-
-    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
-        settle_cancel();
-        if (!options.keys_and_values && session_.dropped() != 0) {
-            return session_.save(sink, options); // says why that cannot be
-        }
-        const detail::saved_dialog dialog{ended_,
-                                          error_.code,
-                                          error_.message,
-                                          dropped_,
-                                          text_.untaken(),
-                                          now_.tokens().size(),
-                                          detail::sum_of(now_.tokens())};
-        detail::dialog_writer counted(nullptr, detail::checksum());
-        counted.put(dialog, now_.turns());
-        auto header =
-            detail::conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
-        detail::dialog_writer summed(nullptr, header.begun_sum());
-        summed.put(dialog, now_.turns());
-        header.sum = summed.sum();
-        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
-        if (written) {
-            detail::dialog_writer writer(&sink, detail::checksum());
-            writer.put(dialog, now_.turns());
-            written = std::move(writer).done();
-        }
-        written = written ? sampler_.save(sink) : std::move(written);
-        return written ? session_.save(sink, options) : std::move(written);
-    }
-
-    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
-        const auto parts = detail::conversation_parts::read(saved, name);
-        if (!parts) {
-            return failed(parts);
-        }
-        detail::saved_dialog dialog;
-        std::vector<conversation_turn> turns;
-        if (!detail::dialog_reader(parts->dialog).read(dialog, turns)) {
-            return detail::error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(),
-                                                             " bytes of dialog are no ", turns.size(), " turns"});
-        }
-        for (const conversation_turn& turn : turns) {
-            if (!now_.has_tokens_of(turn)) {
-                return detail::error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
-                                                                  " tokens has some that are not in the vocabulary"});
-            }
-        }
-        detail::transcript next = now_;
-        if (auto became = next.become(std::move(turns)); !became) {
-            return became;
-        }
-        if (next.tokens().size() != dialog.token_count || detail::sum_of(next.tokens()) != dialog.token_sum) {
-            return detail::error_saying(errc::wrong_model,
-                                        {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
-                                         next.tokens().size(), " others: another chat format or tokenizer"});
-        }
-        auto choose = sampler_.copy();
-        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
-            return restored;
-        }
-        auto guide = copied_guide(next);
-        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
-        if (!shown) {
-            return failed(shown);
-        }
-        error why{dialog.error_code, std::string(dialog.error_text)};
-        if (auto restored = session_.restore(parts->session, name); !restored) {
-            return restored;
-        }
-        cancel_->store(false, std::memory_order_relaxed);
-        now_ = std::move(next);
-        sampler_ = *std::move(choose);
-        text_ = *std::move(shown);
-        guide_ = *std::move(guide);
-        ended_ = dialog.ended;
-        error_ = std::move(why);
-        dropped_ = detail::to_size(dialog.dropped);
-        reserve();
-        return {};
-    }
-    /// The text of the open answer, of which all but `untaken` was taken.
-    [[nodiscard]] result<detail::answer_text> made_text(const detail::transcript& next, std::string_view untaken,
-                                                        detail::call_guide* guide) const {
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        auto made = text_.copy(*std::move(stops));
-        if (next.is_open()) {
-            const conversation_turn& answer = next.turns().back();
-            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
-            std::string whole;
-            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
-            }
-        }
-        made.set_untaken(untaken);
-        return made;
-    }
-
-    /// A guide for answers like these, at the beginning of the open one. Null without tools.
-    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> copied_guide(const detail::transcript& next) const {
-        if (guide_ == nullptr) {
-            return std::unique_ptr<detail::call_guide>();
-        }
-        auto made = guide_->copy();
-        if (made && next.is_open()) {
-            const auto most = longest_answer(next);
-            if (!most) {
-                return failed(most);
-            }
-            (*made)->begin(begun_text(next), *most, false);
-        }
-        return made;
-    }
-    /// The same where the open answer is.
-    [[nodiscard]] result<std::unique_ptr<detail::call_guide>> guide_at(const detail::transcript& next) const {
-        auto made = copied_guide(next);
-        if (made && *made != nullptr && next.is_open()) {
-            const conversation_turn& answer = next.turns().back();
-            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
-                static_cast<void>((*made)->take(id));
-            }
-        }
-        return made;
-    }
-
-    /// What the host began the open answer with.
-    [[nodiscard]] static std::string_view begun_text(const detail::transcript& of) noexcept {
-        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
-    }
-    /// Tokens that an answer can have, whatever is dropped meanwhile.
-    [[nodiscard]] result<std::size_t> longest_answer(const detail::transcript& next) const {
-        detail::transcript fewest = next;
-        for (bool drops = settings_.room != 0; drops;) {
-            auto gone = fewest.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            drops = *gone != 0;
-        }
-        const std::size_t begin = fewest.tokens().size() - fewest.written();
-        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
-        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
-    }
-    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
-    [[nodiscard]] result<std::size_t> room_for_calls(const detail::transcript& next) const {
-        auto most = longest_answer(next);
-        if (most && *most < guide_->least()) {
-            return detail::error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
-                                                                 " tokens, and a call may need ", guide_->least()});
-        }
-        return most;
-    }
-
-    [[nodiscard]] result<void> begin_with_system(detail::transcript& next) const {
-        return begin_with_system(next, settings_.system);
-    }
-    [[nodiscard]] static result<void> begin_with_system(detail::transcript& next, const std::string& system) {
-        auto done = next.become({});
-        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
-    }
-
-    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
-        if (turn >= turns) {
-            return detail::error_saying(errc::invalid_argument,
-                                        {"conversation: turn ", turn, " was asked for, the history has ", turns});
-        }
-        return {};
-    }
-
-    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
-    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
-        return detail::guarded([&]() -> result<void> {
-            settle_cancel();
-            detail::transcript next = now_;
-            if (auto done = work(next); !done) {
-                return done;
-            }
-            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
-            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
-            std::size_t dropped = 0;
-            const bool is_guided = answers == fate::begins && guide_ != nullptr;
-            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
-            if (auto fits = make_room(next, need, dropped); !fits) {
-                return fits;
-            }
-            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
-            if (!most) {
-                return failed(most);
-            }
-            if (goes_on) {
-                prepare(next);
-            }
-            if (auto followed = follow(next.tokens()); !followed) {
-                if (auto back = follow(now_.tokens()); !back && is_answering()) {
-                    fail(failed(back));
-                }
-                return followed;
-            }
-            take_over(next, answers, told);
-            if (is_guided) {
-                guide_->begin(begun_text(now_), *most, true);
-            }
-            dropped_ += dropped;
-            return {};
-        });
-    }
-
-    void take_over(detail::transcript& next, fate answers, std::size_t told) {
-        const bool was_answering = is_answering();
-        std::swap(now_, next);
-        accept_last(told);
-        if (answers == fate::begins) {
-            const conversation_turn& answer = now_.turns().back();
-            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
-            ended_ = answer_end::none;
-            cancel_->store(false, std::memory_order_relaxed);
-        } else if (answers == fate::ends && was_answering) {
-            ended_ = answer_end::cancelled;
-        }
-    }
-
-    /// Memory for the rest of the answer.
-    void prepare(detail::transcript& next) {
-        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
-        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
-        const std::size_t limit = settings_.answer_limit;
-        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
-        text_.reserve(next.turns().back().begun_bytes);
-    }
-    void reserve() {
-        if (is_answering()) {
-            prepare(now_);
-        }
-    }
-
-    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
-    [[nodiscard]] result<void> make_room(detail::transcript& next, std::size_t need, std::size_t& dropped) const {
-        if (settings_.has_window) {
-            return make_room_to_queue(next, dropped);
-        }
-        const std::size_t context = session_.context();
-        const auto has_room = [&](std::size_t free) {
-            return next.tokens().size() <= context && context - next.tokens().size() >= free;
-        };
-        const bool drops = settings_.room != 0;
-        if (has_room(drops ? need : 0)) {
-            return {};
-        }
-        while (drops && !has_room((std::max)(need, settings_.room))) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                break;
-            }
-            dropped += *gone;
-        }
-        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
-    }
-
-    /// With a window: drops turns until the session can queue what it does not have.
-    [[nodiscard]] result<void> make_room_to_queue(detail::transcript& next, std::size_t& dropped) const {
-        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                return does_not_fit(next.tokens());
-            }
-            dropped += *gone;
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
-        return detail::error_saying(errc::context_full,
-                                    {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
-                                     session_.context(), " positions and ", taken, " are taken"});
-    }
-
-    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t count = 0;
-        while (count < most && a[count] == b[count]) {
-            ++count;
-        }
-        return count;
-    }
-
-    /// How many of these tokens the session has and can keep.
-    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
-        const std::size_t sinks = session_.sinks();
-        const std::size_t dropped = session_.dropped();
-        const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
-        // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
-        }
-        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
-    }
-
-    /// The session keeps what it has of these tokens and is to run the rest.
-    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = kept_of(tokens);
-        if (auto rewound = session_.rewind(kept); !rewound) {
-            return rewound;
-        }
-        return session_.queue(tokens.subspan(kept));
-    }
-
-    /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
-    /// are fewer.
-    void accept_last(std::size_t count) noexcept {
-        for (const token id : tokens().last((std::min)(count, tokens().size()))) {
-            sampler_.accept(id);
-        }
-    }
-
-    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
-    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_->load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
-
-    void settle_cancel() noexcept {
-        if (is_cancelled() && cancel_->exchange(false, std::memory_order_relaxed) && is_answering()) {
-            static_cast<void>(session_.rewind(session_.position())); // drops the queue
-            finish(answer_end::cancelled);
-        }
-    }
-
-    /// A piece of work; `working`: the budget is used up.
-    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
-        auto choose = chooser();
-        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
-        if (!stepped && stepped.error().code == errc::cancelled) {
-            return step_state::ready; // settle_cancel() sees to it
-        }
-        if (!stepped) {
-            if (choose) {
-                fail(error{stepped.error()});
-            }
-            return stepped;
-        }
-        if (*stepped == step_state::ready && choose) {
-            take(session_.next(*choose));
-            if (ended_ == answer_end::error) {
-                return error{error_};
-            }
-        }
-        return stepped;
-    }
-
-    [[nodiscard]] result<answer_end> answer_to(detail::text_visitor on_text) {
-        while (state() != conversation_state::idle) {
-            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
-                return failed(advanced);
-            }
-            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
-                cancel();
-            }
-        }
-        settle_cancel();
-        return ended_;
-    }
-
-    [[nodiscard]] result<void> take_token(token id) {
-        if (format_.is_stop(id)) {
-            now_.stop(id);
-            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
-            return {};
-        }
-        now_.append(id);
-        const detail::answer_part part = guide_ != nullptr ? guide_->take(id) : detail::answer_part{};
-        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
-            finish(answer_end::stop_text);
-            return {};
-        }
-        const bool ends_call = part.kind == detail::answer_part::part_kind::call_end;
-        if (ends_call) {
-            auto call = guide_->call();
-            if (!call) {
-                return failed(call);
-            }
-            now_.add_call(*std::move(call));
-        }
-        if (ends_call && part.is_last) {
-            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
-        } else if (now_.written() == settings_.answer_limit) {
-            finish(answer_end::limit);
-        }
-        return {};
-    }
-
-    void take_reason(stop_reason why) noexcept {
-        switch (why) {
-        case stop_reason::error:
-            static_cast<void>(detail::has_memory_for([&] { fail(error{session_.last_error()}); }));
-            ended_ = answer_end::error;
-            break;
-        case stop_reason::context_full:
-            go_on_without_the_oldest();
-            break;
-        default: // the flag is set
-            settle_cancel();
-        }
-    }
-
-    void go_on_without_the_oldest() noexcept {
-        auto done = settings_.room != 0 ? change(fate::stays, [](detail::transcript&) { return result<void>(); })
-                                        : detail::error_saying(errc::context_full, {});
-        if (!done && done.error().code == errc::context_full) {
-            finish(answer_end::context_full);
-        } else if (!done) {
-            fail(std::move(done).error());
-        }
-    }
-
-    void fail(error why) noexcept {
-        error_ = std::move(why);
-        ended_ = answer_end::error;
-    }
-
-    /// The answer ends; what was held back of its text is shown.
-    void finish(answer_end why) noexcept {
-        ended_ = why;
-        auto done = detail::guarded([&]() -> result<void> {
-            if (why != answer_end::stop_text && text_.end(now_.text())) {
-                ended_ = answer_end::stop_text;
-            }
-            const bool follows_text = now_.turns().back().begun_tokens != 0;
-            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
-        });
-        if (!done) {
-            fail(failed(done));
-        }
-    }
-
-    settings settings_;
-    chat_template format_;
-    any_session session_;
-    sampler sampler_;
-    std::optional<any_chooser> chooser_;
-    std::unique_ptr<detail::call_guide> guide_; ///< null without tools
-    detail::transcript now_;
-    detail::answer_text text_;
-    std::unique_ptr<std::atomic<bool>> cancel_; ///< not here, because the session knows its place
-    answer_end ended_ = answer_end::none;
-    error error_;
-    std::size_t dropped_ = 0;
+    std::unique_ptr<detail::conversation_base> base_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

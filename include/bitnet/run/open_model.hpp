@@ -12,6 +12,7 @@
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/progress_meter.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/dialog_part.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/estimated_memory.hpp>
 #include <bitnet/run/files_part.hpp>
@@ -19,6 +20,7 @@
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -123,6 +125,13 @@ result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const o
     detail::progress_meter progress(options.progress);
     auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
     return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
+}
+
+template <class Ladder>
+result<std::unique_ptr<detail::conversation_base>>
+compiled_for<Ladder>::open_conversation(const any_model& model, const conversation_options& options,
+                                        const pool_ref* pool) {
+    return detail::dialog_part<>::open(model, options, pool);
 }
 
 } // namespace bitnet::inline BITNET_ABI

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The four large parts of opening and running a model, as templates: a program may compile each in a source of its own.
+// The five large parts of opening and running a model, as templates: a program may compile each in a source of its own.
 #ifndef BITNET_RUN_PARTS_HPP
 #define BITNET_RUN_PARTS_HPP
 
@@ -14,12 +14,14 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+class any_model;
 class byte_source;
 class chat_template;
 class gguf_file;
 class model_file;
 class tokenizer;
 struct checkpoint_options;
+struct conversation_options;
 struct engine;
 struct gguf_tensor;
 struct hyper_parameters;
@@ -30,6 +32,7 @@ struct tokenizer_options;
 namespace detail {
 
 class batch_base;
+class conversation_base;
 class lm_head_screen;
 class progress_meter;
 class scheduler_base;
@@ -79,6 +82,12 @@ template <class Program = void> struct graph_part {
                                                                   const batch_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
     open(const model_parts& model, const scheduler_options& options, const pool_ref* pool);
+};
+
+/// Conversations: whoever has one compiles it, so that those who do without need not.
+template <class Program = void> struct dialog_part {
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>>
+    open(const any_model& model, const conversation_options& options, const pool_ref* pool);
 };
 
 } // namespace detail

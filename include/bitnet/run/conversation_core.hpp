@@ -1,0 +1,873 @@
+// SPDX-License-Identifier: MIT
+// conversation_core: what a conversation does.
+#ifndef BITNET_RUN_CONVERSATION_CORE_HPP
+#define BITNET_RUN_CONVERSATION_CORE_HPP
+
+#include <bitnet/checkpoint/hyper_parameters.hpp>
+#include <bitnet/core/checked.hpp>
+#include <bitnet/core/checksum.hpp>
+#include <bitnet/core/config.hpp>
+#include <bitnet/core/guarded.hpp>
+#include <bitnet/core/result.hpp>
+#include <bitnet/core/sentence.hpp>
+#include <bitnet/io/byte_sink.hpp>
+#include <bitnet/run/answer_text.hpp>
+#include <bitnet/run/any_model.hpp>
+#include <bitnet/run/any_session.hpp>
+#include <bitnet/run/conversation.hpp>
+#include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/sampler.hpp>
+#include <bitnet/run/save_options.hpp>
+#include <bitnet/run/saved_conversation.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/run/speaker.hpp>
+#include <bitnet/run/token_chooser.hpp>
+#include <bitnet/run/tool_choice.hpp>
+#include <bitnet/run/tool_source.hpp>
+#include <bitnet/run/transcript.hpp>
+#include <bitnet/text/chat_dialog.hpp>
+#include <bitnet/text/chat_format.hpp>
+#include <bitnet/text/chat_template.hpp>
+#include <bitnet/text/stop_texts.hpp>
+#include <bitnet/text/token.hpp>
+#include <bitnet/thread/pool.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// See conversation for what the functions promise. Stays where it is: its session knows the place of `cancel_`.
+class conversation_core final : public conversation_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>>
+    open(const any_model& model, const conversation_options& options, const pool_ref* pool) {
+        return guarded([&] { return make(model, pool, options); });
+    }
+
+    [[nodiscard]] result<void> say(std::string_view text, std::string_view begun) override {
+        return change(fate::begins, [&](transcript& next) {
+            auto added = next.add({.role = "user", .text = std::string(text)});
+            return added ? next.begin_answer(begun) : std::move(added);
+        });
+    }
+
+    [[nodiscard]] result<void> add(const chat_message& message) override {
+        return change(fate::ends, [&](transcript& next) {
+            conversation_turn turn{.role = std::string(message.role), .text = std::string(message.content)};
+            for (const chat_tool_call& call : message.calls) {
+                turn.calls.push_back({std::string(call.name), std::string(call.arguments)});
+            }
+            return next.add(std::move(turn));
+        });
+    }
+
+    [[nodiscard]] result<void> say_results(std::span<const std::string> results) override {
+        if (results.empty() || results.size() != calls().size()) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: ", results.size(), " results were given, and the last turn has ",
+                                 calls().size(), " calls"});
+        }
+        return change(fate::begins, [&](transcript& next) {
+            result<void> done;
+            for (std::size_t i = 0; done && i < results.size(); ++i) {
+                done = next.add({.role = "tool", .text = results[i]});
+            }
+            return done ? next.begin_answer({}) : std::move(done);
+        });
+    }
+    [[nodiscard]] result<void> choose_calls(const tool_choice& choice) override {
+        if (guide_ == nullptr) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: it was opened without tools that could be called"});
+        }
+        return guarded([&] { return guide_->set_choice(choice); });
+    }
+
+    [[nodiscard]] result<void> begin_answer(std::string_view begun) override {
+        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun); });
+    }
+
+    [[nodiscard]] result<void> regenerate() override {
+        if (history().empty() || history().back().role != "assistant") {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: the last turn is no answer that could be written anew"});
+        }
+        return change(fate::begins, [&](transcript& next) { return next.answer_again(); });
+    }
+
+    [[nodiscard]] result<void> edit(std::size_t turn, std::string_view text) override {
+        if (auto checked = check_turns(turn, history().size()); !checked) {
+            return checked;
+        }
+        const bool stays = now_.is_open() && turn + 1 != history().size();
+        return change(stays ? fate::stays : fate::ends, [&](transcript& next) {
+            std::vector<conversation_turn> turns = next.turns();
+            conversation_turn& old = turns[turn]; // the text of an answer has its calls
+            old = {.role = old.role,
+                   .text = std::string(text),
+                   .calls = old.is_answer ? std::vector<conversation_turn::call>() : old.calls};
+            return next.become(std::move(turns));
+        });
+    }
+
+    [[nodiscard]] result<void> rewind(std::size_t turns) override {
+        if (turns == history().size()) {
+            return {};
+        }
+        if (auto checked = check_turns(turns, history().size()); !checked) {
+            return checked;
+        }
+        return change(fate::ends, [&](transcript& next) {
+            const auto& all = next.turns();
+            return next.become({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(turns)});
+        });
+    }
+
+    [[nodiscard]] result<void> reset() override {
+        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next); });
+        if (done) {
+            sampler_.reset();
+            accept_last(now_.tokens().size());
+            ended_ = answer_end::none;
+            dropped_ = 0;
+        }
+        return done;
+    }
+
+    [[nodiscard]] result<conversation_state> step(std::chrono::nanoseconds budget) override {
+        const auto start = std::chrono::steady_clock::now();
+        std::chrono::nanoseconds left = budget;
+        for (bool is_first = true; state() != conversation_state::idle && (is_first || left.count() > 0);) {
+            auto advanced = advance(left);
+            if (!advanced) {
+                return failed(advanced);
+            }
+            if (*advanced == step_state::working) {
+                break;
+            }
+            is_first = false;
+            left = budget - (std::chrono::steady_clock::now() - start);
+        }
+        settle_cancel();
+        return state();
+    }
+
+    [[nodiscard]] result<answer_end> answer(text_visitor on_text) override {
+        while (state() != conversation_state::idle) {
+            if (auto advanced = advance((std::chrono::nanoseconds::max)()); !advanced) {
+                return failed(advanced);
+            }
+            if (const std::string_view text = take_text(); !text.empty() && !on_text(text)) {
+                cancel();
+            }
+        }
+        settle_cancel();
+        return ended_;
+    }
+
+    [[nodiscard]] std::string_view take_text() noexcept override { return text_.take(); }
+
+    void cancel() noexcept override { cancel_.store(true, std::memory_order_relaxed); }
+
+    [[nodiscard]] result<void> retry() override {
+        if (!now_.is_open() || ended_ != answer_end::error) {
+            return {};
+        }
+        auto done = guarded([&] { return follow(now_.tokens()); });
+        ended_ = done ? answer_end::none : ended_;
+        return done;
+    }
+
+    [[nodiscard]] result<std::unique_ptr<conversation_base>> fork(std::optional<std::uint64_t> seed) override {
+        return guarded([&] { return make_fork(seed); });
+    }
+
+    [[nodiscard]] result<void> save(byte_sink sink, const save_options& options) override {
+        return guarded([&] { return write_to(sink, options); });
+    }
+    [[nodiscard]] result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
+        return guarded([&] { return take_saved(saved, name); });
+    }
+
+    void choose_with(std::optional<any_chooser> chooser) noexcept override { chooser_ = chooser; }
+
+    [[nodiscard]] conversation_state state() const noexcept override {
+        if (is_answering() && is_cancelled()) {
+            return conversation_state::idle;
+        }
+        return is_reading()     ? conversation_state::reading
+               : is_answering() ? conversation_state::speaking
+                                : conversation_state::idle;
+    }
+    [[nodiscard]] answer_end ended_by() const noexcept override {
+        return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
+    }
+    [[nodiscard]] const error& last_error() const noexcept override { return error_; }
+    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
+        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
+    }
+    [[nodiscard]] bool is_in_thought() const noexcept override { return now_.is_open() && text_.is_in_thought(); }
+
+    [[nodiscard]] std::span<const conversation_turn> history() const noexcept override { return now_.turns(); }
+    [[nodiscard]] std::size_t dropped() const noexcept override { return dropped_; }
+
+    [[nodiscard]] std::span<const token> tokens() const noexcept override { return now_.tokens(); }
+    [[nodiscard]] std::size_t prompt_tokens() const noexcept override {
+        return now_.is_open() ? now_.answer_begin() : now_.tokens().size();
+    }
+    [[nodiscard]] std::size_t answer_tokens() const noexcept override { return now_.written(); }
+
+    [[nodiscard]] const chat_template& format() const noexcept override { return format_; }
+    [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
+
+    [[nodiscard]] any_session& session() noexcept override { return session_; }
+    [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
+        settle_cancel();
+        if (!is_answering()) {
+            return std::nullopt;
+        }
+        const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
+        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
+    }
+    void take(std::optional<token> id) noexcept override {
+        if (!is_answering()) {
+            return;
+        }
+        if (!id) {
+            take_reason(session_.stopped_by());
+        } else if (auto taken = guarded([&] { return take_token(*id); }); !taken) {
+            fail(failed(taken));
+        }
+    }
+
+private:
+    /// What becomes of the answer that is being given, when the dialog changes.
+    enum class fate : unsigned char { begins, stays, ends };
+
+    /// What stays as it was opened.
+    struct settings {
+        std::string system;
+        std::vector<std::string> stop_texts = {};
+        std::size_t answer_limit = 0;
+        std::size_t room = 0; ///< 0: the full context is where it stops
+        bool has_window = false;
+    };
+
+    conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
+                      answer_text text, std::unique_ptr<call_guide> guide) noexcept
+        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
+          sampler_(std::move(choose)), guide_(std::move(guide)), now_(std::move(now)), text_(std::move(text)) {
+        session_.set_cancel_flag(&cancel_);
+    }
+
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>> make(const any_model& model, const pool_ref* pool,
+                                                                         const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        chat_options of_chat = options.chat;
+        if (options.tools != nullptr) {
+            if (!of_chat.tools.empty()) {
+                return error_saying(errc::invalid_argument,
+                                    {"conversation_options: tools are given twice, in `tools` and in `chat`"});
+            }
+            of_chat.tools = options.tools->declarations();
+            of_chat.tools_in_words = true;
+        }
+        auto dialog = format->open_dialog(of_chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        session_options of_session = options.session;
+        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        of_session.window = of_session.window || options.when_full == full_context::window;
+        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
+            return failed(sized);
+        }
+        auto session =
+            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary, of_session.memory);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        auto guide = made_guide(model, *format, options);
+        if (!guide) {
+            return failed(guide);
+        }
+        settings chosen = settings_of(options, session->context());
+        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
+                         transcript(*std::move(dialog), model.text()),
+                         answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
+    }
+
+    /// Null without tools.
+    [[nodiscard]] static result<std::unique_ptr<call_guide>>
+    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
+        if (options.tools == nullptr) {
+            return std::unique_ptr<call_guide>();
+        }
+        auto made = options.tools->guide({.text = &model.text(),
+                                          .stops = format.stop_tokens(),
+                                          .prompt = format.prompt(options.chat.thinking),
+                                          .has_thoughts = format.has_thoughts()});
+        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
+        return chosen ? std::move(made) : failed(chosen);
+    }
+
+    /// Makes the sinks as large as the system's turn.
+    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
+                                                 const chat_dialog& dialog, session_options& of_session) {
+        transcript first(dialog, model.text());
+        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+            return begun;
+        }
+        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
+        return {};
+    }
+
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                   "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return error_saying(errc::invalid_argument, {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
+        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        return made;
+    }
+
+    /// With the system's turn.
+    [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
+                                                                              any_session session, sampler choose,
+                                                                              transcript now, answer_text text,
+                                                                              std::unique_ptr<call_guide> guide) {
+        std::unique_ptr<conversation_core> made(
+            new (std::nothrow) conversation_core(std::move(chosen), std::move(format), std::move(session),
+                                                 std::move(choose), std::move(now), std::move(text), std::move(guide)));
+        if (made == nullptr) {
+            return out_of_memory();
+        }
+        auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
+        return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
+    }
+
+    [[nodiscard]] result<std::unique_ptr<conversation_base>> make_fork(std::optional<std::uint64_t> seed) {
+        settle_cancel();
+        auto session = session_.fork();
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler_.copy();
+        if (!choose) {
+            return failed(choose);
+        }
+        if (seed) {
+            choose->reseed(*seed);
+        }
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto guide = guide_at(now_);
+        if (!guide) {
+            return failed(guide);
+        }
+        std::unique_ptr<conversation_core> made(
+            new (std::nothrow) conversation_core(settings_, format_, *std::move(session), *std::move(choose), now_,
+                                                 text_.copy(*std::move(stops)), *std::move(guide)));
+        if (made == nullptr) {
+            return out_of_memory();
+        }
+        if (auto followed = made->follow(now_.tokens()); !followed) {
+            return failed(followed);
+        }
+        made->ended_ = ended_;
+        made->error_ = error_;
+        made->dropped_ = dropped_;
+        made->reserve();
+        return result<std::unique_ptr<conversation_base>>(std::move(made));
+    }
+
+    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
+        settle_cancel();
+        if (!options.keys_and_values && session_.dropped() != 0) {
+            return session_.save(sink, options); // says why that cannot be
+        }
+        const saved_dialog dialog{ended_,          error_.code,          error_.message,       dropped_,
+                                  text_.untaken(), now_.tokens().size(), sum_of(now_.tokens())};
+        dialog_writer counted(nullptr, checksum());
+        counted.put(dialog, now_.turns());
+        auto header = conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
+        dialog_writer summed(nullptr, header.begun_sum());
+        summed.put(dialog, now_.turns());
+        header.sum = summed.sum();
+        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+        if (written) {
+            dialog_writer writer(&sink, checksum());
+            writer.put(dialog, now_.turns());
+            written = std::move(writer).done();
+        }
+        written = written ? sampler_.save(sink) : std::move(written);
+        return written ? session_.save(sink, options) : std::move(written);
+    }
+
+    [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
+        const auto parts = conversation_parts::read(saved, name);
+        if (!parts) {
+            return failed(parts);
+        }
+        saved_dialog dialog;
+        std::vector<conversation_turn> turns;
+        if (!dialog_reader(parts->dialog).read(dialog, turns)) {
+            return error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(), " bytes of dialog are no ",
+                                                     turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now_.has_tokens_of(turn)) {
+                return error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                          " tokens has some that are not in the vocabulary"});
+            }
+        }
+        transcript next = now_;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return became;
+        }
+        if (next.tokens().size() != dialog.token_count || sum_of(next.tokens()) != dialog.token_sum) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
+                                 next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        auto choose = sampler_.copy();
+        if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
+            return restored;
+        }
+        auto guide = copied_guide(next);
+        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
+        if (!shown) {
+            return failed(shown);
+        }
+        error why{dialog.error_code, std::string(dialog.error_text)};
+        if (auto restored = session_.restore(parts->session, name); !restored) {
+            return restored;
+        }
+        cancel_.store(false, std::memory_order_relaxed);
+        now_ = std::move(next);
+        sampler_ = *std::move(choose);
+        text_ = *std::move(shown);
+        guide_ = *std::move(guide);
+        ended_ = dialog.ended;
+        error_ = std::move(why);
+        dropped_ = to_size(dialog.dropped);
+        reserve();
+        return {};
+    }
+    /// The text of the open answer, of which all but `untaken` was taken.
+    [[nodiscard]] result<answer_text> made_text(const transcript& next, std::string_view untaken,
+                                                call_guide* guide) const {
+        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
+        auto stops = stop_texts::open(texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        auto made = text_.copy(*std::move(stops));
+        if (next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            std::string whole;
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
+            }
+        }
+        made.set_untaken(untaken);
+        return made;
+    }
+
+    /// A guide for answers like these, at the beginning of the open one. Null without tools.
+    [[nodiscard]] result<std::unique_ptr<call_guide>> copied_guide(const transcript& next) const {
+        if (guide_ == nullptr) {
+            return std::unique_ptr<call_guide>();
+        }
+        auto made = guide_->copy();
+        if (made && next.is_open()) {
+            const auto most = longest_answer(next);
+            if (!most) {
+                return failed(most);
+            }
+            (*made)->begin(begun_text(next), *most, false);
+        }
+        return made;
+    }
+    /// The same where the open answer is.
+    [[nodiscard]] result<std::unique_ptr<call_guide>> guide_at(const transcript& next) const {
+        auto made = copied_guide(next);
+        if (made && *made != nullptr && next.is_open()) {
+            const conversation_turn& answer = next.turns().back();
+            for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
+                static_cast<void>((*made)->take(id));
+            }
+        }
+        return made;
+    }
+
+    /// What the host began the open answer with.
+    [[nodiscard]] static std::string_view begun_text(const transcript& of) noexcept {
+        return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
+    }
+    /// Tokens that an answer can have, whatever is dropped meanwhile.
+    [[nodiscard]] result<std::size_t> longest_answer(const transcript& next) const {
+        transcript fewest = next;
+        for (bool drops = settings_.room != 0; drops;) {
+            auto gone = fewest.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            drops = *gone != 0;
+        }
+        const std::size_t begin = fewest.tokens().size() - fewest.written();
+        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
+        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
+    }
+    /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
+    [[nodiscard]] result<std::size_t> room_for_calls(const transcript& next) const {
+        auto most = longest_answer(next);
+        if (most && *most < guide_->least()) {
+            return error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
+                                                         " tokens, and a call may need ", guide_->least()});
+        }
+        return most;
+    }
+
+    [[nodiscard]] result<void> begin_with_system(transcript& next) const {
+        return begin_with_system(next, settings_.system);
+    }
+    [[nodiscard]] static result<void> begin_with_system(transcript& next, const std::string& system) {
+        auto done = next.become({});
+        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
+    }
+
+    [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
+        if (turn >= turns) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation: turn ", turn, " was asked for, the history has ", turns});
+        }
+        return {};
+    }
+
+    /// Calls work(transcript&) on a copy, which becomes the dialog if that works and the session can follow it.
+    template <class Work> [[nodiscard]] result<void> change(fate answers, Work&& work) {
+        return guarded([&]() -> result<void> {
+            settle_cancel();
+            transcript next = now_;
+            if (auto done = work(next); !done) {
+                return done;
+            }
+            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
+            std::size_t dropped = 0;
+            const bool is_guided = answers == fate::begins && guide_ != nullptr;
+            const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
+            if (auto fits = make_room(next, need, dropped); !fits) {
+                return fits;
+            }
+            const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
+            if (!most) {
+                return failed(most);
+            }
+            if (goes_on) {
+                prepare(next);
+            }
+            if (auto followed = follow(next.tokens()); !followed) {
+                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+                    fail(failed(back));
+                }
+                return followed;
+            }
+            take_over(next, answers, told);
+            if (is_guided) {
+                guide_->begin(begun_text(now_), *most, true);
+            }
+            dropped_ += dropped;
+            return {};
+        });
+    }
+
+    void take_over(transcript& next, fate answers, std::size_t told) {
+        const bool was_answering = is_answering();
+        std::swap(now_, next);
+        accept_last(told);
+        if (answers == fate::begins) {
+            const conversation_turn& answer = now_.turns().back();
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            ended_ = answer_end::none;
+            cancel_.store(false, std::memory_order_relaxed);
+        } else if (answers == fate::ends && was_answering) {
+            ended_ = answer_end::cancelled;
+        }
+    }
+
+    /// Memory for the rest of the answer.
+    void prepare(transcript& next) {
+        const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
+        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
+        const std::size_t limit = settings_.answer_limit;
+        next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
+        text_.reserve(next.turns().back().begun_bytes);
+    }
+    void reserve() {
+        if (is_answering()) {
+            prepare(now_);
+        }
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    [[nodiscard]] result<void> make_room(transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_room_to_queue(next, dropped);
+        }
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_room_to_queue(transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return error_saying(errc::context_full,
+                            {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                             session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t count = 0;
+        while (count < most && a[count] == b[count]) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = kept_of(tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        return session_.queue(tokens.subspan(kept));
+    }
+
+    /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
+    /// are fewer.
+    void accept_last(std::size_t count) noexcept {
+        for (const token id : tokens().last((std::min)(count, tokens().size()))) {
+            sampler_.accept(id);
+        }
+    }
+
+    [[nodiscard]] bool is_answering() const noexcept { return now_.is_open() && ended_ == answer_end::none; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancel_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_reading() const noexcept { return session_.queued() != 0; }
+
+    void settle_cancel() noexcept {
+        if (is_cancelled() && cancel_.exchange(false, std::memory_order_relaxed) && is_answering()) {
+            static_cast<void>(session_.rewind(session_.position())); // drops the queue
+            finish(answer_end::cancelled);
+        }
+    }
+
+    /// A piece of work; `working`: the budget is used up.
+    [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
+        auto choose = chooser();
+        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        if (!stepped && stepped.error().code == errc::cancelled) {
+            return step_state::ready; // settle_cancel() sees to it
+        }
+        if (!stepped) {
+            if (choose) {
+                fail(error{stepped.error()});
+            }
+            return stepped;
+        }
+        if (*stepped == step_state::ready && choose) {
+            take(session_.next(*choose));
+            if (ended_ == answer_end::error) {
+                return error{error_};
+            }
+        }
+        return stepped;
+    }
+
+    [[nodiscard]] result<void> take_token(token id) {
+        if (format_.is_stop(id)) {
+            now_.stop(id);
+            finish(calls().empty() ? answer_end::stop_token : answer_end::tool_calls);
+            return {};
+        }
+        now_.append(id);
+        const answer_part part = guide_ != nullptr ? guide_->take(id) : answer_part{};
+        if (guide_ != nullptr ? text_.put(id, now_.text(), part) : text_.put(id, now_.text())) {
+            finish(answer_end::stop_text);
+            return {};
+        }
+        const bool ends_call = part.kind == answer_part::part_kind::call_end;
+        if (ends_call) {
+            auto call = guide_->call();
+            if (!call) {
+                return failed(call);
+            }
+            now_.add_call(*std::move(call));
+        }
+        if (ends_call && part.is_last) {
+            finish(part.is_cut_short ? answer_end::limit : answer_end::tool_calls);
+        } else if (now_.written() == settings_.answer_limit) {
+            finish(answer_end::limit);
+        }
+        return {};
+    }
+
+    void take_reason(stop_reason why) noexcept {
+        switch (why) {
+        case stop_reason::error:
+            static_cast<void>(has_memory_for([&] { fail(error{session_.last_error()}); }));
+            ended_ = answer_end::error;
+            break;
+        case stop_reason::context_full:
+            go_on_without_the_oldest();
+            break;
+        default: // the flag is set
+            settle_cancel();
+        }
+    }
+
+    void go_on_without_the_oldest() noexcept {
+        auto done = settings_.room != 0 ? change(fate::stays, [](transcript&) { return result<void>(); })
+                                        : error_saying(errc::context_full, {});
+        if (!done && done.error().code == errc::context_full) {
+            finish(answer_end::context_full);
+        } else if (!done) {
+            fail(std::move(done).error());
+        }
+    }
+
+    void fail(error why) noexcept {
+        error_ = std::move(why);
+        ended_ = answer_end::error;
+    }
+
+    /// The answer ends; what was held back of its text is shown.
+    void finish(answer_end why) noexcept {
+        ended_ = why;
+        auto done = guarded([&]() -> result<void> {
+            if (why != answer_end::stop_text && text_.end(now_.text())) {
+                ended_ = answer_end::stop_text;
+            }
+            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
+        });
+        if (!done) {
+            fail(failed(done));
+        }
+    }
+
+    settings settings_;
+    chat_template format_;
+    any_session session_;
+    sampler sampler_;
+    std::optional<any_chooser> chooser_;
+    std::unique_ptr<call_guide> guide_; ///< null without tools
+    transcript now_;
+    answer_text text_;
+    std::atomic<bool> cancel_{false};
+    answer_end ended_ = answer_end::none;
+    error error_;
+    std::size_t dropped_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif

@@ -696,6 +696,7 @@ struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
+enum class forced_text : unsigned char;
 class grammar;
 class matcher;
 struct matcher_options;
@@ -863,12 +864,15 @@ struct ternary_encoding;
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
 //     constrained_chooser        constrain/constrained_chooser.hpp
+//     healed_prefix              constrain/healed_prefix.hpp
+//     tokens_to_heal             constrain/healed_prefix.hpp
 //
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
 //     estimate_memory            run/memory_estimate.hpp
+//     foreseeing_token_chooser   run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -5008,6 +5012,15 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
     { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
 };
 
+/// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
+/// next, one after the other, whatever the logits are. A session may run them in one pass before it asks for them. They
+/// are guesses to it, as those of any_session::run_ahead: it asks allowed() and choose() of each. May be called at any
+/// time; what it gives is read before the next call.
+template <class C>
+concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
+    { chooser.forced() } -> std::same_as<std::span<const token>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -5024,6 +5037,9 @@ public:
         if constexpr (constrained_token_chooser<C>) {
             allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
         }
+        if constexpr (foreseeing_token_chooser<C>) {
+            forced_ = [](void* self) noexcept { return static_cast<C*>(self)->forced(); };
+        }
     }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
@@ -5037,6 +5053,10 @@ public:
     [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
     /// \pre is_constrained()
     [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+    /// The tokens that it will choose next; none if it is no foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() const noexcept {
+        return forced_ != nullptr ? forced_(self_) : std::span<const token>();
+    }
 
 private:
     void* self_;
@@ -5045,6 +5065,7 @@ private:
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
     result<allowed_tokens> (*allowed_)(void*) = nullptr;
+    std::span<const token> (*forced_)(void*) noexcept = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -7275,7 +7296,7 @@ public:
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
         if (left_ == 0) {
-            begin_round();
+            begin_round(any_chooser(choose).forced());
         }
         const auto given = session_->next(choose);
         take(given);
@@ -7296,7 +7317,7 @@ public:
             take(std::nullopt);
         }
         if (left_ == 0 && session_->queued() == 0) {
-            begin_round();
+            begin_round({});
         }
         seen_ = all.size();
     }
@@ -7309,8 +7330,8 @@ private:
     speculation(any_session& session, D& draft, const speculation_options& options) noexcept
         : session_(&session), draft_(&draft), options_(options) {}
 
-    /// Before the pass of a token: guesses for those behind it.
-    void begin_round() {
+    /// Before the pass of a token: guesses for those behind it. \param forced what the chooser knows to be these
+    void begin_round(std::span<const token> forced) {
         if (is_measured_) {
             length_.learn_cost(ran_, nanoseconds(time_));
         }
@@ -7319,6 +7340,13 @@ private:
         guessed_ = ran_ = at_ = 0;
         left_ = 1;
         has_passed_ = false;
+        is_forced_ = is_measured_ && !forced.empty();
+        if (is_forced_) {
+            is_measured_ = false;
+            guessed_ = (std::min)(forced.size(), guesses_.size());
+            std::copy_n(forced.begin(), guessed_, guesses_.begin());
+            return run_guesses();
+        }
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
         if (!is_measured_ || room == 0) {
@@ -7331,10 +7359,13 @@ private:
         }
         ask(wanted != 0 ? wanted : 1);
         if (wanted != 0) {
-            ran_ = session_->run_ahead({guesses_.data(), guessed_});
-            statistics_.drafted += ran_;
-            left_ += ran_;
+            run_guesses();
         }
+    }
+    void run_guesses() {
+        ran_ = session_->run_ahead({guesses_.data(), guessed_});
+        statistics_.drafted += ran_;
+        left_ += ran_;
     }
     /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
     void ask(std::size_t count) {
@@ -7359,7 +7390,9 @@ private:
             return;
         }
         const bool is_true = guesses_[at_] == *given;
-        length_.learn(at_ == 0, is_true);
+        if (!is_forced_) {
+            length_.learn(at_ == 0, is_true);
+        }
         statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
         left_ = is_true ? left_ : 0;
         ++at_;
@@ -7381,6 +7414,7 @@ private:
     std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
     bool has_passed_ = false; ///< the pass of this round is counted
     bool is_measured_ = false;
+    bool is_forced_ = false; ///< the chooser said what comes
     clock::duration time_{}; ///< of this round
     clock::time_point last_guess_{};
     std::size_t seen_ = 0; ///< tokens of the session, by the last guess()

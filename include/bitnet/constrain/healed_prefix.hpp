@@ -66,8 +66,9 @@ namespace bitnet::inline BITNET_ABI {
 /// begins with the rest of `begun`. With a grammar, token_constraint::restart_behind() takes what tokens_to_heal()
 /// says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in open() and
 /// begin() only.
-template <token_chooser C>
-requires(!constrained_token_chooser<C>) class healed_prefix {
+template <token_chooser C> class healed_prefix {
+    static_assert(!constrained_token_chooser<C>, "a grammar takes a prefix itself: token_constraint::restart_behind()");
+
 public:
     /// \return errc::out_of_memory.
     [[nodiscard]] static result<healed_prefix> open(C& inner, const token_trie& trie) {

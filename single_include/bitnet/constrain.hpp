@@ -718,9 +718,10 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 };
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
-/// next, one after the other, whatever the logits are. A session may run them in one pass before it asks for them. They
-/// are guesses to it, as those of any_session::run_ahead: it asks allowed() and choose() of each. May be called at any
-/// time; what it gives is read before the next call.
+/// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
+/// the token that waits, in next() and in a step() without an end to its budget. They are guesses to it, as those of
+/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
+/// before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -12737,10 +12738,10 @@ public:
         if (place_ == place::json) {
             return held_->forced();
         }
-        const bool is_one_way =
-            place_ == place::fixed && !may_stop_ && (ways_[0].tokens.empty() || ways_[1].tokens.empty());
-        const std::span<const token> way = ways_[0].tokens.empty() ? ways_[1].tokens : ways_[0].tokens;
-        return is_one_way && at_ < way.size() ? way.subspan(at_) : std::span<const token>();
+        const bool is_first = !ways_[0].tokens.empty();
+        const std::span<const token> left = ways_[is_first ? 0 : 1].tokens;
+        const bool is_only = place_ == place::fixed && !may_stop_ && is_first != !ways_[1].tokens.empty();
+        return is_only && at_ < left.size() ? left.subspan(at_) : std::span<const token>();
     }
     [[nodiscard]] std::size_t needs() const { return inner_->needs(); }
     [[nodiscard]] token choose(std::span<const float> all) {

@@ -191,10 +191,10 @@ public:
         if (place_ == place::json) {
             return held_->forced();
         }
-        const bool is_one_way =
-            place_ == place::fixed && !may_stop_ && (ways_[0].tokens.empty() || ways_[1].tokens.empty());
-        const std::span<const token> way = ways_[0].tokens.empty() ? ways_[1].tokens : ways_[0].tokens;
-        return is_one_way && at_ < way.size() ? way.subspan(at_) : std::span<const token>();
+        const bool is_first = !ways_[0].tokens.empty();
+        const std::span<const token> left = ways_[is_first ? 0 : 1].tokens;
+        const bool is_only = place_ == place::fixed && !may_stop_ && is_first != !ways_[1].tokens.empty();
+        return is_only && at_ < left.size() ? left.subspan(at_) : std::span<const token>();
     }
     [[nodiscard]] std::size_t needs() const { return inner_->needs(); }
     [[nodiscard]] token choose(std::span<const float> all) {

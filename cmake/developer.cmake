@@ -34,6 +34,9 @@ endif()
 add_library(bitnet_developer INTERFACE)
 target_link_libraries(bitnet_developer INTERFACE bitnet bitnet_warnings bitnet_sanitizers)
 target_link_libraries(bitnet_any_cpu PRIVATE bitnet_developer bitnet_library_warnings)
+if(TARGET bitnet_c)
+    target_link_libraries(bitnet_c PRIVATE bitnet_developer bitnet_library_warnings)
+endif()
 
 # One program <prefix>-<name> for each <name>.cpp or <name>_<prefix>.cpp of the folder, an underscore in the name made a
 # hyphen; `ladder.cpp` is none of them. Further arguments are compile and link flags.

@@ -5,13 +5,13 @@ include(GNUInstallDirs)
 
 target_include_directories(bitnet INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/bitnet" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-    FILES_MATCHING PATTERN "*.hpp")
+    FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/bitnet")
 install(TARGETS bitnet EXPORT bitnet)
 install(EXPORT bitnet FILE bitnetTargets.cmake NAMESPACE bitnet:: DESTINATION ${package_dir})
-install(FILES "${CMAKE_CURRENT_LIST_DIR}/any_cpu.cmake" DESTINATION ${package_dir})
-install(DIRECTORY "${CMAKE_CURRENT_LIST_DIR}/any_cpu" DESTINATION ${package_dir})
+install(FILES "${CMAKE_CURRENT_LIST_DIR}/any_cpu.cmake" "${CMAKE_CURRENT_LIST_DIR}/c.cmake" DESTINATION ${package_dir})
+install(DIRECTORY "${CMAKE_CURRENT_LIST_DIR}/any_cpu" "${CMAKE_CURRENT_LIST_DIR}/c" DESTINATION ${package_dir})
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/bitnetConfig.cmake.in"
     "${CMAKE_CURRENT_BINARY_DIR}/bitnetConfig.cmake" INSTALL_DESTINATION ${package_dir}
     NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)

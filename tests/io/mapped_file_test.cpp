@@ -5,12 +5,14 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <utility>
 
 #if !defined(_WIN32)
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -88,6 +90,33 @@ TEST_CASE("hints are accepted by a mapping and refused without one") {
     CHECK(as_text(mapping->bytes()).front() == 'x');
     CHECK_FALSE(mapped_file().advise(bitnet::access_hint::sequential));
 }
+
+#if defined(__linux__)
+TEST_CASE("pages that the system has in its cache are mapped at once") {
+    constexpr std::size_t size = std::size_t{9} << 20; // three pieces
+    const temporary_folder folder;
+    const auto mapping = mapped_file::open(folder.write("data", std::string(size, 'x')));
+    REQUIRE(mapping);
+    if (!mapping->map_cached()) {
+        MESSAGE("not checked: this system has no MADV_POPULATE_READ");
+        return;
+    }
+    const auto faults = [] {
+        rusage used{};
+        ::getrusage(RUSAGE_SELF, &used);
+        return used.ru_minflt + used.ru_majflt;
+    };
+    const long before = faults();
+    unsigned sum = 0;
+    for (std::size_t i = 0; i < size; i += 4096) {
+        sum += std::to_integer<unsigned>(mapping->bytes()[i]);
+    }
+    CHECK(sum == size / 4096 * 'x');
+    CHECK(faults() - before < 16); // 144 where each brings 16 pages
+}
+
+TEST_CASE("nothing is mapped of no file") { CHECK_FALSE(mapped_file().map_cached()); }
+#endif
 
 #if !defined(_WIN32)
 TEST_CASE("a pipe is refused at once, even when nobody writes to it") {

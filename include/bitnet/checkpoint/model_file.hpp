@@ -117,6 +117,12 @@ public:
             source.advise(hint);
         }
     }
+    /// byte_source::map_cached for all files.
+    void map_cached() const noexcept {
+        for (const byte_source& source : parts_.sources) {
+            source.map_cached();
+        }
+    }
     /// byte_source::give_back for the file that `part` lies in. \return false also if it lies in none.
     bool give_back(std::span<const std::byte> part) const noexcept {
         // As numbers, because < on pointers into different files means nothing.

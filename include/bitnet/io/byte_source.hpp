@@ -143,6 +143,8 @@ public:
 
     /// Passes a hint on to the mapping. \return false if nothing is mapped or the system ignores it.
     bool advise(access_hint hint) const noexcept { return mapping_.advise(hint); }
+    /// The same for mapped_file::map_cached.
+    bool map_cached() const noexcept { return mapping_.map_cached(); }
     /// The same for mapped_file::give_back. \pre `part` lies within bytes()
     bool give_back(std::span<const std::byte> part) const noexcept { return mapping_.give_back(part); }
 

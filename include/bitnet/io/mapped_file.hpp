@@ -10,6 +10,7 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/win32.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -93,6 +94,11 @@ public:
     /// Tells the system how the bytes will be read. \return whether the system took the hint.
     bool advise(access_hint hint) const noexcept;
 
+    /// Enters the pages that the system has in its cache into the address space now, many at once: each that is first
+    /// touched while it is read costs more time than the reading. Ends where the file itself would have to be read, or
+    /// soon after. \return whether the system can do that.
+    bool map_cached() const noexcept;
+
     /// Tells the system that a part of bytes() will not be read soon, so that its pages need not count as this
     /// process's memory. They stay readable: touched again, they come back from the system's cache or the file.
     /// \return whether the system took the hint.
@@ -161,6 +167,26 @@ inline bool mapped_file::advise([[maybe_unused]] access_hint hint) const noexcep
         return false;
 #endif
     }
+    return false;
+#endif
+}
+
+inline bool mapped_file::map_cached() const noexcept {
+#if defined(MADV_POPULATE_READ)
+    constexpr std::size_t piece = std::size_t{4} << 20;
+    constexpr std::chrono::milliseconds longest(8); // the cache takes 0.3 ms, a disk of 500 MB/s as long as this
+    for (std::size_t begin = 0; begin < size_; begin += piece) {
+        const auto start = std::chrono::steady_clock::now();
+        const std::size_t size = size_ - begin < piece ? size_ - begin : piece;
+        if (::madvise(static_cast<std::byte*>(data_) + begin, size, MADV_POPULATE_READ) != 0) {
+            return false;
+        }
+        if (std::chrono::steady_clock::now() - start > longest) {
+            break;
+        }
+    }
+    return data_ != nullptr;
+#else
     return false;
 #endif
 }

@@ -123,6 +123,9 @@ private:
         if (auto read = made->read_tensors(options, progress); !read) {
             return failed(read);
         }
+        if (made->tensors_.repacked_tensors() == 0) { // and so all of the files is read in place
+            made->facts_->source.map_cached();
+        }
         if (!progress.finish()) {
             return progress.cancelled(made->facts_->source.name());
         }

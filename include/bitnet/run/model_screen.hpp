@@ -38,7 +38,8 @@ public:
         state_.store(screen_state::ready, std::memory_order_release);
     }
 
-    /// Writes `allocated` on a thread of its own. Borrows the others. \return whether the system gave a thread; if not,
+    /// Writes `allocated` on a thread of its own, which begins a second from now: what is asked at once of a model that
+    /// was just opened has the cores for itself. Borrows the others. \return whether the system gave a thread; if not,
     /// there is no screen.
     [[nodiscard]] bool make_in_background([[maybe_unused]] lm_head_screen allocated,
                                           [[maybe_unused]] const loop_table& loops,
@@ -72,6 +73,9 @@ private:
 #if BITNET_THREADS
     static void make(void* self) noexcept {
         auto& made = *static_cast<model_screen*>(self);
+        for (int i = 0; i < 100 && !made.stopping_.load(std::memory_order_relaxed); ++i) {
+            native_thread::sleep_10_ms(); // the first token goes first
+        }
         inline_pool here;
         if (tensors_part<>::fill_screen(here, *made.loops_, *made.lm_head_, made.screen_, made.stopping_)) {
             made.state_.store(screen_state::ready, std::memory_order_release);

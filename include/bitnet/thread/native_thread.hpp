@@ -12,11 +12,13 @@
 extern "C" {
 __declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void*, unsigned long);
 __declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) void __stdcall Sleep(unsigned long);
 __declspec(dllimport) int __stdcall SwitchToThread();
 }
 #else
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 #endif
 
 #include <cstdint>
@@ -67,6 +69,15 @@ public:
         SwitchToThread();
 #else
         ::sched_yield();
+#endif
+    }
+
+    static void sleep_10_ms() noexcept {
+#if defined(_WIN32)
+        Sleep(10);
+#else
+        constexpr timespec time{0, 10'000'000};
+        ::nanosleep(&time, nullptr);
 #endif
     }
 

@@ -47,8 +47,9 @@ struct settings {
     bool show_thoughts = false;
     bool show_special = false;
 
-    /// \param callable null: none
+    /// \param drafting null: none \param callable the same
     [[nodiscard]] bitnet::conversation_options to_conversation(const bitnet::any_model& opened,
+                                                               const bitnet::any_model* drafting,
                                                                const bitnet::tool_source* callable) const {
         return {.system = system,
                 .session = model.to_session(),
@@ -63,6 +64,8 @@ struct settings {
                              : when_full == "window" ? bitnet::full_context::window
                                                      : bitnet::full_context::drop_oldest,
                 .answer_limit = tokens,
+                .lookup = draft.lookup,
+                .draft = drafting,
                 .show_thoughts = show_thoughts,
                 .show_special = show_special};
     }
@@ -100,8 +103,8 @@ void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); 
 /// A conversation whose answers are printed.
 class printed_conversation {
 public:
-    [[nodiscard]] static bitnet::result<printed_conversation> open(const settings& chosen,
-                                                                   const bitnet::any_model& model) {
+    [[nodiscard]] static bitnet::result<printed_conversation>
+    open(const settings& chosen, const bitnet::any_model& model, const bitnet::any_model* drafting) {
         if (chosen.functions.list && chosen.grammar.is_given()) {
             return bitnet::error{bitnet::errc::invalid_argument, "--tools was given, and a grammar, which answers "
                                                                  "with calls cannot have"};
@@ -115,7 +118,7 @@ public:
             functions = *std::move(declared);
         }
         auto talk = bitnet::conversation::open(
-            model, chosen.to_conversation(model, functions != nullptr ? &functions->source() : nullptr));
+            model, chosen.to_conversation(model, drafting, functions != nullptr ? &functions->source() : nullptr));
         if (!talk) {
             return std::move(talk).error();
         }
@@ -155,9 +158,6 @@ public:
         if (constrained_ != nullptr) {
             constrained_->constraint().restart();
         }
-        if (auto opened = open_draft(); !opened) {
-            return opened;
-        }
         auto printed = print();
         while (printed && !talk_.calls().empty() && talk_.ended_by() != bitnet::answer_end::cancelled) {
             printed = go_on_with_results();
@@ -167,8 +167,8 @@ public:
 
     /// What guesses have saved, if there were any.
     void tell_guesses() const {
-        if (drafting_ != nullptr) {
-            say("(" + drafting_->summary() + ")");
+        if (settings_->draft.is_given()) {
+            say("(" + tools::summary_of(talk_.speculated()) + ")");
         }
     }
 
@@ -201,19 +201,6 @@ private:
         return {};
     }
 
-    /// With the first answer, because the conversation has its place by then.
-    [[nodiscard]] bitnet::result<void> open_draft() {
-        if (drafting_ != nullptr || !settings_->draft.is_given()) {
-            return {};
-        }
-        auto opened = tools::drafting::open(settings_->draft, settings_->model, *model_, talk_.session());
-        if (!opened) {
-            return std::move(opened).error();
-        }
-        drafting_ = *std::move(opened);
-        return {};
-    }
-
     /// Prints the calls and reads a result of each; where the input ends, the answer has ended.
     [[nodiscard]] bitnet::result<void> go_on_with_results() {
         for (const auto& call : talk_.calls()) {
@@ -238,9 +225,6 @@ private:
         while (talk_.state() != bitnet::conversation_state::idle) {
             if (interrupt.seen()) {
                 talk_.cancel();
-            }
-            if (drafting_ != nullptr) {
-                drafting_->session->guess();
             }
             if (auto stepped = talk_.step(between_looks); !stepped) {
                 return std::move(stepped).error();
@@ -293,8 +277,7 @@ private:
     bitnet::conversation talk_;
     std::unique_ptr<bitnet::sampler> choose_; ///< null without a grammar, as the next
     std::unique_ptr<tools::constrained_sampler> constrained_;
-    std::unique_ptr<tools::drafting> drafting_; ///< null without --lookup and --draft, and before the first answer
-    std::size_t dropped_ = 0;                   ///< turns, as far as they were told
+    std::size_t dropped_ = 0; ///< turns, as far as they were told
     std::size_t dropped_tokens_ = 0;
 };
 
@@ -362,7 +345,11 @@ int run(const settings& chosen) {
     }
     say("chat format " + std::string(name_of(format->format())) + (format->choice().inferred ? " (inferred)" : "") +
         ": " + format->choice().why);
-    auto talk = printed_conversation::open(chosen, *model);
+    const auto drafting = chosen.draft.open_model(chosen.model);
+    if (!drafting) {
+        return tools::fail(program, drafting.error().message);
+    }
+    auto talk = printed_conversation::open(chosen, *model, *drafting ? &**drafting : nullptr);
     if (!talk) {
         return tools::fail(program, talk.error().message);
     }

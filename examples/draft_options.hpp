@@ -33,7 +33,28 @@ struct draft_options {
     }
 
     [[nodiscard]] bool is_given() const noexcept { return lookup || model; }
+
+    /// Opens the model of --draft, if it was given.
+    [[nodiscard]] bitnet::result<std::optional<bitnet::any_model>> open_model(const model_options& running) const {
+        std::optional<bitnet::any_model> made;
+        if (model) {
+            auto opened = tools::open_model(*model, running.to_open(), running.isa, running.kv);
+            if (!opened) {
+                return std::move(opened).error();
+            }
+            made.emplace(*std::move(opened));
+        }
+        return made;
+    }
 };
+
+/// A line of what guesses have saved.
+[[nodiscard]] inline std::string summary_of(const bitnet::speculation_statistics& told) {
+    std::array<char, 24> rate{};
+    std::snprintf(rate.data(), rate.size(), "%.2f", told.tokens_per_pass());
+    return "guessed " + std::to_string(told.drafted) + " tokens, " + std::to_string(told.accepted) +
+           " of them right; " + rate.data() + " tokens to a pass";
+}
 
 /// A token_draft of what was asked for: the lookup, and where that finds nothing the model.
 class guesser {
@@ -48,7 +69,7 @@ public:
             }
             lookup_.emplace(*std::move(lookup));
         }
-        return chosen.model ? open_model(*chosen.model, running, model, session) : bitnet::result<void>{};
+        return chosen.model ? open_model(chosen, running, model, session) : bitnet::result<void>{};
     }
 
     [[nodiscard]] std::span<const bitnet::token> propose(std::span<const bitnet::token> all, std::size_t at_most) {
@@ -57,18 +78,18 @@ public:
     }
 
 private:
-    [[nodiscard]] bitnet::result<void> open_model(const std::string& file, const model_options& running,
+    [[nodiscard]] bitnet::result<void> open_model(const draft_options& chosen, const model_options& running,
                                                   const bitnet::any_model& model, const bitnet::any_session& session) {
-        auto opened = tools::open_model(file, running.to_open(), running.isa, running.kv);
+        auto opened = chosen.open_model(running);
         if (!opened) {
             return std::move(opened).error();
         }
-        model_.emplace(*std::move(opened));
+        model_ = *std::move(opened);
         auto options = running.to_session();
         options.context = session.context();
         auto made = bitnet::draft_model::open(model, *model_, options);
         if (!made) {
-            return bitnet::error{made.error().code, file + ": " + made.error().message};
+            return bitnet::error{made.error().code, *chosen.model + ": " + made.error().message};
         }
         by_model_.emplace(*std::move(made));
         return {};
@@ -98,14 +119,7 @@ struct drafting {
         return made;
     }
 
-    /// A line of what the guesses have saved.
-    [[nodiscard]] std::string summary() const {
-        const bitnet::speculation_statistics& told = session->statistics();
-        std::array<char, 24> rate{};
-        std::snprintf(rate.data(), rate.size(), "%.2f", told.tokens_per_pass());
-        return "guessed " + std::to_string(told.drafted) + " tokens, " + std::to_string(told.accepted) +
-               " of them right; " + rate.data() + " tokens to a pass";
-    }
+    [[nodiscard]] std::string summary() const { return summary_of(session->statistics()); }
 
     guesser guesses;
     std::optional<bitnet::speculation<guesser>> session;

@@ -24,6 +24,7 @@
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/speculation.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/token_draft.hpp>
 #include <bitnet/run/tool_choice.hpp>
 #include <bitnet/run/tool_source.hpp>

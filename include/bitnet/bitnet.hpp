@@ -175,6 +175,7 @@
 #include <bitnet/run/conversation_core.hpp>
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/dialog_draft.hpp>
 #include <bitnet/run/dialog_part.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/draft_length.hpp>
@@ -185,6 +186,7 @@
 #include <bitnet/run/files_part.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/graph_part.hpp>
+#include <bitnet/run/guess_round.hpp>
 #include <bitnet/run/logit_bias.hpp>
 #include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/logprobs.hpp>
@@ -198,6 +200,7 @@
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/rows_ahead.hpp>
@@ -215,6 +218,7 @@
 #include <bitnet/run/shared_head.hpp>
 #include <bitnet/run/speaker.hpp>
 #include <bitnet/run/speculation.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/tensors_part.hpp>
 #include <bitnet/run/text_part.hpp>
 #include <bitnet/run/token_chooser.hpp>

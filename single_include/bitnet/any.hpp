@@ -1839,6 +1839,40 @@ struct open_options {
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
+// ---- bitnet/run/speculation_options.hpp ----
+// speculation_options: how many guesses a pass verifies, and what came of them.
+#ifndef BITNET_RUN_SPECULATION_OPTIONS_HPP
+#define BITNET_RUN_SPECULATION_OPTIONS_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct speculation_options {
+    /// Guesses that a pass verifies at most, up to 15.
+    std::size_t most = 15;
+    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured: n tokens take
+    /// no longer than about 1.01 n + 1 would without guesses. Times decide how long a token takes then, and never which
+    /// one it is.
+    bool is_adaptive = true;
+};
+
+struct speculation_statistics {
+    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
+    std::uint64_t drafted = 0;  ///< guesses that ran
+    std::uint64_t accepted = 0; ///< of these, those that next() gave
+
+    [[nodiscard]] double tokens_per_pass() const noexcept {
+        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -1908,6 +1942,9 @@ struct scheduler_options {
     std::size_t prompt_chunk = 128;
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
+    /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
+    /// answer.
+    speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
@@ -5014,9 +5051,8 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and in a step() without an end to its budget. They are guesses to it, as those of
-/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
-/// before the next call.
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -5737,6 +5773,7 @@ public:
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
     [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t queue_ahead(std::span<const token> guesses) = 0;
     virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
@@ -5851,8 +5888,12 @@ public:
     /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
     /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
     /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
-    /// cancelled. See speculation, which calls it.
+    /// cancelled.
     std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// The same, and computes nothing: what needs the token that next() gave runs the guesses with it, step() within
+    /// its budget. \return how many will run, unless what comes next takes the token back, or a fork, a batch or a
+    /// scheduler works first. See speculation, which calls it.
+    std::size_t queue_ahead(std::span<const token> guesses) { return base_->queue_ahead(guesses); }
     /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
     /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
     /// errc::out_of_memory.
@@ -6033,7 +6074,8 @@ protected:
 /// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
 /// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
 /// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
-/// vocabulary for each; memory that is never written is never used).
+/// vocabulary for each; memory that is never written is never used). Verifies no guesses: those of
+/// any_session::queue_ahead() are dropped, and a scheduler is what has them in a pass of several.
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -6298,8 +6340,17 @@ struct conversation_options {
     /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
     std::span<const std::string_view> stop_texts = {};
     std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
-    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
-    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+    /// Whether tokens are guessed from what came before in the dialog, so that fewer passes give them where the model
+    /// quotes, edits or repeats: the same answers, and no slower. See prompt_lookup and speculation. 12 to 16 bytes for
+    /// each position of the context, and what any_session::reserve_ahead() takes. A fork has its own.
+    bool lookup = false;
+    /// A smaller model of the same vocabulary that guesses, where the lookup does not: see draft_model, which takes a
+    /// session with the options of this one, without pages of a pool. A step can take longer than its budget by what
+    /// the guesses of a pass take. Borrowed: it must outlive the conversation and its forks. Null: none.
+    const any_model* draft = nullptr;
+    speculation_options speculation = {}; ///< of both
+    bool show_thoughts = false;           ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;            ///< whether take_text() has control tokens, as they are spelled
 };
 
 /// What the next step() of a conversation does.
@@ -6356,7 +6407,9 @@ private:
 #ifndef BITNET_RUN_SPEAKER_HPP
 #define BITNET_RUN_SPEAKER_HPP
 
+#include <cstddef>
 #include <optional>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -6370,6 +6423,15 @@ public:
     [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
     /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
     virtual void take(std::optional<token> id) noexcept = 0;
+
+    /// Guesses for the tokens behind the last one of the session, at most so many, which is no more than a pass has
+    /// room for: see token_draft, which they may come from. They run in the pass of that token, and the scheduler goes
+    /// on through them as long as take() is given these. Any guesses give the same tokens; how many are asked for
+    /// follows how many came true and what rows cost. Counts into the time of the step. Read before the next call.
+    [[nodiscard]] virtual std::span<const token> guess(std::size_t at_most) noexcept {
+        static_cast<void>(at_most);
+        return {};
+    }
 
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;
@@ -6433,6 +6495,7 @@ public:
     [[nodiscard]] virtual std::size_t answer_tokens() const noexcept = 0;
     [[nodiscard]] virtual const chat_template& format() const noexcept = 0;
     [[nodiscard]] virtual const sampler& chooses() const noexcept = 0;
+    [[nodiscard]] virtual speculation_statistics speculated() const noexcept = 0;
 
     [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
         const std::span<const conversation_turn> turns = history();
@@ -6606,12 +6669,16 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
+    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
+    /// without.
+    [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
 
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:
     explicit conversation(std::unique_ptr<detail::conversation_base> base) noexcept : base_(std::move(base)) {}
@@ -6650,28 +6717,19 @@ public:
     /// \return errc::invalid_argument if a token is not the same in both, naming the first, or if only one of them has
     /// a tokenizer; errc::no_lm_head; and what any_session::open returns.
     [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting,
-                                                  session_options options = {}) {
-        return detail::guarded([&]() -> result<draft_model> {
-            if (auto checked = check_vocabularies(main, drafting); !checked) {
-                return failed(checked);
-            }
-            options.context = (std::min)(options.context, drafting.parameters().context);
-            auto session = any_session::open(drafting, options);
-            if (!session) {
-                return failed(session);
-            }
-            sampler_options greedy = sampler_options::greedy();
-            greedy.penalty_window = 0;
-            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
-            if (!choose) {
-                return failed(choose);
-            }
-            return draft_model(*std::move(session), *std::move(choose));
-        });
+                                                  const session_options& options = {}) {
+        return made(main, drafting, nullptr, options);
     }
-    static result<draft_model> open(const any_model&, any_model&&, session_options = {}) = delete; // would dangle
+    /// The same on the caller's pool, which must outlive it, and may be that of the session whose tokens are guessed.
+    [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting, pool_ref pool,
+                                                  const session_options& options = {}) {
+        return made(main, drafting, &pool, options);
+    }
+    static result<draft_model> open(const any_model&, any_model&&, const session_options& = {}) = delete; // dangle
+    static result<draft_model> open(const any_model&, any_model&&, pool_ref, const session_options& = {}) = delete;
 
-    /// See token_draft. No more than 64.
+    /// See token_draft. No more than 64. Takes, without a stop, a pass for each guess, after those that read what is
+    /// new in `all`: once the whole prompt.
     [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
         if (!follow(all)) {
             return {};
@@ -6693,6 +6751,28 @@ public:
 private:
     draft_model(any_session session, sampler choose) noexcept
         : session_(std::move(session)), choose_(std::move(choose)) {}
+
+    [[nodiscard]] static result<draft_model> made(const any_model& main, const any_model& drafting,
+                                                  const pool_ref* pool, session_options options) {
+        return detail::guarded([&]() -> result<draft_model> {
+            if (auto checked = check_vocabularies(main, drafting); !checked) {
+                return failed(checked);
+            }
+            options.context = (std::min)(options.context, drafting.parameters().context);
+            auto session =
+                pool != nullptr ? any_session::open(drafting, *pool, options) : any_session::open(drafting, options);
+            if (!session) {
+                return failed(session);
+            }
+            sampler_options greedy = sampler_options::greedy();
+            greedy.penalty_window = 0;
+            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
+            if (!choose) {
+                return failed(choose);
+            }
+            return draft_model(*std::move(session), *std::move(choose));
+        });
+    }
 
     [[nodiscard]] static result<void> check_vocabularies(const any_model& main, const any_model& drafting) {
         if (drafting.parameters().is_embedder) {
@@ -6814,6 +6894,10 @@ struct memory_estimate {
     std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
     std::uint64_t logits = 0;
     std::uint64_t tokens = 0; ///< and the state of the last one
+    /// What any_session::reserve_ahead() adds to a session, as speculation and conversation_options::lookup do; not
+    /// part of session(). A draft_model takes the session() of its own file, with the same options and no kv_pool; a
+    /// prompt_lookup what its bytes() say.
+    std::uint64_t ahead = 0;
 
     /// What a model takes beside the pages of a mapped file.
     [[nodiscard]] std::uint64_t model() const noexcept {
@@ -6890,6 +6974,13 @@ public:
         }
         std::fill(made.latest_.span().begin(), made.latest_.span().end(), none);
         return made;
+    }
+
+    /// What it takes.
+    [[nodiscard]] static std::uint64_t bytes(std::size_t context) noexcept {
+        const std::size_t positions = (std::min)(context, most_positions);
+        return std::uint64_t{positions} * (sizeof(token) + sizeof(std::uint32_t)) +
+               std::uint64_t{std::bit_ceil(positions + 1)} * sizeof(std::uint32_t);
     }
 
     /// See token_draft. No more than 64.
@@ -7101,9 +7192,14 @@ private:
 #define BITNET_RUN_SPECULATION_HPP
 
 // ---- bitnet/run/draft_length.hpp ----
-// draft_length: how many tokens to guess, from what guesses have cost and how many came true.
+// draft_length: how many tokens to guess, from what guesses cost and how many came true.
 #ifndef BITNET_RUN_DRAFT_LENGTH_HPP
 #define BITNET_RUN_DRAFT_LENGTH_HPP
+
+// ---- bitnet/run/pass_times.hpp ----
+// pass_times: how long passes take, by the number of their rows, as measured.
+#ifndef BITNET_RUN_PASS_TIMES_HPP
+#define BITNET_RUN_PASS_TIMES_HPP
 
 #include <algorithm>
 #include <array>
@@ -7112,29 +7208,111 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A round is a pass and the tokens that it gives: one, and one more for each guess in a row that comes true. The
-/// length is the one with the most tokens for the time: (1 + a + a b + a b^2 ...) / cost(guesses), where a is the share
-/// of first guesses that came true, and b that of those behind one that did. Costs and shares are moving averages. 0
-/// where guesses do not pay.
+/// Moving averages, in any unit, for 1 to 16 rows.
+class pass_times {
+public:
+    static constexpr std::size_t most_rows = 16; ///< of a tile
+
+    /// \pre 1 <= rows <= most_rows
+    void learn(std::size_t rows, std::uint64_t time) noexcept {
+        double& known = times_[rows - 1];
+        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
+        // Slow passes count less: the system may have taken a core away.
+        known = known == 0.0  ? now
+                : now < known ? (known + now) / 2.0
+                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+    }
+    [[nodiscard]] bool knows(std::size_t rows) const noexcept { return times_[rows - 1] != 0.0; }
+
+    /// What more rows than `rows` took, long ago and perhaps while something else ran, is believed less. \pre
+    /// knows(rows)
+    void doubt_more_than(std::size_t rows) noexcept {
+        const double base = times_[rows - 1];
+        for (std::size_t i = rows; i < most_rows; ++i) {
+            times_[i] = times_[i] > base ? times_[i] - (times_[i] - base) / 4.0 : times_[i];
+        }
+    }
+
+    /// How much longer than `rows` so many `more` take, as a multiple of the time of `rows`, from 0 on: as measured, or
+    /// else in line with the nearest that were. \pre knows(rows), rows + more <= most_rows
+    [[nodiscard]] double excess(std::size_t rows, std::size_t more) const noexcept {
+        const std::size_t at = rows - 1 + more;
+        std::size_t fewer = at;
+        while (times_[fewer] == 0.0) { // ends at `rows`
+            --fewer;
+        }
+        const double base = times_[rows - 1];
+        double time = times_[fewer];
+        if (fewer != at) {
+            time += (std::max)(each_beyond(rows - 1, fewer, at), 0.0) * static_cast<double>(at - fewer);
+        }
+        return (std::max)(time / base - 1.0, 0.0);
+    }
+    /// Whether so long a time is little beside that of one row.
+    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
+        return static_cast<double>(time) * 64.0 < times_[0];
+    }
+
+private:
+    /// Of a row beside the first one, before any was measured. Where it is less, that is seen after a single one.
+    static constexpr double slope = 0.5;
+
+    /// The time of a row more, between the nearest that are known.
+    [[nodiscard]] double each_beyond(std::size_t base, std::size_t fewer, std::size_t at) const noexcept {
+        std::size_t more = at;
+        while (more + 1 < most_rows && times_[more] == 0.0) {
+            ++more;
+        }
+        if (times_[more] != 0.0) {
+            return (times_[more] - times_[fewer]) / static_cast<double>(more - fewer);
+        }
+        return fewer != base ? (times_[fewer] - times_[base]) / static_cast<double>(fewer - base)
+                             : slope * times_[base];
+    }
+
+    std::array<double, most_rows> times_{}; ///< 0: not known
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A round is a pass and the tokens that it gives: one for each of its rows without guesses, and one more for each
+/// guess in a row that comes true. The length is the one with the most tokens for the time, (rows + a + a b + a b^2
+/// ...) / time(rows + guesses), where a is the share of first guesses that came true, and b that of those behind one
+/// that did; 0 where guesses do not pay.
+///
+/// Shares are moving averages, which what is new deceives. So guesses are paid for out of a credit, too: what they cost
+/// goes off it, in tokens that passes without them would have given in that time, each one that comes true is a token
+/// more, and no length is chosen that would cost more than there is, even if all were wrong. The credit is one token
+/// at first and grows by 1 for 100 rounds: whatever is guessed, n tokens take no longer than 1.01 n + 1 would, and what
+/// one guess of unknown cost takes.
 class draft_length {
 public:
-    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+    static constexpr std::size_t most = pass_times::most_rows - 1;
 
     /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
-    /// and then to measure one again.
-    [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
+    /// and then to measure one again. \param rows of the pass without guesses, each of which gives a token \pre rows +
+    /// limit <= pass_times::most_rows
+    [[nodiscard]] std::size_t choose(std::size_t limit, const pass_times& times, std::size_t rows = 1) const noexcept {
         constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
-        if (costs_[0] == 0.0 || with_ >= often) {
+        if (!times.knows(rows) || with_ >= often) {
             return 0;
         }
-        const std::size_t end = (std::min)(limit, most);
         std::size_t best = 0;
-        double best_rate = margin / costs_[0];
-        double tokens = 1.0;
+        double best_rate = margin;
+        double gained = 0.0;
         double reached = first_;
-        for (std::size_t count = 1; count <= end; ++count, reached *= later_) {
-            tokens += reached;
-            if (const double rate = tokens / cost(count); rate > best_rate) {
+        for (std::size_t count = 1; count <= (std::min)(limit, most); ++count, reached *= later_) {
+            gained += reached;
+            const double cost = price(count, times, rows);
+            const auto plain = static_cast<double>(rows);
+            if (const double rate = (plain + gained) / (plain + cost); rate > best_rate && cost <= credit_) {
                 best = count;
                 best_rate = rate;
             }
@@ -7142,72 +7320,133 @@ public:
         return best;
     }
 
-    /// Of a round: how many guesses ran, and how long it took, in any unit.
-    void learn_cost(std::size_t count, std::uint64_t time) noexcept {
-        double& known = costs_[(std::min)(count, most)];
-        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
-        // Slow rounds count less: the system may have taken a core away.
-        known = known == 0.0  ? now
-                : now < known ? (known + now) / 2.0
-                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+    /// A round is over that had so many guesses. \param times that know it, if it was measured
+    void end_round(std::size_t count, const pass_times& times, std::size_t rows = 1) noexcept {
+        constexpr double allowance = 0.01;
+        if (times.knows(rows)) {
+            add(allowance - (count != 0 ? price(count, times, rows) : 0.0), most_credit);
+        }
         without_ = count == 0 ? without_ + 1 : 0;
         with_ = count == 0 ? 0 : with_ + 1;
-        if (without_ == often) {
-            forget();
-        }
     }
-    /// Whether so long a time is little beside a round without guesses.
-    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
-        return static_cast<double>(time) * 64.0 < costs_[0];
+    /// Whether so many rounds in a row had no guesses that what they cost should be doubted. Says so once.
+    [[nodiscard]] bool is_out_of_practice() noexcept {
+        const bool is_long = without_ >= often;
+        without_ = is_long ? 0 : without_;
+        return is_long;
     }
-    /// Whether a guess came true, the first of its round or a later one, all before which did.
-    void learn(bool is_first, bool is_true) noexcept {
+
+    /// Whether a guess came true, the first of its round or a later one, all before which did. \param has_run whether
+    /// it had a row: one that had none has cost nothing and gained nothing, but says whether it is worth a try.
+    void learn(bool is_first, bool is_true, bool has_run) noexcept {
         double& share = is_first ? first_ : later_;
         share += ((is_true ? 1.0 : 0.0) - share) / 16.0;
+        if (has_run) {
+            add(is_true ? 1.0 : 0.0, most_credit);
+        } else if (is_true) {
+            add(0.5, first_credit);
+        } else {
+            credit_ = (std::min)(credit_, (std::max)(credit_ - 0.25, 0.0));
+        }
     }
 
 private:
-    /// What guesses cost long ago, perhaps while something else ran, is believed less and less, so that it is measured
-    /// again.
-    void forget() noexcept {
-        for (double& each : costs_) {
-            each = each > costs_[0] ? each - (each - costs_[0]) / 4.0 : each;
-        }
-        without_ = 0;
+    static constexpr unsigned often = 64;       ///< rounds
+    static constexpr double first_credit = 1.0; ///< tokens
+    static constexpr double most_credit = most; ///< so that what went well for long can be over soon
+
+    /// In tokens that passes without guesses give.
+    [[nodiscard]] static double price(std::size_t count, const pass_times& times, std::size_t rows) noexcept {
+        return times.excess(rows, count) * static_cast<double>(rows);
+    }
+    /// \param end that this does not pass
+    void add(double tokens, double end) noexcept {
+        credit_ = (std::max)(credit_, (std::min)(credit_ + tokens, end));
+        credit_ += (std::min)(tokens, 0.0);
     }
 
-    static constexpr unsigned often = 64; ///< rounds
-
-    static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
-
-    /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
-    /// known
-    [[nodiscard]] double cost(std::size_t count) const noexcept {
-        if (costs_[count] != 0.0) {
-            return costs_[count];
-        }
-        std::size_t fewer = count;
-        while (costs_[fewer] == 0.0) {
-            --fewer;
-        }
-        std::size_t more = count;
-        while (more < most && costs_[more] == 0.0) {
-            ++more;
-        }
-        double each = slope * costs_[0]; // for each more
-        if (costs_[more] != 0.0) {
-            each = (costs_[more] - costs_[fewer]) / static_cast<double>(more - fewer);
-        } else if (fewer != 0) {
-            each = (costs_[fewer] - costs_[0]) / static_cast<double>(fewer);
-        }
-        return costs_[fewer] + (std::max)(each, 0.0) * static_cast<double>(count - fewer);
-    }
-
-    std::array<double, most + 1> costs_{}; ///< 0: not known
-    double first_ = 0.5;
+    double credit_ = first_credit;
+    double first_ = 0.6;
     double later_ = 0.7;
     unsigned without_ = 0; ///< guesses: rounds in a row
     unsigned with_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/guess_round.hpp ----
+// guess_round: the guesses that a pass verifies for one sequence, and what is learned from them.
+#ifndef BITNET_RUN_GUESS_ROUND_HPP
+#define BITNET_RUN_GUESS_ROUND_HPP
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class guess_round {
+public:
+    /// Forgets the last round's guesses and asks for others, as many as pay, `limit` at most. Where none pays one is
+    /// asked for all the same, to see whether it comes true: each time if asking takes no time. \param rows of the pass
+    /// without guesses \param propose of a number: a span of guesses \return those that are to run
+    template <class Propose>
+    [[nodiscard]] std::span<const token> begin(std::size_t limit, const pass_times& times, std::size_t rows,
+                                               bool is_adaptive, Propose&& propose) {
+        begin_without();
+        const std::size_t wanted = is_adaptive ? length_.choose(limit, times, rows) : limit;
+        if (limit == 0 || (wanted == 0 && ++unasked_ < pause_)) {
+            return {};
+        }
+        const auto start = std::chrono::steady_clock::now();
+        const std::size_t count = (std::max)(wanted, std::size_t{1});
+        const std::span<const token> all = propose(count);
+        guessed_ = (std::min)(all.size(), count);
+        std::copy_n(all.begin(), guessed_, guesses_.begin());
+        const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+        unasked_ = 0;
+        pause_ = times.is_little(static_cast<std::uint64_t>(took.count())) ? 1 : 32;
+        return {guesses_.data(), wanted != 0 ? guessed_ : 0};
+    }
+    void begin_without() noexcept { guessed_ = ran_ = at_ = 0; }
+    /// How many of them have rows.
+    void run(std::size_t count) noexcept { ran_ = count; }
+    [[nodiscard]] std::size_t ran() const noexcept { return ran_; }
+    [[nodiscard]] std::span<const token> running() const noexcept { return {guesses_.data(), ran_}; }
+
+    /// The next token of the sequence. \return whether the row of a guess stands for it
+    [[nodiscard]] bool take(token given) noexcept {
+        if (at_ == guessed_ || at_ > ran_) {
+            return false;
+        }
+        const bool is_true = guesses_[at_] == given;
+        const bool has_run = at_ < ran_;
+        length_.learn(at_ == 0, is_true, has_run);
+        ++at_;
+        return is_true && has_run;
+    }
+
+    /// The round has cost what `times` say.
+    void end(pass_times& times, std::size_t rows) noexcept {
+        length_.end_round(ran_, times, rows);
+        if (length_.is_out_of_practice() && times.knows(rows)) {
+            times.doubt_more_than(rows);
+        }
+    }
+
+private:
+    draft_length length_;
+    std::array<token, draft_length::most> guesses_{};
+    std::size_t guessed_ = 0;
+    std::size_t ran_ = 0;  ///< of these
+    std::size_t at_ = 0;   ///< the one that comes true next or not
+    unsigned unasked_ = 0; ///< rounds in a row
+    unsigned pause_ = 1;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7248,25 +7487,6 @@ concept token_draft = requires(D& draft, std::span<const token> all, std::size_t
 
 namespace bitnet::inline BITNET_ABI {
 
-struct speculation_options {
-    /// Guesses that a pass verifies at most, up to 15.
-    std::size_t most = 15;
-    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured. Times decide
-    /// how long a token takes then, and never which one it is.
-    bool is_adaptive = true;
-};
-
-struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
-    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
-    std::uint64_t drafted = 0;  ///< guesses that ran
-    std::uint64_t accepted = 0; ///< of these, those that next() gave
-
-    [[nodiscard]] double tokens_per_pass() const noexcept {
-        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
-    }
-};
-
 /// Gives what session.next() would give: the same tokens with the same logits, from the same calls of the chooser, so
 /// that its random state, penalties and grammar are the same too. Guesses run in the pass of the token before them, and
 /// next() goes on through them as long as it gives them. Where the draft guesses well, that saves passes.
@@ -7276,7 +7496,8 @@ struct speculation_statistics {
 ///     while (const auto id = faster->next(choose)) ...                 // as session.next(choose)
 ///
 /// Borrows session and draft, which must outlive it. The session can be used between two calls in any way. Belongs to
-/// the session's thread. Allocates in open() only, see any_session::reserve_ahead().
+/// the session's thread. Allocates in open() only, see any_session::reserve_ahead(). A conversation has one of its own,
+/// see conversation_options::lookup; for speakers of a scheduler, see speaker::guess.
 template <token_draft D> class speculation {
 public:
     /// \return errc::invalid_argument, errc::out_of_memory.
@@ -7296,31 +7517,24 @@ public:
     /// See any_session::next(); stopped_by() and last_error() are the session's.
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
-        if (left_ == 0) {
-            begin_round(any_chooser(choose).forced());
-        }
+        prepare_round(any_chooser(choose).forced());
         const auto given = session_->next(choose);
         take(given);
         time_ += clock::now() - start;
         return given;
     }
 
-    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
-    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
-    void guess() {
-        const auto now = clock::now();
-        time_ += now - std::exchange(last_guess_, now);
-        const std::span<const token> all = session_->tokens();
-        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
-            take(all[seen_]);
-        }
-        if (seen_ != all.size()) { // it was fed, rewound or both
-            take(std::nullopt);
-        }
-        if (left_ == 0 && session_->queued() == 0) {
-            begin_round({});
-        }
-        seen_ = all.size();
+    /// See any_session::step(): the rows of guesses run within the budget, too. The draft is asked for guesses once
+    /// before each round, and is not divided: a prompt_lookup takes microseconds, and a draft_model up to as many
+    /// passes of its own as there are guesses, after one that reads what is new to it.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const auto start = clock::now();
+        prepare_round(any_chooser(choose).forced());
+        const auto asking = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
+        auto stepped = session_->step(budget - (std::min)(budget, asking), choose);
+        time_ += clock::now() - start;
+        return stepped;
     }
 
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
@@ -7331,72 +7545,56 @@ private:
     speculation(any_session& session, D& draft, const speculation_options& options) noexcept
         : session_(&session), draft_(&draft), options_(options) {}
 
-    /// Before the pass of a token: guesses for those behind it. \param forced what the chooser knows to be these
-    void begin_round(std::span<const token> forced) {
+    /// Before the pass of a token, once.
+    void prepare_round(std::span<const token> forced) {
+        if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
+            is_open_ = is_measured_ = false;
+        }
+        if (!is_open_) {
+            end_round();
+            begin_round(forced);
+        }
+    }
+    void end_round() noexcept {
         if (is_measured_) {
-            length_.learn_cost(ran_, nanoseconds(time_));
+            times_.learn(1 + round_.ran(), nanoseconds(time_));
+        }
+        if (has_begun_) {
+            round_.end(times_, 1);
         }
         time_ = {};
-        is_measured_ = session_->pending().has_value() && session_->queued() == 0;
-        guessed_ = ran_ = at_ = 0;
-        left_ = 1;
+    }
+    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    void begin_round(std::span<const token> forced) {
+        is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
+        is_open_ = true;
         has_passed_ = false;
-        is_forced_ = is_measured_ && !forced.empty();
-        if (is_forced_) {
-            is_measured_ = false;
-            guessed_ = (std::min)(forced.size(), guesses_.size());
-            std::copy_n(forced.begin(), guessed_, guesses_.begin());
-            return run_guesses();
-        }
+        position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
+        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
-            return;
+            return round_.begin_without();
         }
-        const std::size_t limit = (std::min)(options_.most, room);
-        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit) : limit;
-        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
-            return;
+        const auto guesses =
+            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!guesses.empty()) {
+            round_.run(session_->queue_ahead(guesses));
+            statistics_.drafted += round_.ran();
         }
-        ask(wanted != 0 ? wanted : 1);
-        if (wanted != 0) {
-            run_guesses();
-        }
-    }
-    void run_guesses() {
-        ran_ = session_->run_ahead({guesses_.data(), guessed_});
-        statistics_.drafted += ran_;
-        left_ += ran_;
-    }
-    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
-    void ask(std::size_t count) {
-        const auto start = clock::now();
-        const std::span<const token> all = draft_->propose(session_->tokens(), count);
-        guessed_ = (std::min)(all.size(), count);
-        std::copy_n(all.begin(), guessed_, guesses_.begin());
-        unasked_ = 0;
-        pause_ = length_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
     }
 
     void take(const std::optional<token>& given) noexcept {
         if (!given) {
-            left_ = 0;
-            is_measured_ = false;
+            is_open_ = is_measured_ = false;
             return;
         }
+        position_ = session_->position();
         ++statistics_.tokens;
         statistics_.passes += std::exchange(has_passed_, true) ? 0u : 1u;
-        --left_;
-        if (at_ == guessed_ || at_ > ran_) {
-            return;
-        }
-        const bool is_true = guesses_[at_] == *given;
-        if (!is_forced_) {
-            length_.learn(at_ == 0, is_true);
-        }
-        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
-        left_ = is_true ? left_ : 0;
-        ++at_;
+        is_open_ = round_.take(*given);
+        statistics_.accepted += is_open_ ? 1u : 0u;
     }
 
     [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
@@ -7407,20 +7605,14 @@ private:
     D* draft_;
     speculation_options options_;
     speculation_statistics statistics_;
-    detail::draft_length length_;
-    std::array<token, detail::draft_length::most> guesses_{};
-    std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;     ///< of these
-    std::size_t at_ = 0;      ///< the one that next() gives or not
-    std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
-    bool has_passed_ = false; ///< the pass of this round is counted
-    bool is_measured_ = false;
-    bool is_forced_ = false; ///< the chooser said what comes
-    clock::duration time_{}; ///< of this round
-    clock::time_point last_guess_{};
-    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
-    unsigned unasked_ = 0; ///< rounds in a row
-    unsigned pause_ = 1;
+    detail::guess_round round_;
+    detail::pass_times times_;
+    bool is_open_ = false;     ///< the round gives more tokens
+    bool has_passed_ = false;  ///< the pass of this round is counted
+    bool has_begun_ = false;   ///< a round of one pass
+    bool is_measured_ = false; ///< and nothing came between
+    clock::duration time_{};   ///< of this round
+    std::size_t position_ = 0; ///< of the session, after the last token
 };
 
 } // namespace bitnet::inline BITNET_ABI

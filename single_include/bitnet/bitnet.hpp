@@ -1844,6 +1844,40 @@ struct open_options {
 #ifndef BITNET_RUN_SESSION_OPTIONS_HPP
 #define BITNET_RUN_SESSION_OPTIONS_HPP
 
+// ---- bitnet/run/speculation_options.hpp ----
+// speculation_options: how many guesses a pass verifies, and what came of them.
+#ifndef BITNET_RUN_SPECULATION_OPTIONS_HPP
+#define BITNET_RUN_SPECULATION_OPTIONS_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+struct speculation_options {
+    /// Guesses that a pass verifies at most, up to 15.
+    std::size_t most = 15;
+    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured: n tokens take
+    /// no longer than about 1.01 n + 1 would without guesses. Times decide how long a token takes then, and never which
+    /// one it is.
+    bool is_adaptive = true;
+};
+
+struct speculation_statistics {
+    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
+    std::uint64_t drafted = 0;  ///< guesses that ran
+    std::uint64_t accepted = 0; ///< of these, those that next() gave
+
+    [[nodiscard]] double tokens_per_pass() const noexcept {
+        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -1913,6 +1947,9 @@ struct scheduler_options {
     std::size_t prompt_chunk = 128;
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
+    /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
+    /// answer.
+    speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;
@@ -5019,9 +5056,8 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and in a step() without an end to its budget. They are guesses to it, as those of
-/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
-/// before the next call.
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -5742,6 +5778,7 @@ public:
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
     [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t queue_ahead(std::span<const token> guesses) = 0;
     virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
@@ -5856,8 +5893,12 @@ public:
     /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
     /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
     /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
-    /// cancelled. See speculation, which calls it.
+    /// cancelled.
     std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// The same, and computes nothing: what needs the token that next() gave runs the guesses with it, step() within
+    /// its budget. \return how many will run, unless what comes next takes the token back, or a fork, a batch or a
+    /// scheduler works first. See speculation, which calls it.
+    std::size_t queue_ahead(std::span<const token> guesses) { return base_->queue_ahead(guesses); }
     /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
     /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
     /// errc::out_of_memory.
@@ -6038,7 +6079,8 @@ protected:
 /// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
 /// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
 /// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
-/// vocabulary for each; memory that is never written is never used).
+/// vocabulary for each; memory that is never written is never used). Verifies no guesses: those of
+/// any_session::queue_ahead() are dropped, and a scheduler is what has them in a pass of several.
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights
@@ -6303,8 +6345,17 @@ struct conversation_options {
     /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
     std::span<const std::string_view> stop_texts = {};
     std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
-    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
-    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+    /// Whether tokens are guessed from what came before in the dialog, so that fewer passes give them where the model
+    /// quotes, edits or repeats: the same answers, and no slower. See prompt_lookup and speculation. 12 to 16 bytes for
+    /// each position of the context, and what any_session::reserve_ahead() takes. A fork has its own.
+    bool lookup = false;
+    /// A smaller model of the same vocabulary that guesses, where the lookup does not: see draft_model, which takes a
+    /// session with the options of this one, without pages of a pool. A step can take longer than its budget by what
+    /// the guesses of a pass take. Borrowed: it must outlive the conversation and its forks. Null: none.
+    const any_model* draft = nullptr;
+    speculation_options speculation = {}; ///< of both
+    bool show_thoughts = false;           ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;            ///< whether take_text() has control tokens, as they are spelled
 };
 
 /// What the next step() of a conversation does.
@@ -6361,7 +6412,9 @@ private:
 #ifndef BITNET_RUN_SPEAKER_HPP
 #define BITNET_RUN_SPEAKER_HPP
 
+#include <cstddef>
 #include <optional>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -6375,6 +6428,15 @@ public:
     [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
     /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
     virtual void take(std::optional<token> id) noexcept = 0;
+
+    /// Guesses for the tokens behind the last one of the session, at most so many, which is no more than a pass has
+    /// room for: see token_draft, which they may come from. They run in the pass of that token, and the scheduler goes
+    /// on through them as long as take() is given these. Any guesses give the same tokens; how many are asked for
+    /// follows how many came true and what rows cost. Counts into the time of the step. Read before the next call.
+    [[nodiscard]] virtual std::span<const token> guess(std::size_t at_most) noexcept {
+        static_cast<void>(at_most);
+        return {};
+    }
 
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;
@@ -6438,6 +6500,7 @@ public:
     [[nodiscard]] virtual std::size_t answer_tokens() const noexcept = 0;
     [[nodiscard]] virtual const chat_template& format() const noexcept = 0;
     [[nodiscard]] virtual const sampler& chooses() const noexcept = 0;
+    [[nodiscard]] virtual speculation_statistics speculated() const noexcept = 0;
 
     [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
         const std::span<const conversation_turn> turns = history();
@@ -6611,12 +6674,16 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
+    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
+    /// without.
+    [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
 
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:
     explicit conversation(std::unique_ptr<detail::conversation_base> base) noexcept : base_(std::move(base)) {}
@@ -6655,28 +6722,19 @@ public:
     /// \return errc::invalid_argument if a token is not the same in both, naming the first, or if only one of them has
     /// a tokenizer; errc::no_lm_head; and what any_session::open returns.
     [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting,
-                                                  session_options options = {}) {
-        return detail::guarded([&]() -> result<draft_model> {
-            if (auto checked = check_vocabularies(main, drafting); !checked) {
-                return failed(checked);
-            }
-            options.context = (std::min)(options.context, drafting.parameters().context);
-            auto session = any_session::open(drafting, options);
-            if (!session) {
-                return failed(session);
-            }
-            sampler_options greedy = sampler_options::greedy();
-            greedy.penalty_window = 0;
-            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
-            if (!choose) {
-                return failed(choose);
-            }
-            return draft_model(*std::move(session), *std::move(choose));
-        });
+                                                  const session_options& options = {}) {
+        return made(main, drafting, nullptr, options);
     }
-    static result<draft_model> open(const any_model&, any_model&&, session_options = {}) = delete; // would dangle
+    /// The same on the caller's pool, which must outlive it, and may be that of the session whose tokens are guessed.
+    [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting, pool_ref pool,
+                                                  const session_options& options = {}) {
+        return made(main, drafting, &pool, options);
+    }
+    static result<draft_model> open(const any_model&, any_model&&, const session_options& = {}) = delete; // dangle
+    static result<draft_model> open(const any_model&, any_model&&, pool_ref, const session_options& = {}) = delete;
 
-    /// See token_draft. No more than 64.
+    /// See token_draft. No more than 64. Takes, without a stop, a pass for each guess, after those that read what is
+    /// new in `all`: once the whole prompt.
     [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
         if (!follow(all)) {
             return {};
@@ -6698,6 +6756,28 @@ public:
 private:
     draft_model(any_session session, sampler choose) noexcept
         : session_(std::move(session)), choose_(std::move(choose)) {}
+
+    [[nodiscard]] static result<draft_model> made(const any_model& main, const any_model& drafting,
+                                                  const pool_ref* pool, session_options options) {
+        return detail::guarded([&]() -> result<draft_model> {
+            if (auto checked = check_vocabularies(main, drafting); !checked) {
+                return failed(checked);
+            }
+            options.context = (std::min)(options.context, drafting.parameters().context);
+            auto session =
+                pool != nullptr ? any_session::open(drafting, *pool, options) : any_session::open(drafting, options);
+            if (!session) {
+                return failed(session);
+            }
+            sampler_options greedy = sampler_options::greedy();
+            greedy.penalty_window = 0;
+            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
+            if (!choose) {
+                return failed(choose);
+            }
+            return draft_model(*std::move(session), *std::move(choose));
+        });
+    }
 
     [[nodiscard]] static result<void> check_vocabularies(const any_model& main, const any_model& drafting) {
         if (drafting.parameters().is_embedder) {
@@ -6819,6 +6899,10 @@ struct memory_estimate {
     std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
     std::uint64_t logits = 0;
     std::uint64_t tokens = 0; ///< and the state of the last one
+    /// What any_session::reserve_ahead() adds to a session, as speculation and conversation_options::lookup do; not
+    /// part of session(). A draft_model takes the session() of its own file, with the same options and no kv_pool; a
+    /// prompt_lookup what its bytes() say.
+    std::uint64_t ahead = 0;
 
     /// What a model takes beside the pages of a mapped file.
     [[nodiscard]] std::uint64_t model() const noexcept {
@@ -6895,6 +6979,13 @@ public:
         }
         std::fill(made.latest_.span().begin(), made.latest_.span().end(), none);
         return made;
+    }
+
+    /// What it takes.
+    [[nodiscard]] static std::uint64_t bytes(std::size_t context) noexcept {
+        const std::size_t positions = (std::min)(context, most_positions);
+        return std::uint64_t{positions} * (sizeof(token) + sizeof(std::uint32_t)) +
+               std::uint64_t{std::bit_ceil(positions + 1)} * sizeof(std::uint32_t);
     }
 
     /// See token_draft. No more than 64.
@@ -7106,9 +7197,14 @@ private:
 #define BITNET_RUN_SPECULATION_HPP
 
 // ---- bitnet/run/draft_length.hpp ----
-// draft_length: how many tokens to guess, from what guesses have cost and how many came true.
+// draft_length: how many tokens to guess, from what guesses cost and how many came true.
 #ifndef BITNET_RUN_DRAFT_LENGTH_HPP
 #define BITNET_RUN_DRAFT_LENGTH_HPP
+
+// ---- bitnet/run/pass_times.hpp ----
+// pass_times: how long passes take, by the number of their rows, as measured.
+#ifndef BITNET_RUN_PASS_TIMES_HPP
+#define BITNET_RUN_PASS_TIMES_HPP
 
 #include <algorithm>
 #include <array>
@@ -7117,29 +7213,111 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A round is a pass and the tokens that it gives: one, and one more for each guess in a row that comes true. The
-/// length is the one with the most tokens for the time: (1 + a + a b + a b^2 ...) / cost(guesses), where a is the share
-/// of first guesses that came true, and b that of those behind one that did. Costs and shares are moving averages. 0
-/// where guesses do not pay.
+/// Moving averages, in any unit, for 1 to 16 rows.
+class pass_times {
+public:
+    static constexpr std::size_t most_rows = 16; ///< of a tile
+
+    /// \pre 1 <= rows <= most_rows
+    void learn(std::size_t rows, std::uint64_t time) noexcept {
+        double& known = times_[rows - 1];
+        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
+        // Slow passes count less: the system may have taken a core away.
+        known = known == 0.0  ? now
+                : now < known ? (known + now) / 2.0
+                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+    }
+    [[nodiscard]] bool knows(std::size_t rows) const noexcept { return times_[rows - 1] != 0.0; }
+
+    /// What more rows than `rows` took, long ago and perhaps while something else ran, is believed less. \pre
+    /// knows(rows)
+    void doubt_more_than(std::size_t rows) noexcept {
+        const double base = times_[rows - 1];
+        for (std::size_t i = rows; i < most_rows; ++i) {
+            times_[i] = times_[i] > base ? times_[i] - (times_[i] - base) / 4.0 : times_[i];
+        }
+    }
+
+    /// How much longer than `rows` so many `more` take, as a multiple of the time of `rows`, from 0 on: as measured, or
+    /// else in line with the nearest that were. \pre knows(rows), rows + more <= most_rows
+    [[nodiscard]] double excess(std::size_t rows, std::size_t more) const noexcept {
+        const std::size_t at = rows - 1 + more;
+        std::size_t fewer = at;
+        while (times_[fewer] == 0.0) { // ends at `rows`
+            --fewer;
+        }
+        const double base = times_[rows - 1];
+        double time = times_[fewer];
+        if (fewer != at) {
+            time += (std::max)(each_beyond(rows - 1, fewer, at), 0.0) * static_cast<double>(at - fewer);
+        }
+        return (std::max)(time / base - 1.0, 0.0);
+    }
+    /// Whether so long a time is little beside that of one row.
+    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
+        return static_cast<double>(time) * 64.0 < times_[0];
+    }
+
+private:
+    /// Of a row beside the first one, before any was measured. Where it is less, that is seen after a single one.
+    static constexpr double slope = 0.5;
+
+    /// The time of a row more, between the nearest that are known.
+    [[nodiscard]] double each_beyond(std::size_t base, std::size_t fewer, std::size_t at) const noexcept {
+        std::size_t more = at;
+        while (more + 1 < most_rows && times_[more] == 0.0) {
+            ++more;
+        }
+        if (times_[more] != 0.0) {
+            return (times_[more] - times_[fewer]) / static_cast<double>(more - fewer);
+        }
+        return fewer != base ? (times_[fewer] - times_[base]) / static_cast<double>(fewer - base)
+                             : slope * times_[base];
+    }
+
+    std::array<double, most_rows> times_{}; ///< 0: not known
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A round is a pass and the tokens that it gives: one for each of its rows without guesses, and one more for each
+/// guess in a row that comes true. The length is the one with the most tokens for the time, (rows + a + a b + a b^2
+/// ...) / time(rows + guesses), where a is the share of first guesses that came true, and b that of those behind one
+/// that did; 0 where guesses do not pay.
+///
+/// Shares are moving averages, which what is new deceives. So guesses are paid for out of a credit, too: what they cost
+/// goes off it, in tokens that passes without them would have given in that time, each one that comes true is a token
+/// more, and no length is chosen that would cost more than there is, even if all were wrong. The credit is one token
+/// at first and grows by 1 for 100 rounds: whatever is guessed, n tokens take no longer than 1.01 n + 1 would, and what
+/// one guess of unknown cost takes.
 class draft_length {
 public:
-    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+    static constexpr std::size_t most = pass_times::most_rows - 1;
 
     /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
-    /// and then to measure one again.
-    [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
+    /// and then to measure one again. \param rows of the pass without guesses, each of which gives a token \pre rows +
+    /// limit <= pass_times::most_rows
+    [[nodiscard]] std::size_t choose(std::size_t limit, const pass_times& times, std::size_t rows = 1) const noexcept {
         constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
-        if (costs_[0] == 0.0 || with_ >= often) {
+        if (!times.knows(rows) || with_ >= often) {
             return 0;
         }
-        const std::size_t end = (std::min)(limit, most);
         std::size_t best = 0;
-        double best_rate = margin / costs_[0];
-        double tokens = 1.0;
+        double best_rate = margin;
+        double gained = 0.0;
         double reached = first_;
-        for (std::size_t count = 1; count <= end; ++count, reached *= later_) {
-            tokens += reached;
-            if (const double rate = tokens / cost(count); rate > best_rate) {
+        for (std::size_t count = 1; count <= (std::min)(limit, most); ++count, reached *= later_) {
+            gained += reached;
+            const double cost = price(count, times, rows);
+            const auto plain = static_cast<double>(rows);
+            if (const double rate = (plain + gained) / (plain + cost); rate > best_rate && cost <= credit_) {
                 best = count;
                 best_rate = rate;
             }
@@ -7147,72 +7325,133 @@ public:
         return best;
     }
 
-    /// Of a round: how many guesses ran, and how long it took, in any unit.
-    void learn_cost(std::size_t count, std::uint64_t time) noexcept {
-        double& known = costs_[(std::min)(count, most)];
-        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
-        // Slow rounds count less: the system may have taken a core away.
-        known = known == 0.0  ? now
-                : now < known ? (known + now) / 2.0
-                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+    /// A round is over that had so many guesses. \param times that know it, if it was measured
+    void end_round(std::size_t count, const pass_times& times, std::size_t rows = 1) noexcept {
+        constexpr double allowance = 0.01;
+        if (times.knows(rows)) {
+            add(allowance - (count != 0 ? price(count, times, rows) : 0.0), most_credit);
+        }
         without_ = count == 0 ? without_ + 1 : 0;
         with_ = count == 0 ? 0 : with_ + 1;
-        if (without_ == often) {
-            forget();
-        }
     }
-    /// Whether so long a time is little beside a round without guesses.
-    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
-        return static_cast<double>(time) * 64.0 < costs_[0];
+    /// Whether so many rounds in a row had no guesses that what they cost should be doubted. Says so once.
+    [[nodiscard]] bool is_out_of_practice() noexcept {
+        const bool is_long = without_ >= often;
+        without_ = is_long ? 0 : without_;
+        return is_long;
     }
-    /// Whether a guess came true, the first of its round or a later one, all before which did.
-    void learn(bool is_first, bool is_true) noexcept {
+
+    /// Whether a guess came true, the first of its round or a later one, all before which did. \param has_run whether
+    /// it had a row: one that had none has cost nothing and gained nothing, but says whether it is worth a try.
+    void learn(bool is_first, bool is_true, bool has_run) noexcept {
         double& share = is_first ? first_ : later_;
         share += ((is_true ? 1.0 : 0.0) - share) / 16.0;
+        if (has_run) {
+            add(is_true ? 1.0 : 0.0, most_credit);
+        } else if (is_true) {
+            add(0.5, first_credit);
+        } else {
+            credit_ = (std::min)(credit_, (std::max)(credit_ - 0.25, 0.0));
+        }
     }
 
 private:
-    /// What guesses cost long ago, perhaps while something else ran, is believed less and less, so that it is measured
-    /// again.
-    void forget() noexcept {
-        for (double& each : costs_) {
-            each = each > costs_[0] ? each - (each - costs_[0]) / 4.0 : each;
-        }
-        without_ = 0;
+    static constexpr unsigned often = 64;       ///< rounds
+    static constexpr double first_credit = 1.0; ///< tokens
+    static constexpr double most_credit = most; ///< so that what went well for long can be over soon
+
+    /// In tokens that passes without guesses give.
+    [[nodiscard]] static double price(std::size_t count, const pass_times& times, std::size_t rows) noexcept {
+        return times.excess(rows, count) * static_cast<double>(rows);
+    }
+    /// \param end that this does not pass
+    void add(double tokens, double end) noexcept {
+        credit_ = (std::max)(credit_, (std::min)(credit_ + tokens, end));
+        credit_ += (std::min)(tokens, 0.0);
     }
 
-    static constexpr unsigned often = 64; ///< rounds
-
-    static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
-
-    /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
-    /// known
-    [[nodiscard]] double cost(std::size_t count) const noexcept {
-        if (costs_[count] != 0.0) {
-            return costs_[count];
-        }
-        std::size_t fewer = count;
-        while (costs_[fewer] == 0.0) {
-            --fewer;
-        }
-        std::size_t more = count;
-        while (more < most && costs_[more] == 0.0) {
-            ++more;
-        }
-        double each = slope * costs_[0]; // for each more
-        if (costs_[more] != 0.0) {
-            each = (costs_[more] - costs_[fewer]) / static_cast<double>(more - fewer);
-        } else if (fewer != 0) {
-            each = (costs_[fewer] - costs_[0]) / static_cast<double>(fewer);
-        }
-        return costs_[fewer] + (std::max)(each, 0.0) * static_cast<double>(count - fewer);
-    }
-
-    std::array<double, most + 1> costs_{}; ///< 0: not known
-    double first_ = 0.5;
+    double credit_ = first_credit;
+    double first_ = 0.6;
     double later_ = 0.7;
     unsigned without_ = 0; ///< guesses: rounds in a row
     unsigned with_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/guess_round.hpp ----
+// guess_round: the guesses that a pass verifies for one sequence, and what is learned from them.
+#ifndef BITNET_RUN_GUESS_ROUND_HPP
+#define BITNET_RUN_GUESS_ROUND_HPP
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+class guess_round {
+public:
+    /// Forgets the last round's guesses and asks for others, as many as pay, `limit` at most. Where none pays one is
+    /// asked for all the same, to see whether it comes true: each time if asking takes no time. \param rows of the pass
+    /// without guesses \param propose of a number: a span of guesses \return those that are to run
+    template <class Propose>
+    [[nodiscard]] std::span<const token> begin(std::size_t limit, const pass_times& times, std::size_t rows,
+                                               bool is_adaptive, Propose&& propose) {
+        begin_without();
+        const std::size_t wanted = is_adaptive ? length_.choose(limit, times, rows) : limit;
+        if (limit == 0 || (wanted == 0 && ++unasked_ < pause_)) {
+            return {};
+        }
+        const auto start = std::chrono::steady_clock::now();
+        const std::size_t count = (std::max)(wanted, std::size_t{1});
+        const std::span<const token> all = propose(count);
+        guessed_ = (std::min)(all.size(), count);
+        std::copy_n(all.begin(), guessed_, guesses_.begin());
+        const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+        unasked_ = 0;
+        pause_ = times.is_little(static_cast<std::uint64_t>(took.count())) ? 1 : 32;
+        return {guesses_.data(), wanted != 0 ? guessed_ : 0};
+    }
+    void begin_without() noexcept { guessed_ = ran_ = at_ = 0; }
+    /// How many of them have rows.
+    void run(std::size_t count) noexcept { ran_ = count; }
+    [[nodiscard]] std::size_t ran() const noexcept { return ran_; }
+    [[nodiscard]] std::span<const token> running() const noexcept { return {guesses_.data(), ran_}; }
+
+    /// The next token of the sequence. \return whether the row of a guess stands for it
+    [[nodiscard]] bool take(token given) noexcept {
+        if (at_ == guessed_ || at_ > ran_) {
+            return false;
+        }
+        const bool is_true = guesses_[at_] == given;
+        const bool has_run = at_ < ran_;
+        length_.learn(at_ == 0, is_true, has_run);
+        ++at_;
+        return is_true && has_run;
+    }
+
+    /// The round has cost what `times` say.
+    void end(pass_times& times, std::size_t rows) noexcept {
+        length_.end_round(ran_, times, rows);
+        if (length_.is_out_of_practice() && times.knows(rows)) {
+            times.doubt_more_than(rows);
+        }
+    }
+
+private:
+    draft_length length_;
+    std::array<token, draft_length::most> guesses_{};
+    std::size_t guessed_ = 0;
+    std::size_t ran_ = 0;  ///< of these
+    std::size_t at_ = 0;   ///< the one that comes true next or not
+    unsigned unasked_ = 0; ///< rounds in a row
+    unsigned pause_ = 1;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7253,25 +7492,6 @@ concept token_draft = requires(D& draft, std::span<const token> all, std::size_t
 
 namespace bitnet::inline BITNET_ABI {
 
-struct speculation_options {
-    /// Guesses that a pass verifies at most, up to 15.
-    std::size_t most = 15;
-    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured. Times decide
-    /// how long a token takes then, and never which one it is.
-    bool is_adaptive = true;
-};
-
-struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
-    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
-    std::uint64_t drafted = 0;  ///< guesses that ran
-    std::uint64_t accepted = 0; ///< of these, those that next() gave
-
-    [[nodiscard]] double tokens_per_pass() const noexcept {
-        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
-    }
-};
-
 /// Gives what session.next() would give: the same tokens with the same logits, from the same calls of the chooser, so
 /// that its random state, penalties and grammar are the same too. Guesses run in the pass of the token before them, and
 /// next() goes on through them as long as it gives them. Where the draft guesses well, that saves passes.
@@ -7281,7 +7501,8 @@ struct speculation_statistics {
 ///     while (const auto id = faster->next(choose)) ...                 // as session.next(choose)
 ///
 /// Borrows session and draft, which must outlive it. The session can be used between two calls in any way. Belongs to
-/// the session's thread. Allocates in open() only, see any_session::reserve_ahead().
+/// the session's thread. Allocates in open() only, see any_session::reserve_ahead(). A conversation has one of its own,
+/// see conversation_options::lookup; for speakers of a scheduler, see speaker::guess.
 template <token_draft D> class speculation {
 public:
     /// \return errc::invalid_argument, errc::out_of_memory.
@@ -7301,31 +7522,24 @@ public:
     /// See any_session::next(); stopped_by() and last_error() are the session's.
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
-        if (left_ == 0) {
-            begin_round(any_chooser(choose).forced());
-        }
+        prepare_round(any_chooser(choose).forced());
         const auto given = session_->next(choose);
         take(given);
         time_ += clock::now() - start;
         return given;
     }
 
-    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
-    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
-    void guess() {
-        const auto now = clock::now();
-        time_ += now - std::exchange(last_guess_, now);
-        const std::span<const token> all = session_->tokens();
-        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
-            take(all[seen_]);
-        }
-        if (seen_ != all.size()) { // it was fed, rewound or both
-            take(std::nullopt);
-        }
-        if (left_ == 0 && session_->queued() == 0) {
-            begin_round({});
-        }
-        seen_ = all.size();
+    /// See any_session::step(): the rows of guesses run within the budget, too. The draft is asked for guesses once
+    /// before each round, and is not divided: a prompt_lookup takes microseconds, and a draft_model up to as many
+    /// passes of its own as there are guesses, after one that reads what is new to it.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const auto start = clock::now();
+        prepare_round(any_chooser(choose).forced());
+        const auto asking = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
+        auto stepped = session_->step(budget - (std::min)(budget, asking), choose);
+        time_ += clock::now() - start;
+        return stepped;
     }
 
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
@@ -7336,72 +7550,56 @@ private:
     speculation(any_session& session, D& draft, const speculation_options& options) noexcept
         : session_(&session), draft_(&draft), options_(options) {}
 
-    /// Before the pass of a token: guesses for those behind it. \param forced what the chooser knows to be these
-    void begin_round(std::span<const token> forced) {
+    /// Before the pass of a token, once.
+    void prepare_round(std::span<const token> forced) {
+        if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
+            is_open_ = is_measured_ = false;
+        }
+        if (!is_open_) {
+            end_round();
+            begin_round(forced);
+        }
+    }
+    void end_round() noexcept {
         if (is_measured_) {
-            length_.learn_cost(ran_, nanoseconds(time_));
+            times_.learn(1 + round_.ran(), nanoseconds(time_));
+        }
+        if (has_begun_) {
+            round_.end(times_, 1);
         }
         time_ = {};
-        is_measured_ = session_->pending().has_value() && session_->queued() == 0;
-        guessed_ = ran_ = at_ = 0;
-        left_ = 1;
+    }
+    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    void begin_round(std::span<const token> forced) {
+        is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
+        is_open_ = true;
         has_passed_ = false;
-        is_forced_ = is_measured_ && !forced.empty();
-        if (is_forced_) {
-            is_measured_ = false;
-            guessed_ = (std::min)(forced.size(), guesses_.size());
-            std::copy_n(forced.begin(), guessed_, guesses_.begin());
-            return run_guesses();
-        }
+        position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
+        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
-            return;
+            return round_.begin_without();
         }
-        const std::size_t limit = (std::min)(options_.most, room);
-        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit) : limit;
-        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
-            return;
+        const auto guesses =
+            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!guesses.empty()) {
+            round_.run(session_->queue_ahead(guesses));
+            statistics_.drafted += round_.ran();
         }
-        ask(wanted != 0 ? wanted : 1);
-        if (wanted != 0) {
-            run_guesses();
-        }
-    }
-    void run_guesses() {
-        ran_ = session_->run_ahead({guesses_.data(), guessed_});
-        statistics_.drafted += ran_;
-        left_ += ran_;
-    }
-    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
-    void ask(std::size_t count) {
-        const auto start = clock::now();
-        const std::span<const token> all = draft_->propose(session_->tokens(), count);
-        guessed_ = (std::min)(all.size(), count);
-        std::copy_n(all.begin(), guessed_, guesses_.begin());
-        unasked_ = 0;
-        pause_ = length_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
     }
 
     void take(const std::optional<token>& given) noexcept {
         if (!given) {
-            left_ = 0;
-            is_measured_ = false;
+            is_open_ = is_measured_ = false;
             return;
         }
+        position_ = session_->position();
         ++statistics_.tokens;
         statistics_.passes += std::exchange(has_passed_, true) ? 0u : 1u;
-        --left_;
-        if (at_ == guessed_ || at_ > ran_) {
-            return;
-        }
-        const bool is_true = guesses_[at_] == *given;
-        if (!is_forced_) {
-            length_.learn(at_ == 0, is_true);
-        }
-        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
-        left_ = is_true ? left_ : 0;
-        ++at_;
+        is_open_ = round_.take(*given);
+        statistics_.accepted += is_open_ ? 1u : 0u;
     }
 
     [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
@@ -7412,20 +7610,14 @@ private:
     D* draft_;
     speculation_options options_;
     speculation_statistics statistics_;
-    detail::draft_length length_;
-    std::array<token, detail::draft_length::most> guesses_{};
-    std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;     ///< of these
-    std::size_t at_ = 0;      ///< the one that next() gives or not
-    std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
-    bool has_passed_ = false; ///< the pass of this round is counted
-    bool is_measured_ = false;
-    bool is_forced_ = false; ///< the chooser said what comes
-    clock::duration time_{}; ///< of this round
-    clock::time_point last_guess_{};
-    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
-    unsigned unasked_ = 0; ///< rounds in a row
-    unsigned pause_ = 1;
+    detail::guess_round round_;
+    detail::pass_times times_;
+    bool is_open_ = false;     ///< the round gives more tokens
+    bool has_passed_ = false;  ///< the pass of this round is counted
+    bool has_begun_ = false;   ///< a round of one pass
+    bool is_measured_ = false; ///< and nothing came between
+    clock::duration time_{};   ///< of this round
+    std::size_t position_ = 0; ///< of the session, after the last token
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -38382,6 +38574,7 @@ struct model_parts {
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -38391,12 +38584,16 @@ class rows_ahead {
 public:
     static constexpr std::size_t most = draft_length::most;
 
-    /// After a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
-    void begin(std::span<const token> guesses) noexcept {
+    /// For a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
+    void plan(std::span<const token> guesses) noexcept {
         clear();
         std::copy(guesses.begin(), guesses.end(), tokens_.begin());
-        end_ = guesses.size();
+        planned_ = guesses.size();
     }
+    /// Rows of the pass that is under way.
+    [[nodiscard]] std::size_t planned() const noexcept { return planned_; }
+    /// After that pass: they are there.
+    void begin() noexcept { end_ = std::exchange(planned_, 0); }
     /// Forgets all, also what was computed for the row before them.
     void clear() noexcept {
         drop();
@@ -38405,7 +38602,7 @@ public:
     }
     /// Forgets the rows.
     void drop() noexcept {
-        next_ = end_ = 0;
+        next_ = end_ = planned_ = 0;
         has_begun_bounds_ = false;
     }
 
@@ -38456,6 +38653,7 @@ public:
 
 private:
     std::array<token, most> tokens_{};
+    std::size_t planned_ = 0; ///< of tokens_
     std::size_t next_ = 0;
     std::size_t end_ = 0;
     bool has_begun_bounds_ = false;
@@ -39287,7 +39485,7 @@ public:
         }
         const default_float_environment environment;
         auto computed = guarded([&]() -> result<token> {
-            run_forced(choose);
+            begin_forced(choose);
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }
@@ -39307,14 +39505,18 @@ public:
     }
     result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
         space_->steps.start(budget, cancel_);
-        return guarded([&] { return run_step(choose, budget == (std::chrono::nanoseconds::max)()); });
+        return guarded([&] { return run_step(choose); });
     }
     result<void> reserve_ahead() override {
         return guarded([&] { return open_searches(); });
     }
+    std::size_t queue_ahead(std::span<const token> guesses) override {
+        const auto begun = guarded([&] { return begin_guesses(guesses); });
+        return begun ? *begun : 0;
+    }
     std::size_t run_ahead(std::span<const token> guesses) override {
-        const auto ran = guarded([&] { return run_guesses(guesses); });
-        return ran ? *ran : 0;
+        const std::size_t count = queue_ahead(guesses);
+        return count != 0 && guarded([&] { return run_guesses(); }) ? count : 0;
     }
     void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
@@ -39420,6 +39622,32 @@ public:
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
+        }
+    }
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+    /// Rows of guesses behind the one of the token that waits. \pre they are usable(), and there is room
+    void write_ahead(std::span<const token> guesses, std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < guesses.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + 1 + i, guesses[i], nullptr, view()};
+        }
+    }
+    /// Gives up the room of those that were wrong.
+    void drop_rows_ahead() noexcept {
+        if (!is_under_way()) {
+            cache_.keep(end());
         }
     }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
@@ -39570,8 +39798,7 @@ private:
         return {};
     }
 
-    /// \param is_whole no budget ends it
-    [[nodiscard]] result<step_state> run_step(const any_chooser* choose, bool is_whole) {
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
         if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
             return failed(headed);
         }
@@ -39582,8 +39809,8 @@ private:
         if (!is_asked && waiting() == 0) {
             return step_state::ready;
         }
-        if (is_asked && is_whole) {
-            run_forced(*choose);
+        if (is_asked) {
+            begin_forced(*choose);
         }
         if (auto prepared = prepare(is_asked); !prepared) {
             return failed(prepared);
@@ -39805,10 +40032,15 @@ private:
     [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
     /// Undoes the beginning of a pass; its tokens wait as before.
     void drop_pass() noexcept {
-        if (is_under_way()) {
-            space_->pass.drop();
-            restore_state();
+        if (!is_under_way()) {
+            return;
         }
+        space_->pass.drop();
+        if (space_->ahead.planned() != 0) {
+            space_->ahead.drop();
+            cache_.keep(end());
+        }
+        restore_state();
     }
     void drop_head() noexcept {
         if (space_->owner == this) {
@@ -40346,12 +40578,13 @@ private:
 
     /// Goes on with the pass that is under way until the step ends. \return whether it is over.
     [[nodiscard]] bool run_pass() noexcept {
-        const std::size_t count = space_->pass.rows();
+        const std::size_t count = space_->pass.rows() - space_->ahead.planned();
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
         end_waiting(count);
         last_row_ = count - 1;
+        space_->ahead.begin();
         if (has_mean()) {
             add_states(*space_->forward, 0, count);
         }
@@ -40395,31 +40628,17 @@ private:
         return {};
     }
 
-    /// How many of `guesses` can run behind the token that waits.
-    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
-        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
-            return 0;
-        }
-        const std::size_t most =
-            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
-        std::size_t count = 0;
-        while (count < most && guesses[count] >= 0 &&
-               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
-            ++count;
-        }
-        return count;
-    }
-    /// Runs the token that waits with those that the chooser knows to follow it, unless they have run. Where that fails
-    /// the token still waits, and what runs it says why.
-    void run_forced(const any_chooser& choose) {
+    /// Begins the pass of the token that waits with those that the chooser knows to follow it, unless they have run.
+    /// Where that fails the token still waits, and what runs it says why.
+    void begin_forced(const any_chooser& choose) {
         settle_ahead();
         if (const std::span<const token> next = pending_ ? choose.forced() : std::span<const token>(); !next.empty()) {
-            static_cast<void>(run_guesses(next));
+            static_cast<void>(begin_guesses(next));
         }
     }
-    /// Runs the token that waits, and `guesses` behind it. \return how many of these ran; errc::kv_pool_full,
-    /// errc::cancelled: all is as it was then
-    [[nodiscard]] result<std::size_t> run_guesses(std::span<const token> guesses) {
+    /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
+    /// errc::kv_pool_full: all is as it was then
+    [[nodiscard]] result<std::size_t> begin_guesses(std::span<const token> guesses) {
         settle_ahead();
         const std::size_t count = usable(guesses);
         if (count == 0) {
@@ -40437,15 +40656,16 @@ private:
             space.rows[i] = {&cache_, &frequencies_, cached_ + i, i == 0 ? *pending_ : guesses[i - 1], nullptr, view()};
         }
         begin_pass(1 + count);
-        if (auto ran = run_whole([&]() noexcept { return space.pass.run(space.steps, *space.forward); }); !ran) {
-            drop_pass();
-            cache_.keep(end());
-            return failed(ran);
-        }
-        end_waiting(1);
-        last_row_ = 0;
-        space.ahead.begin(guesses.first(count));
+        space.ahead.plan(guesses.first(count));
         return count;
+    }
+    /// \return errc::cancelled: all is as it was before begin_guesses() then
+    [[nodiscard]] result<void> run_guesses() {
+        auto ran = run_whole([&]() noexcept { return run_pass(); });
+        if (!ran) {
+            drop_pass();
+        }
+        return ran;
     }
 
     /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and
@@ -40962,6 +41182,7 @@ public:
         if (stage_ == stage::layers && found->is_in_pass) {
             drop_pass(); // its pages may be gone when the others' layers run
         }
+        drop_rows_ahead(*found);
         *found = {};
         --count_;
         return true;
@@ -40977,12 +41198,16 @@ public:
             steps_.start(nullptr);
         }
         for (;;) {
+            const auto start = clock::now();
             if (stage_ == stage::none && !begin_pass()) {
                 return step_state::ready;
             }
-            if (!go_on()) {
+            const bool is_done = go_on();
+            pass_time_ += clock::now() - start;
+            if (!is_done) {
                 return step_state::working;
             }
+            end_rounds();
             if (!budget || steps_.is_over()) {
                 return has_work() ? step_state::working : step_state::ready;
             }
@@ -40993,6 +41218,8 @@ public:
     std::size_t threads() const noexcept override { return pool_.ref().threads(); }
 
 private:
+    using clock = std::chrono::steady_clock;
+
     /// How far a pass is.
     enum class stage { none, layers, head, choosing };
 
@@ -41005,11 +41232,20 @@ private:
         std::uint64_t revision = 0;  ///< of the session, so that a change is seen
         std::size_t first_row = 0;
         std::size_t rows = 0;
+        std::size_t ahead = 0; ///< rows of guesses behind these
+        guess_round round;
+        bool goes_on = false;    ///< its last token is that of the next row ahead
         bool is_refused = false; ///< by this step
         bool is_in_pass = false;
         bool is_answered = false;  ///< by this pass
         bool wants_answer = false; ///< behind its queue
         bool is_speaking = false;  ///< wants an answer and has no queue
+    };
+
+    /// Whose a row of the head is: of its last token, or of which guess behind it, counted from 1.
+    struct answer {
+        served* whose;
+        std::size_t ahead;
     };
 
     /// What a pass has left.
@@ -41039,6 +41275,11 @@ private:
                 return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
                                                                " were asked for, 1 to ", most, " are possible"})};
             }
+        }
+        if (options.speculation.most > draft_length::most) {
+            return error{errc::invalid_argument,
+                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
+                                   draft_length::most, " are possible"})};
         }
         if (parameters.is_embedder) {
             return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
@@ -41152,10 +41393,13 @@ private:
     /// Plans a pass. \return whether there is anything to do
     [[nodiscard]] bool begin_pass() noexcept {
         ++passes_;
+        pass_time_ = {};
         std::size_t active = 0;
         bool is_anybody_speaking = false;
         for (served& each : all_.span()) {
             each.is_in_pass = each.is_answered = false;
+            each.rows = each.ahead = 0;
+            each.round.begin_without();
             if (is_active(each)) {
                 order_[active++] = &each;
                 is_anybody_speaking = is_anybody_speaking || each.is_speaking;
@@ -41172,6 +41416,10 @@ private:
         }
         if (!is_anybody_served) {
             return false;
+        }
+        give_guesses(order, left);
+        for (served* each : order) {
+            place_rows(*each);
         }
         stage_ = stage::layers;
         pass_.begin(rows_.span().first(used_rows_));
@@ -41217,12 +41465,84 @@ private:
         left.answers -= each.is_answered ? 1 : 0;
         each.is_in_pass = true;
         each.last_turn = ++turns_;
-        each.first_row = used_rows_;
         each.rows = count;
-        each.revision = session.revision();
-        session.write_rows(rows_.span().subspan(used_rows_, count));
-        used_rows_ += count;
         return true;
+    }
+
+    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
+    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
+    /// then has none, to see what it takes.
+    void give_guesses(std::span<served* const> order, const places& left) noexcept {
+        std::size_t rows = 0;
+        std::size_t guessing = 0; // speakers that may
+        for (const served* each : order) {
+            rows += each->rows;
+            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
+        }
+        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
+        for (served* each : order) {
+            if (each->rows != 0) {
+                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
+                                         ? (room + guessing - 1) / guessing
+                                         : 0);
+                --guessing;
+            }
+        }
+    }
+    /// \return how many rows ahead a speaker gets
+    [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
+        session_core& session = *each.session;
+        const auto guesses = each.round.begin((std::min)({limit, options_.speculation.most, session.next_room() - 1}),
+                                              times_, plain_rows_, options_.speculation.is_adaptive,
+                                              [&](std::size_t count) noexcept { return each.who->guess(count); });
+        const std::size_t count = session.usable(guesses);
+        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
+            each.ahead = count;
+            each.round.run(count);
+        }
+        return each.ahead;
+    }
+
+    void place_rows(served& each) noexcept {
+        if (!each.is_in_pass) {
+            return;
+        }
+        each.goes_on = false;
+        each.revision = each.session->revision();
+        each.first_row = used_rows_;
+        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
+        used_rows_ += each.rows;
+        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
+        used_rows_ += each.ahead;
+    }
+
+    /// A pass is over, and perhaps was dropped.
+    void end_rounds() noexcept {
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t rows = plain_rows_;
+        for (const served& each : all_.span()) {
+            rows += each.is_in_pass ? each.ahead : 0;
+        }
+        const std::chrono::nanoseconds took = pass_time_;
+        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
+        for (served& each : all_.span()) {
+            if (each.is_in_pass) {
+                each.round.end(times_, plain_rows_);
+                drop_rows_ahead(each);
+            }
+        }
+        plain_rows_ = 0;
+    }
+    static void drop_rows_ahead(served& each) noexcept {
+        if (std::exchange(each.ahead, 0) != 0) {
+            each.session->drop_rows_ahead();
+        }
     }
 
     /// Goes on with a pass until it is done or the step ends. \return whether it is done
@@ -41259,6 +41579,10 @@ private:
     void drop_pass() noexcept {
         pass_.drop();
         stage_ = stage::none;
+        plain_rows_ = 0;
+        for (served& each : all_.span()) {
+            drop_rows_ahead(each);
+        }
     }
 
     /// Whether a session of the pass is not as it was when the pass began.
@@ -41289,8 +41613,11 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
-            answers_[head_.size()] = &each;
-            head_.add(row, needs_of(*chooser));
+            for (std::size_t i = 0; i <= each.ahead; ++i) {
+                answers_[head_.size()] = {&each, i};
+                const std::size_t needs = needs_of(*chooser); // penalties may need one more for each token before
+                head_.add(row + i, needs != 0 ? needs + i : 0);
+            }
         }
         head_.choose_way();
     }
@@ -41312,9 +41639,19 @@ private:
 
     /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
     void choose(std::size_t i) noexcept {
-        served& each = *answers_[i];
+        served& each = *answers_[i].whose;
         if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
             return;
+        }
+        if (const std::size_t ahead = answers_[i].ahead; ahead != 0) {
+            if (!std::exchange(each.goes_on, false)) {
+                return;
+            }
+            each.session->end_rows(*forward_, each.first_row + ahead, 1);
+            each.revision = each.session->revision();
+            if (each.session->is_full()) {
+                return; // the next pass says so
+            }
         }
         const default_float_environment environment;
         const auto chooser = each.who->chooser();
@@ -41330,10 +41667,16 @@ private:
         }
         const std::size_t needs = needs_of(*chooser);
         if (const auto few = head_.few(i, needs)) {
-            each.who->take(each.session->take(*chooser, chooser->choose(*few)));
+            take(each, *chooser, chooser->choose(*few));
         } else if (const auto logits = head_.logits(i)) {
-            each.who->take(each.session->take(*chooser, chooser->choose(*logits)));
+            take(each, *chooser, chooser->choose(*logits));
         } // else it needs more than it said: its state stays, and the next pass begins with the head
+    }
+    void take(served& each, const any_chooser& chooser, token chosen) noexcept {
+        const std::optional<token> given = each.session->take(chooser, chosen);
+        each.revision = each.session->revision(); // before the speaker thinks of something else
+        each.goes_on = given && each.round.take(*given) && each.ahead != 0;
+        each.who->take(given);
     }
 
     model_parts model_;
@@ -41346,9 +41689,12 @@ private:
     buffer<served> all_;        ///< [speakers], each at its place as long as it is served
     buffer<served*> order_;     ///< [speakers]
     buffer<sequence_row> rows_; ///< [most_rows()]
-    buffer<served*> answers_;   ///< [answers]: whose the head's rows are
+    buffer<answer> answers_;    ///< [answers]: whose the head's rows are
     stage stage_ = stage::none;
     std::size_t used_rows_ = 0;
+    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
+    pass_times times_;           ///< of such passes
+    clock::duration pass_time_{};
     std::size_t chosen_ = 0; ///< of the answers
     std::size_t count_ = 0;
     std::uint64_t passes_ = 0;
@@ -44537,6 +44883,102 @@ private:
 #ifndef BITNET_RUN_CONVERSATION_CORE_HPP
 #define BITNET_RUN_CONVERSATION_CORE_HPP
 
+// ---- bitnet/run/dialog_draft.hpp ----
+// dialog_draft: who guesses the tokens of a conversation.
+#ifndef BITNET_RUN_DIALOG_DRAFT_HPP
+#define BITNET_RUN_DIALOG_DRAFT_HPP
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a conversation was told of guesses, for its forks too. Models and pool are borrowed.
+struct dialog_draft_options {
+    const any_model* main = nullptr;
+    const any_model* model = nullptr; ///< null: none, as the next one
+    std::optional<pool_ref> pool = {};
+    bool lookup = false;
+    speculation_options speculation = {};
+    session_options session = {};
+
+    [[nodiscard]] bool is_given() const noexcept { return lookup || model != nullptr; }
+};
+
+/// A token_draft: the lookup, and where that finds nothing the model.
+class dialog_guesser {
+public:
+    /// \return what prompt_lookup and draft_model return
+    [[nodiscard]] result<void> open(const dialog_draft_options& options, std::size_t context) {
+        if (options.lookup) {
+            auto lookup = prompt_lookup::open(context, 3, options.session.memory);
+            if (!lookup) {
+                return failed(lookup);
+            }
+            lookup_.emplace(*std::move(lookup));
+        }
+        if (options.model == nullptr) {
+            return {};
+        }
+        session_options own = options.session;
+        own.context = context;
+        own.window = false;
+        own.kv = nullptr; // its pages are of the other model
+        auto model = options.pool ? draft_model::open(*options.main, *options.model, *options.pool, own)
+                                  : draft_model::open(*options.main, *options.model, own);
+        if (!model) {
+            return failed(model);
+        }
+        model_.emplace(*std::move(model));
+        return {};
+    }
+
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        const auto found = lookup_ ? lookup_->propose(all, at_most) : std::span<const token>();
+        return found.empty() && model_ ? model_->propose(all, at_most) : found;
+    }
+
+private:
+    std::optional<prompt_lookup> lookup_;
+    std::optional<draft_model> model_;
+};
+
+/// With the speculation that asks it.
+struct dialog_draft {
+    dialog_guesser guesser;
+    std::optional<speculation<dialog_guesser>> faster; ///< never empty
+
+    /// Borrows the session. Null where nothing was asked for.
+    [[nodiscard]] static result<std::unique_ptr<dialog_draft>> open(const dialog_draft_options& options,
+                                                                    any_session& session) {
+        if (!options.is_given()) {
+            return std::unique_ptr<dialog_draft>();
+        }
+        std::unique_ptr<dialog_draft> made(new (std::nothrow) dialog_draft);
+        if (made == nullptr) {
+            return error_saying(errc::out_of_memory,
+                                {"conversation: ", sizeof(dialog_draft), " bytes could not be allocated"});
+        }
+        if (auto opened = made->guesser.open(options, session.context()); !opened) {
+            return failed(opened);
+        }
+        auto faster = speculation<dialog_guesser>::open(session, made->guesser, options.speculation);
+        if (!faster) {
+            return failed(faster);
+        }
+        made->faster.emplace(*std::move(faster));
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/saved_conversation.hpp ----
 // saved_conversation: the bytes of a saved conversation, written and read.
 //
@@ -45202,6 +45644,10 @@ public:
     [[nodiscard]] const chat_template& format() const noexcept override { return format_; }
     [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
 
+    [[nodiscard]] speculation_statistics speculated() const noexcept override {
+        return draft_ != nullptr ? draft_->faster->statistics() : speculation_statistics{};
+    }
+
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
         settle_cancel();
@@ -45222,6 +45668,15 @@ public:
         }
     }
 
+    [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override {
+        if (draft_ == nullptr || at_most == 0) {
+            return {};
+        }
+        const auto guesses = guarded(
+            [&]() -> result<std::span<const token>> { return draft_->guesser.propose(session_.tokens(), at_most); });
+        return guesses ? *guesses : std::span<const token>();
+    }
+
 private:
     /// What becomes of the answer that is being given, when the dialog changes.
     enum class fate : unsigned char { begins, stays, ends };
@@ -45233,6 +45688,7 @@ private:
         std::size_t answer_limit = 0;
         std::size_t room = 0; ///< 0: the full context is where it stops
         bool has_window = false;
+        dialog_draft_options draft = {};
     };
 
     conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
@@ -45294,6 +45750,7 @@ private:
             return failed(guide);
         }
         settings chosen = settings_of(options, session->context());
+        chosen.draft = draft_options_of(model, pool, options);
         return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
                          transcript(*std::move(dialog), model.text()),
                          answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
@@ -45347,6 +45804,24 @@ private:
         return made;
     }
 
+    [[nodiscard]] static dialog_draft_options draft_options_of(const any_model& model, const pool_ref* pool,
+                                                               const conversation_options& options) {
+        return {.main = &model,
+                .model = options.draft,
+                .pool = pool != nullptr ? std::optional(*pool) : std::nullopt,
+                .lookup = options.lookup,
+                .speculation = options.speculation,
+                .session = options.session};
+    }
+    [[nodiscard]] result<void> open_draft() {
+        auto opened = dialog_draft::open(settings_.draft, session_);
+        if (!opened) {
+            return failed(opened);
+        }
+        draft_ = *std::move(opened);
+        return {};
+    }
+
     /// With the system's turn.
     [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
                                                                               any_session session, sampler choose,
@@ -45357,6 +45832,9 @@ private:
                                                  std::move(choose), std::move(now), std::move(text), std::move(guide)));
         if (made == nullptr) {
             return out_of_memory();
+        }
+        if (auto opened = made->open_draft(); !opened) {
+            return failed(opened);
         }
         auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
         return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
@@ -45389,6 +45867,9 @@ private:
                                                  text_.copy(*std::move(stops)), *std::move(guide)));
         if (made == nullptr) {
             return out_of_memory();
+        }
+        if (auto opened = made->open_draft(); !opened) {
+            return failed(opened);
         }
         if (auto followed = made->follow(now_.tokens()); !followed) {
             return failed(followed);
@@ -45729,10 +46210,14 @@ private:
         }
     }
 
+    [[nodiscard]] result<step_state> step_to(std::chrono::nanoseconds budget, any_chooser& choose) {
+        return draft_ != nullptr ? draft_->faster->step(budget, choose) : session_.step(budget, choose);
+    }
+
     /// A piece of work; `working`: the budget is used up.
     [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
         auto choose = chooser();
-        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        auto stepped = choose ? step_to(budget, *choose) : session_.step(budget);
         if (!stepped && stepped.error().code == errc::cancelled) {
             return step_state::ready; // settle_cancel() sees to it
         }
@@ -45743,7 +46228,7 @@ private:
             return stepped;
         }
         if (*stepped == step_state::ready && choose) {
-            take(session_.next(*choose));
+            take(draft_ != nullptr ? draft_->faster->next(*choose) : session_.next(*choose));
             if (ended_ == answer_end::error) {
                 return error{error_};
             }
@@ -45828,7 +46313,8 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
-    std::unique_ptr<call_guide> guide_; ///< null without tools
+    std::unique_ptr<call_guide> guide_;   ///< null without tools
+    std::unique_ptr<dialog_draft> draft_; ///< null without guesses
     transcript now_;
     answer_text text_;
     std::atomic<bool> cancel_{false};
@@ -46072,6 +46558,10 @@ private:
                         (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
+        made_.ahead = has_screen_ ? (rows_ahead::most + 1) *
+                                        (sizeof(screened_search) +
+                                         screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
+                                  : 0;
         const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
         made_.tokens = session_core::token_places(options) * sizeof(token) +
                        (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bench-conversation -m FILE: what a program with many conversations waits for and what memory they take: forks, saves,
-// a shared prefix, cancelling, idling, pages. Prints what it measured and, with --json, one object.
+// a shared prefix, cancelling, idling, pages; and what the machine itself makes them wait for. Prints what it measured
+// and, with --json, one object.
 #include "json_writer.hpp"
 #include "options.hpp"
 
@@ -98,6 +99,7 @@ std::size_t waits() {
 class sample {
 public:
     void add(double value) { all_.push_back(value); }
+    void add(const sample& other) { all_.insert(all_.end(), other.all_.begin(), other.all_.end()); }
     [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
     /// The smallest value that a share of so much does not exceed.
     [[nodiscard]] double at(double share) {
@@ -230,6 +232,7 @@ public:
             part("pages", [&] { measure_pages(); });
             part("cancel", [&] { measure_cancelling(); });
             part("idle", [&] { measure_idling(); });
+            part("machine", [&] { measure_machine(); });
         }
         part("shared_prefix", [&] { measure_shared_prefix(); });
     }
@@ -479,6 +482,45 @@ private:
         out_.put("waits", waits_of_it); // one: for the seconds to go by
     }
 
+    /// What the machine takes from a thread that reads the clock and nothing else, on each core at a time: no step of a
+    /// budget can be closer to it than this.
+    void measure_machine() {
+        constexpr std::chrono::milliseconds window(2);
+        std::vector<sample> lost(chosen_.threads);
+        std::vector<std::thread> threads;
+        for (sample& of : lost) {
+            threads.emplace_back([&of, windows = 500 * chosen_.idle_seconds] {
+                for (std::size_t i = 0; i < windows; ++i) {
+                    of.add(1e3 * milliseconds_lost(window));
+                }
+            });
+        }
+        for (std::thread& each : threads) {
+            each.join();
+        }
+        sample all;
+        for (const sample& of : lost) {
+            all.add(of);
+        }
+        out_.put("windows_of_2_ms", all.size());
+        out_.put("lost_median_us", all.median());
+        out_.put("lost_p99_us", all.at(0.99));
+        out_.put("lost_p99_9_us", all.at(0.999));
+        out_.put("lost_max_us", all.max());
+    }
+    /// Of the next `window`, the time between readings of the clock that were more than 20 us apart.
+    static double milliseconds_lost(std::chrono::milliseconds window) {
+        const auto end = steady::now() + window;
+        double lost = 0;
+        for (auto last = steady::now(); last < end;) {
+            const auto now = steady::now();
+            const double gap = std::chrono::duration<double, std::milli>(now - last).count();
+            lost += gap > 0.02 ? gap : 0;
+            last = now;
+        }
+        return lost;
+    }
+
     /// All memory from a counting source, the file copied too, against what estimate_memory and kv_pool say.
     void measure_shared_prefix() {
         counted_memory counted;
@@ -584,7 +626,8 @@ private:
 int main(int argc, char** argv) {
     settings chosen;
     tools::options options("bench-conversation", "Measures what many conversations with one model wait for and take.");
-    constexpr std::array<std::string_view, 6> parts{"fork", "save", "pages", "cancel", "idle", "shared_prefix"};
+    constexpr std::array<std::string_view, 7> parts{"fork", "save",    "pages",        "cancel",
+                                                    "idle", "machine", "shared_prefix"};
     constexpr std::size_t most = 1000000;
     options.required("-m", "FILE", chosen.file, "the model, a GGUF file");
     options.text("--isa", "NAME", chosen.isa, "instruction set; none: the best available");

@@ -10,10 +10,13 @@
 #include <bitnet/convert/checkpoint_converter.hpp>
 #include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/draft_model.hpp>
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/open_model.hpp>
+#include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/scheduler.hpp>
+#include <bitnet/run/speculation.hpp>
 
 #include <doctest/doctest.h>
 
@@ -124,6 +127,40 @@ result<std::vector<token>> use(const any_model& model, const memory_source* memo
     return all;
 }
 
+/// A session that guesses, by a lookup and by a model. \return the tokens that came, or the first error
+result<std::vector<token>> guess(const any_model& model, const memory_source* memory) {
+    const session_options options{.context = 300, .threads = 1, .stop_at_stop_tokens = false};
+    auto session = any_session::open(model, options);
+    if (!session) {
+        return failed(session);
+    }
+    auto lookup = prompt_lookup::open(session->context(), 1, memory);
+    if (!lookup) {
+        return failed(lookup);
+    }
+    auto draft = draft_model::open(model, model, options);
+    if (!draft) {
+        return failed(draft);
+    }
+    auto faster = speculation<prompt_lookup>::open(*session, *lookup, {.is_adaptive = false});
+    if (!faster) {
+        return failed(faster);
+    }
+    auto choose = sampler::open(sampler_options::greedy(), model.parameters().vocabulary, memory);
+    if (!choose) {
+        return failed(choose);
+    }
+    if (auto fed = session->feed(std::vector<token>(20, 77)); !fed) {
+        return failed(fed);
+    }
+    std::vector<token> all;
+    for (int i = 0; i < 6; ++i) {
+        all.push_back(faster->next(*choose).value_or(no_token));
+    }
+    all.push_back(draft->propose(session->tokens(), 2).size() == 2 ? 1 : 0);
+    return all;
+}
+
 /// Opens with a source and without one, and compares. \return bytes that came from the source for weights
 template <class Open> std::uint64_t check_that_nothing_large_bypasses(const Open& open) {
     bitnet_tests::count_large(large);
@@ -201,7 +238,7 @@ TEST_CASE("what a source gives is what estimate_memory says, use by use and with
                 CHECK(memory.live_blocks() == 0);
                 const auto model = any_model::open(file, options);
                 REQUIRE(model);
-                const auto session = any_session::open(*model, {.context = 1000, .threads = 1});
+                auto session = any_session::open(*model, {.context = 1000, .threads = 1});
                 REQUIRE(session);
                 const auto check_close = [](std::uint64_t said, std::uint64_t given) {
                     INFO(said << " bytes estimated, " << given << " given");
@@ -215,6 +252,14 @@ TEST_CASE("what a source gives is what estimate_memory says, use by use and with
                 check_close(e.keys_and_values, memory.bytes(memory_use::pages));
                 check_close(e.scratch + e.logits + e.tokens, memory.bytes(memory_use::scratch));
                 check_close(e.model() + e.session(), memory.live_bytes());
+                CHECK((e.ahead != 0) == (head == lm_head_mode::screened));
+                std::uint64_t before = memory.live_bytes();
+                REQUIRE(session->reserve_ahead());
+                check_close(e.ahead, memory.live_bytes() - before);
+                before = memory.live_bytes();
+                const auto lookup = prompt_lookup::open(1000, 3, memory.source());
+                REQUIRE(lookup);
+                CHECK(memory.live_bytes() - before == prompt_lookup::bytes(1000));
             }
         }
     }
@@ -303,6 +348,7 @@ TEST_CASE("sessions, forks, pools, batches and samplers open or say that memory 
                                        {.lm_head = lm_head_mode::screened, .threads = 1, .memory = memory.source()});
     REQUIRE(model);
     refuse_each(memory, [&] { return code_of(use(*model, memory.source())); });
+    refuse_each(memory, [&] { return code_of(guess(*model, memory.source())); });
     const std::string word(300, 'x'); // a piece that is merged in memory of its own
     const auto ids = model->text().encode(word);
     REQUIRE(ids);

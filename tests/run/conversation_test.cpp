@@ -7,6 +7,7 @@
 
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/open_model.hpp>
+#include <bitnet/run/scheduler.hpp>
 
 #include <doctest/doctest.h>
 
@@ -842,6 +843,56 @@ TEST_CASE("what cannot be is refused by name, and changes nothing") {
     CHECK_FALSE(talk.add({"assistant", "x", std::array{chat_tool_call{"f", "{}"}}}));
     CHECK(std::vector<token>(talk.tokens().begin(), talk.tokens().end()) == before);
     CHECK(talk.ended_by() == answer_end::limit);
+}
+
+TEST_CASE("a conversation that guesses says the same, in steps and forks and from a scheduler, from fewer passes") {
+    const any_model& model = trained_model();
+    const auto options = [&](bool lookup, bool draft) {
+        conversation_options made{.system = "You tell fairy tales.",
+                                  .session = {.context = 512, .threads = 1},
+                                  .sampling = sampler_options::greedy(),
+                                  .answer_limit = 60,
+                                  .lookup = lookup,
+                                  .speculation = {.most = 6, .is_adaptive = false}};
+        made.draft = draft ? &model : nullptr;
+        return made;
+    };
+    const std::string_view question = "Once upon a time there was a little girl. Once upon a time there was a little";
+    auto plain = talk_of(model, options(false, false));
+    const std::string first = told(plain, question);
+    const std::string second = told(plain, question);
+    CHECK(plain.speculated().passes == 0);
+    for (const auto& [lookup, draft] : {std::pair{true, false}, std::pair{false, true}, std::pair{true, true}}) {
+        auto talk = talk_of(model, options(lookup, draft));
+        CHECK(told(talk, question) == first);
+        auto fork = *talk.fork();
+        require_done(talk.say(question));
+        std::string text;
+        while (talk.state() != conversation_state::idle) {
+            REQUIRE(talk.step(std::chrono::microseconds(50)));
+            text += talk.take_text();
+        }
+        CHECK(text == second);
+        CHECK(talk.speculated().tokens_per_pass() > 1.5);
+        check_against_plain_session(talk, model);
+
+        auto all = *scheduler::open(model, {.speculation = {.is_adaptive = false}, .threads = 1});
+        REQUIRE(all.add(fork));
+        require_done(fork.say(question));
+        std::size_t passes = 0;
+        for (text.clear(); fork.state() != conversation_state::idle; ++passes) {
+            static_cast<void>(all.step());
+            text += fork.take_text();
+        }
+        CHECK(text == second);
+        CHECK(passes < fork.answer_tokens());
+        CHECK(fork.speculated().tokens == 0); // the scheduler's own
+        CHECK(all.remove(fork));
+        check_against_plain_session(fork, model);
+    }
+    auto refused = options(true, false);
+    refused.speculation.most = 16;
+    CHECK(!conversation::open(model, refused));
 }
 
 TEST_CASE("a chooser of the host's own writes the answer") {

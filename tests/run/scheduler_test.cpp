@@ -132,7 +132,21 @@ public:
         }
     }
 
+    /// Guesses what it knows will come, but for every n-th token.
+    void know(std::vector<token> text, std::size_t wrong_each) {
+        known_ = std::move(text);
+        for (std::size_t i = 0; wrong_each != 0 && i < known_.size(); ++i) {
+            known_[i] = i % wrong_each == wrong_each - 1 ? (known_[i] + 1) % 100 : known_[i];
+        }
+    }
+    std::span<const token> guess(std::size_t at_most) noexcept override {
+        most_asked = (std::max)(most_asked, at_most);
+        const auto rest = std::span<const token>(known_).subspan((std::min)(known_.size(), tokens.size()));
+        return rest.first((std::min)(rest.size(), at_most));
+    }
+
     std::vector<token> tokens;
+    std::size_t most_asked = 0; ///< guesses
     std::size_t takes = 0;
     bool is_silent = false;
     bool is_stubborn = false; ///< wants tokens whatever happened
@@ -143,16 +157,20 @@ private:
     any_session session_;
     sampler choose_;
     std::size_t wanted_;
+    std::vector<token> known_;
 };
 
 std::unique_ptr<talker> make_talker(any_session session, const any_model& m, const task& work) {
     return std::make_unique<talker>(std::move(session), m, work);
 }
 
-void run_all(scheduler& all) {
-    for (int passes = 0; all.step() == step_state::working; ++passes) {
+/// \return how many passes that took
+std::size_t run_all(scheduler& all) {
+    std::size_t passes = 1;
+    for (; all.step() == step_state::working; ++passes) {
         REQUIRE(passes < 100000);
     }
+    return passes;
 }
 
 bitnet_tests::model_shape small_shape() {
@@ -201,6 +219,41 @@ TEST_CASE("speakers of a scheduler get the tokens that they get alone") {
     }
 }
 
+TEST_CASE("speakers that guess get the tokens that they get alone, from fewer passes") {
+    for (const auto head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
+        const any_model m = open_story(head);
+        for (const std::size_t wrong_each : {0u, 1u, 3u}) {
+            for (const std::size_t count : {1u, 2u, 5u}) {
+                CAPTURE(wrong_each);
+                CAPTURE(count);
+                auto all = scheduler_of(m, {.speculation = {.is_adaptive = false}, .threads = 1 + count % 2});
+                auto pool = m.open_kv_pool(UINT64_C(1) << 24);
+                REQUIRE(pool);
+                std::vector<std::unique_ptr<talker>> talkers;
+                std::vector<std::vector<token>> expected;
+                for (std::size_t i = 0; i < count; ++i) {
+                    expected.push_back(alone(m, task_of(i * 8))); // a token to begin with
+                    const session_options options{.threads = 1, .kv = i % 2 == 0 ? &*pool : nullptr};
+                    talkers.push_back(make_talker(session_of(m, options), m, task_of(i * 8)));
+                    talkers.back()->know(expected.back(), wrong_each);
+                    REQUIRE(all.add(*talkers.back()));
+                }
+                const std::size_t passes = run_all(all);
+                std::size_t longest = 0;
+                for (std::size_t i = 0; i < count; ++i) {
+                    CHECK(talkers[i]->tokens == expected[i]);
+                    CHECK(talkers[i]->most_asked >= (16 - count) / count);
+                    longest = (std::max)(longest, expected[i].size());
+                }
+                CHECK((wrong_each != 0 || passes <= 2 + longest / (1 + 15 / count - 1)));
+                CHECK((wrong_each != 1 || passes >= longest));
+                talkers.clear();
+                CHECK(pool->free_pages() == pool->pages());
+            }
+        }
+    }
+}
+
 TEST_CASE("speakers get the tokens that they get alone with every instruction set") {
     const auto bytes = bitnet_tests::tiny_model(small_shape());
     REQUIRE(bytes);
@@ -234,6 +287,7 @@ TEST_CASE("speakers that come, leave, are cancelled and raised at any step chang
                                     .answers = 1 + random.below(6),
                                     .prompt_chunk = 1 + random.below(40),
                                     .prompt_beside_answers = 1 + random.below(9),
+                                    .speculation = {.is_adaptive = seed % 2 == 0},
                                     .threads = 1 + random.below(3)});
         struct one {
             std::unique_ptr<talker> who;
@@ -256,6 +310,7 @@ TEST_CASE("speakers that come, leave, are cancelled and raised at any step chang
                          std::make_unique<std::atomic<bool>>(false)};
                 ++next;
                 made.who->session().set_cancel_flag(made.flag.get());
+                made.who->know(alone(m, task_of(made.number)), made.number % 4);
                 REQUIRE(all.add(*made.who, static_cast<int>(random.below(3))));
                 present.push_back(std::move(made));
             }

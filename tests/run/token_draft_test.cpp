@@ -9,6 +9,7 @@
 #include <bitnet/run/draft_length.hpp>
 #include <bitnet/run/draft_model.hpp>
 #include <bitnet/run/open_model.hpp>
+#include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/speculation.hpp>
@@ -111,39 +112,143 @@ TEST_CASE("a lookup of a sequence that grows and is rewound guesses as one that 
 
 TEST_CASE("the length of drafts follows what they cost and how many come true") {
     draft_length length;
-    CHECK(length.choose(15) == 0); // nothing is known
-    length.learn_cost(0, 1000);
-    CHECK(length.choose(15) > 0);
-    CHECK(length.choose(2) <= 2);
-    CHECK(length.choose(0) == 0);
+    pass_times times;
+    CHECK(length.choose(15, times) == 0); // nothing is known
+    times.learn(1, 1000);
+    CHECK(length.choose(15, times) == 1); // one is cheap enough for a try
+    CHECK(length.choose(0, times) == 0);
     for (int i = 0; i < 60; ++i) { // wrong each time
-        length.learn(true, false);
+        length.learn(true, false, false);
     }
-    CHECK(length.choose(15) == 0);
+    CHECK(length.choose(15, times) == 0);
+    times.learn(16, 1500);
     for (int i = 0; i < 60; ++i) { // right each time, and rows that cost little
-        length.learn(true, true);
-        length.learn(false, true);
-        length.learn_cost(15, 1500);
+        length.learn(true, true, true);
+        length.learn(false, true, true);
     }
-    CHECK(length.choose(15) == 15);
-    for (int i = 0; i < 4; ++i) {
-        length.learn_cost(15, 1500);
+    CHECK(length.choose(15, times) == 15);
+    CHECK(length.choose(2, times) == 2);
+    for (int i = 0; i < 64; ++i) {
+        CHECK(length.choose(15, times) == 15);
+        length.end_round(15, times);
+        length.learn(true, true, true);
     }
-    CHECK(length.choose(15) == 0); // what they are compared with is measured again
-    length.learn_cost(0, 1000);
-    CHECK(length.choose(15) == 15);
+    CHECK(length.choose(15, times) == 0); // what they are compared with is measured again
+    length.end_round(0, times);
+    CHECK(length.choose(15, times) == 15);
     for (int i = 0; i < 60; ++i) { // rows that cost as much as passes
-        length.learn_cost(15, 16000);
-        length.learn_cost(7, 8000);
-        length.learn_cost(1, 2000);
+        times.learn(16, 16000);
+        times.learn(8, 8000);
+        times.learn(2, 2000);
     }
-    CHECK(length.choose(15) == 0);
-    CHECK(length.is_little(10));
-    CHECK(!length.is_little(500));
+    CHECK(length.choose(15, times) == 0);
+    CHECK(times.is_little(10));
+    CHECK(!times.is_little(500));
+    bool is_doubted = false;
     for (int i = 0; i < 64 * 12; ++i) { // after a while it tries again
-        length.learn_cost(0, 1000);
+        length.end_round(0, times);
+        if (length.is_out_of_practice()) {
+            is_doubted = true;
+            times.doubt_more_than(1);
+        }
     }
-    CHECK(length.choose(15) > 0);
+    CHECK(is_doubted);
+    CHECK(length.choose(15, times) > 0);
+}
+
+TEST_CASE("among other rows guesses have to gain more than they cost all") {
+    draft_length length;
+    pass_times times;
+    for (std::size_t rows = 1; rows <= 16; ++rows) {
+        times.learn(rows, 1000 + 100 * rows);
+    }
+    for (int i = 0; i < 60; ++i) {
+        length.learn(true, true, true);
+        length.learn(false, i % 2 == 0, true);
+    }
+    const std::size_t alone = length.choose(15, times);
+    const std::size_t among = length.choose(8, times, 8);
+    CHECK(alone > among);
+    CHECK(among > 0);
+    for (int i = 0; i < 16; ++i) { // fewer
+        length.learn(true, false, false);
+    }
+    CHECK(length.choose(15, times) > 0);
+    CHECK(length.choose(8, times, 8) == 0);
+}
+
+namespace {
+
+/// What rounds do, with passes of which each row more takes `row` of the first one's thousand.
+struct simulated {
+    std::uint64_t row;
+    std::size_t tokens = 0;
+    std::size_t passes = 0;
+    std::size_t guessed = 0; ///< guesses that had a row
+    std::uint64_t time = 0;
+
+    /// \param comes_true of a token: whether its guess is right \param has_guess whether there is one
+    template <class HasGuess, class IsRight>
+    void run(std::size_t count, draft_length& length, pass_times& times, HasGuess&& has_guess, IsRight&& is_right) {
+        for (const std::size_t end = tokens + count; tokens < end;) {
+            const std::size_t wanted = length.choose(15, times);
+            const std::size_t offered = has_guess(tokens) ? (std::max)(wanted, std::size_t{1}) : 0;
+            const std::size_t ran = wanted != 0 ? offered : 0;
+            std::size_t right = 0;
+            while (right < offered && is_right(tokens + right)) {
+                length.learn(right == 0, true, right < ran);
+                ++right;
+            }
+            if (right < offered) {
+                length.learn(right == 0, false, right < ran);
+            }
+            const std::uint64_t took = 1000 + ran * row;
+            times.learn(1 + ran, took);
+            length.end_round(ran, times);
+            if (length.is_out_of_practice()) {
+                times.doubt_more_than(1);
+            }
+            tokens += 1 + (std::min)(right, ran);
+            guessed += ran;
+            time += took;
+            ++passes;
+        }
+    }
+};
+
+} // namespace
+
+TEST_CASE("false repeats get few rows, whatever a row costs, and copies keep theirs") {
+    const auto always = [](std::size_t) { return true; };
+    const auto never = [](std::size_t) { return false; };
+    for (const std::uint64_t row : {50u, 400u, 900u}) {
+        draft_length length;
+        pass_times times;
+        simulated all{row};
+        all.run(400, length, times, always, never);
+        CHECK(all.guessed <= (row == 50 ? 20u : 4u)); // cheap ones are tried more often
+        CHECK(all.time * 97 <= 100 * 1000 * all.tokens);
+
+        // One guess in eight comes true by chance, at every fifth token.
+        simulated some{row};
+        draft_length other;
+        pass_times measured;
+        some.run(
+            400, other, measured, [](std::size_t i) { return i % 5 == 0; }, [](std::size_t i) { return i % 40 == 0; });
+        CHECK(some.guessed <= (row == 50 ? 250u : 8u));
+        CHECK(some.time * 97 <= 100 * 1000 * some.tokens);
+
+        simulated copy{row};
+        copy.run(400, length, times, always, always); // after all that was wrong
+        CHECK((row == 900 || copy.time * 3 <= 2 * 1000 * copy.tokens));
+        CHECK((row != 50 || copy.passes <= 60));
+        CHECK(copy.time * 97 <= 100 * 1000 * copy.tokens);
+
+        simulated ended{row};
+        ended.run(400, length, times, always, never); // and what was right for long
+        CHECK(ended.guessed <= (row == 50 ? 300u : 30u));
+        CHECK((copy.time + ended.time) * 97 <= 100 * 1000 * (copy.tokens + ended.tokens));
+    }
 }
 
 namespace {

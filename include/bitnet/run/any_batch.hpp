@@ -52,7 +52,8 @@ protected:
 /// sessions only during a call; after it they read the logits out of the batch's memory until its next step, and
 /// compute them again if they are asked for later. Belongs to one thread at a time, together with the sessions that it
 /// stepped. Allocates in open() only: scratch and logits for `sessions` rows (under 150 KiB and 4 bytes a token of the
-/// vocabulary for each; memory that is never written is never used).
+/// vocabulary for each; memory that is never written is never used). Verifies no guesses: those of
+/// any_session::queue_ahead() are dropped, and a scheduler is what has them in a pass of several.
 ///
 ///     while (is_any_going_on) {
 ///         batch.run_pending(sessions);                   // one pass over the weights

@@ -52,6 +52,7 @@ public:
     /// \param choose null: nothing is asked of the head
     [[nodiscard]] virtual result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) = 0;
     [[nodiscard]] virtual result<void> reserve_ahead() = 0;
+    virtual std::size_t queue_ahead(std::span<const token> guesses) = 0;
     virtual std::size_t run_ahead(std::span<const token> guesses) = 0;
     virtual void set_cancel_flag(const std::atomic<bool>* flag) noexcept = 0;
     virtual void reset() noexcept = 0;
@@ -166,8 +167,12 @@ public:
     /// otherwise goes on in their place. Runs as many as have room in the context, in the kv_pool and in a pass of
     /// prompt_chunk and of 16 rows, and none from an id on that the vocabulary lacks. \return how many ran. 0 also if
     /// no token waits, or some do in the queue; if the last guesses are not used up; if embedding() is a mean; if
-    /// cancelled. See speculation, which calls it.
+    /// cancelled.
     std::size_t run_ahead(std::span<const token> guesses) { return base_->run_ahead(guesses); }
+    /// The same, and computes nothing: what needs the token that next() gave runs the guesses with it, step() within
+    /// its budget. \return how many will run, unless what comes next takes the token back, or a fork, a batch or a
+    /// scheduler works first. See speculation, which calls it.
+    std::size_t queue_ahead(std::span<const token> guesses) { return base_->queue_ahead(guesses); }
     /// Allocates, once, what lets rows of guesses read the screen of the head together: where a model has one, some 6
     /// bytes for each of its rows and guess. Without it each reads the screen when next() comes to it. \return
     /// errc::out_of_memory.

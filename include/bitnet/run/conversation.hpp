@@ -13,6 +13,7 @@
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/speaker.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/tool_choice.hpp>
 #include <bitnet/text/chat_format.hpp>
@@ -70,6 +71,7 @@ public:
     [[nodiscard]] virtual std::size_t answer_tokens() const noexcept = 0;
     [[nodiscard]] virtual const chat_template& format() const noexcept = 0;
     [[nodiscard]] virtual const sampler& chooses() const noexcept = 0;
+    [[nodiscard]] virtual speculation_statistics speculated() const noexcept = 0;
 
     [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
         const std::span<const conversation_turn> turns = history();
@@ -243,12 +245,16 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
+    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
+    /// without.
+    [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
 
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:
     explicit conversation(std::unique_ptr<detail::conversation_base> base) noexcept : base_(std::move(base)) {}

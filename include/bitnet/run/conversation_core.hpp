@@ -17,11 +17,13 @@
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/dialog_draft.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/saved_conversation.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speaker.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/tool_choice.hpp>
 #include <bitnet/run/tool_source.hpp>
@@ -233,6 +235,10 @@ public:
     [[nodiscard]] const chat_template& format() const noexcept override { return format_; }
     [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
 
+    [[nodiscard]] speculation_statistics speculated() const noexcept override {
+        return draft_ != nullptr ? draft_->faster->statistics() : speculation_statistics{};
+    }
+
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
         settle_cancel();
@@ -253,6 +259,15 @@ public:
         }
     }
 
+    [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override {
+        if (draft_ == nullptr || at_most == 0) {
+            return {};
+        }
+        const auto guesses = guarded(
+            [&]() -> result<std::span<const token>> { return draft_->guesser.propose(session_.tokens(), at_most); });
+        return guesses ? *guesses : std::span<const token>();
+    }
+
 private:
     /// What becomes of the answer that is being given, when the dialog changes.
     enum class fate : unsigned char { begins, stays, ends };
@@ -264,6 +279,7 @@ private:
         std::size_t answer_limit = 0;
         std::size_t room = 0; ///< 0: the full context is where it stops
         bool has_window = false;
+        dialog_draft_options draft = {};
     };
 
     conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
@@ -325,6 +341,7 @@ private:
             return failed(guide);
         }
         settings chosen = settings_of(options, session->context());
+        chosen.draft = draft_options_of(model, pool, options);
         return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
                          transcript(*std::move(dialog), model.text()),
                          answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
@@ -378,6 +395,24 @@ private:
         return made;
     }
 
+    [[nodiscard]] static dialog_draft_options draft_options_of(const any_model& model, const pool_ref* pool,
+                                                               const conversation_options& options) {
+        return {.main = &model,
+                .model = options.draft,
+                .pool = pool != nullptr ? std::optional(*pool) : std::nullopt,
+                .lookup = options.lookup,
+                .speculation = options.speculation,
+                .session = options.session};
+    }
+    [[nodiscard]] result<void> open_draft() {
+        auto opened = dialog_draft::open(settings_.draft, session_);
+        if (!opened) {
+            return failed(opened);
+        }
+        draft_ = *std::move(opened);
+        return {};
+    }
+
     /// With the system's turn.
     [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
                                                                               any_session session, sampler choose,
@@ -388,6 +423,9 @@ private:
                                                  std::move(choose), std::move(now), std::move(text), std::move(guide)));
         if (made == nullptr) {
             return out_of_memory();
+        }
+        if (auto opened = made->open_draft(); !opened) {
+            return failed(opened);
         }
         auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
         return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
@@ -420,6 +458,9 @@ private:
                                                  text_.copy(*std::move(stops)), *std::move(guide)));
         if (made == nullptr) {
             return out_of_memory();
+        }
+        if (auto opened = made->open_draft(); !opened) {
+            return failed(opened);
         }
         if (auto followed = made->follow(now_.tokens()); !followed) {
             return failed(followed);
@@ -760,10 +801,14 @@ private:
         }
     }
 
+    [[nodiscard]] result<step_state> step_to(std::chrono::nanoseconds budget, any_chooser& choose) {
+        return draft_ != nullptr ? draft_->faster->step(budget, choose) : session_.step(budget, choose);
+    }
+
     /// A piece of work; `working`: the budget is used up.
     [[nodiscard]] result<step_state> advance(std::chrono::nanoseconds budget) {
         auto choose = chooser();
-        auto stepped = choose ? session_.step(budget, *choose) : session_.step(budget);
+        auto stepped = choose ? step_to(budget, *choose) : session_.step(budget);
         if (!stepped && stepped.error().code == errc::cancelled) {
             return step_state::ready; // settle_cancel() sees to it
         }
@@ -774,7 +819,7 @@ private:
             return stepped;
         }
         if (*stepped == step_state::ready && choose) {
-            take(session_.next(*choose));
+            take(draft_ != nullptr ? draft_->faster->next(*choose) : session_.next(*choose));
             if (ended_ == answer_end::error) {
                 return error{error_};
             }
@@ -859,7 +904,8 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
-    std::unique_ptr<call_guide> guide_; ///< null without tools
+    std::unique_ptr<call_guide> guide_;   ///< null without tools
+    std::unique_ptr<dialog_draft> draft_; ///< null without guesses
     transcript now_;
     answer_text text_;
     std::atomic<bool> cancel_{false};

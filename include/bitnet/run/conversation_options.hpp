@@ -4,8 +4,10 @@
 #define BITNET_RUN_CONVERSATION_OPTIONS_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/run/any_model.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/tool_choice.hpp>
 #include <bitnet/run/tool_source.hpp>
 #include <bitnet/text/chat_template.hpp>
@@ -51,8 +53,17 @@ struct conversation_options {
     /// An answer ends before the first of these that the text of take_text() would have. See stop_texts.
     std::span<const std::string_view> stop_texts = {};
     std::size_t answer_limit = 0; ///< tokens of an answer that the model writes; 0: no limit
-    bool show_thoughts = false;   ///< whether take_text() has the thought in front of an answer
-    bool show_special = false;    ///< whether take_text() has control tokens, as they are spelled
+    /// Whether tokens are guessed from what came before in the dialog, so that fewer passes give them where the model
+    /// quotes, edits or repeats: the same answers, and no slower. See prompt_lookup and speculation. 12 to 16 bytes for
+    /// each position of the context, and what any_session::reserve_ahead() takes. A fork has its own.
+    bool lookup = false;
+    /// A smaller model of the same vocabulary that guesses, where the lookup does not: see draft_model, which takes a
+    /// session with the options of this one, without pages of a pool. A step can take longer than its budget by what
+    /// the guesses of a pass take. Borrowed: it must outlive the conversation and its forks. Null: none.
+    const any_model* draft = nullptr;
+    speculation_options speculation = {}; ///< of both
+    bool show_thoughts = false;           ///< whether take_text() has the thought in front of an answer
+    bool show_special = false;            ///< whether take_text() has control tokens, as they are spelled
 };
 
 /// What the next step() of a conversation does.

@@ -1,40 +1,47 @@
 // SPDX-License-Identifier: MIT
-// draft_length: how many tokens to guess, from what guesses have cost and how many came true.
+// draft_length: how many tokens to guess, from what guesses cost and how many came true.
 #ifndef BITNET_RUN_DRAFT_LENGTH_HPP
 #define BITNET_RUN_DRAFT_LENGTH_HPP
 
 #include <bitnet/core/config.hpp>
+#include <bitnet/run/pass_times.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
-#include <cstdint>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A round is a pass and the tokens that it gives: one, and one more for each guess in a row that comes true. The
-/// length is the one with the most tokens for the time: (1 + a + a b + a b^2 ...) / cost(guesses), where a is the share
-/// of first guesses that came true, and b that of those behind one that did. Costs and shares are moving averages. 0
-/// where guesses do not pay.
+/// A round is a pass and the tokens that it gives: one for each of its rows without guesses, and one more for each
+/// guess in a row that comes true. The length is the one with the most tokens for the time, (rows + a + a b + a b^2
+/// ...) / time(rows + guesses), where a is the share of first guesses that came true, and b that of those behind one
+/// that did; 0 where guesses do not pay.
+///
+/// Shares are moving averages, which what is new deceives. So guesses are paid for out of a credit, too: what they cost
+/// goes off it, in tokens that passes without them would have given in that time, each one that comes true is a token
+/// more, and no length is chosen that would cost more than there is, even if all were wrong. The credit is one token
+/// at first and grows by 1 for 100 rounds: whatever is guessed, n tokens take no longer than 1.01 n + 1 would, and what
+/// one guess of unknown cost takes.
 class draft_length {
 public:
-    static constexpr std::size_t most = 15; ///< with the row before them the 16 of a tile
+    static constexpr std::size_t most = pass_times::most_rows - 1;
 
     /// How many to guess for the next round, `limit` at most; none before a round without guesses was measured, and now
-    /// and then to measure one again.
-    [[nodiscard]] std::size_t choose(std::size_t limit) const noexcept {
+    /// and then to measure one again. \param rows of the pass without guesses, each of which gives a token \pre rows +
+    /// limit <= pass_times::most_rows
+    [[nodiscard]] std::size_t choose(std::size_t limit, const pass_times& times, std::size_t rows = 1) const noexcept {
         constexpr double margin = 1.03; // what guesses gain at least: what was measured is not exact
-        if (costs_[0] == 0.0 || with_ >= often) {
+        if (!times.knows(rows) || with_ >= often) {
             return 0;
         }
-        const std::size_t end = (std::min)(limit, most);
         std::size_t best = 0;
-        double best_rate = margin / costs_[0];
-        double tokens = 1.0;
+        double best_rate = margin;
+        double gained = 0.0;
         double reached = first_;
-        for (std::size_t count = 1; count <= end; ++count, reached *= later_) {
-            tokens += reached;
-            if (const double rate = tokens / cost(count); rate > best_rate) {
+        for (std::size_t count = 1; count <= (std::min)(limit, most); ++count, reached *= later_) {
+            gained += reached;
+            const double cost = price(count, times, rows);
+            const auto plain = static_cast<double>(rows);
+            if (const double rate = (plain + gained) / (plain + cost); rate > best_rate && cost <= credit_) {
                 best = count;
                 best_rate = rate;
             }
@@ -42,69 +49,53 @@ public:
         return best;
     }
 
-    /// Of a round: how many guesses ran, and how long it took, in any unit.
-    void learn_cost(std::size_t count, std::uint64_t time) noexcept {
-        double& known = costs_[(std::min)(count, most)];
-        const double now = static_cast<double>((std::max)(time, std::uint64_t{1}));
-        // Slow rounds count less: the system may have taken a core away.
-        known = known == 0.0  ? now
-                : now < known ? (known + now) / 2.0
-                              : known + ((std::min)(now, 2.0 * known) - known) / 8.0;
+    /// A round is over that had so many guesses. \param times that know it, if it was measured
+    void end_round(std::size_t count, const pass_times& times, std::size_t rows = 1) noexcept {
+        constexpr double allowance = 0.01;
+        if (times.knows(rows)) {
+            add(allowance - (count != 0 ? price(count, times, rows) : 0.0), most_credit);
+        }
         without_ = count == 0 ? without_ + 1 : 0;
         with_ = count == 0 ? 0 : with_ + 1;
-        if (without_ == often) {
-            forget();
-        }
     }
-    /// Whether so long a time is little beside a round without guesses.
-    [[nodiscard]] bool is_little(std::uint64_t time) const noexcept {
-        return static_cast<double>(time) * 64.0 < costs_[0];
+    /// Whether so many rounds in a row had no guesses that what they cost should be doubted. Says so once.
+    [[nodiscard]] bool is_out_of_practice() noexcept {
+        const bool is_long = without_ >= often;
+        without_ = is_long ? 0 : without_;
+        return is_long;
     }
-    /// Whether a guess came true, the first of its round or a later one, all before which did.
-    void learn(bool is_first, bool is_true) noexcept {
+
+    /// Whether a guess came true, the first of its round or a later one, all before which did. \param has_run whether
+    /// it had a row: one that had none has cost nothing and gained nothing, but says whether it is worth a try.
+    void learn(bool is_first, bool is_true, bool has_run) noexcept {
         double& share = is_first ? first_ : later_;
         share += ((is_true ? 1.0 : 0.0) - share) / 16.0;
+        if (has_run) {
+            add(is_true ? 1.0 : 0.0, most_credit);
+        } else if (is_true) {
+            add(0.5, first_credit);
+        } else {
+            credit_ = (std::min)(credit_, (std::max)(credit_ - 0.25, 0.0));
+        }
     }
 
 private:
-    /// What guesses cost long ago, perhaps while something else ran, is believed less and less, so that it is measured
-    /// again.
-    void forget() noexcept {
-        for (double& each : costs_) {
-            each = each > costs_[0] ? each - (each - costs_[0]) / 4.0 : each;
-        }
-        without_ = 0;
+    static constexpr unsigned often = 64;       ///< rounds
+    static constexpr double first_credit = 1.0; ///< tokens
+    static constexpr double most_credit = most; ///< so that what went well for long can be over soon
+
+    /// In tokens that passes without guesses give.
+    [[nodiscard]] static double price(std::size_t count, const pass_times& times, std::size_t rows) noexcept {
+        return times.excess(rows, count) * static_cast<double>(rows);
+    }
+    /// \param end that this does not pass
+    void add(double tokens, double end) noexcept {
+        credit_ = (std::max)(credit_, (std::min)(credit_ + tokens, end));
+        credit_ += (std::min)(tokens, 0.0);
     }
 
-    static constexpr unsigned often = 64; ///< rounds
-
-    static constexpr double slope = 0.15; ///< of a row beside the first one, before any was measured
-
-    /// Of a round with so many guesses: as measured, or else in line with the nearest that were. \pre costs_[0] is
-    /// known
-    [[nodiscard]] double cost(std::size_t count) const noexcept {
-        if (costs_[count] != 0.0) {
-            return costs_[count];
-        }
-        std::size_t fewer = count;
-        while (costs_[fewer] == 0.0) {
-            --fewer;
-        }
-        std::size_t more = count;
-        while (more < most && costs_[more] == 0.0) {
-            ++more;
-        }
-        double each = slope * costs_[0]; // for each more
-        if (costs_[more] != 0.0) {
-            each = (costs_[more] - costs_[fewer]) / static_cast<double>(more - fewer);
-        } else if (fewer != 0) {
-            each = (costs_[fewer] - costs_[0]) / static_cast<double>(fewer);
-        }
-        return costs_[fewer] + (std::max)(each, 0.0) * static_cast<double>(count - fewer);
-    }
-
-    std::array<double, most + 1> costs_{}; ///< 0: not known
-    double first_ = 0.5;
+    double credit_ = first_credit;
+    double first_ = 0.6;
     double later_ = 0.7;
     unsigned without_ = 0; ///< guesses: rounds in a row
     unsigned with_ = 0;

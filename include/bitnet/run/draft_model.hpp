@@ -14,6 +14,7 @@
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/thread/pool.hpp>
 
 #include <algorithm>
 #include <array>
@@ -33,28 +34,19 @@ public:
     /// \return errc::invalid_argument if a token is not the same in both, naming the first, or if only one of them has
     /// a tokenizer; errc::no_lm_head; and what any_session::open returns.
     [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting,
-                                                  session_options options = {}) {
-        return detail::guarded([&]() -> result<draft_model> {
-            if (auto checked = check_vocabularies(main, drafting); !checked) {
-                return failed(checked);
-            }
-            options.context = (std::min)(options.context, drafting.parameters().context);
-            auto session = any_session::open(drafting, options);
-            if (!session) {
-                return failed(session);
-            }
-            sampler_options greedy = sampler_options::greedy();
-            greedy.penalty_window = 0;
-            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
-            if (!choose) {
-                return failed(choose);
-            }
-            return draft_model(*std::move(session), *std::move(choose));
-        });
+                                                  const session_options& options = {}) {
+        return made(main, drafting, nullptr, options);
     }
-    static result<draft_model> open(const any_model&, any_model&&, session_options = {}) = delete; // would dangle
+    /// The same on the caller's pool, which must outlive it, and may be that of the session whose tokens are guessed.
+    [[nodiscard]] static result<draft_model> open(const any_model& main, const any_model& drafting, pool_ref pool,
+                                                  const session_options& options = {}) {
+        return made(main, drafting, &pool, options);
+    }
+    static result<draft_model> open(const any_model&, any_model&&, const session_options& = {}) = delete; // dangle
+    static result<draft_model> open(const any_model&, any_model&&, pool_ref, const session_options& = {}) = delete;
 
-    /// See token_draft. No more than 64.
+    /// See token_draft. No more than 64. Takes, without a stop, a pass for each guess, after those that read what is
+    /// new in `all`: once the whole prompt.
     [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
         if (!follow(all)) {
             return {};
@@ -76,6 +68,28 @@ public:
 private:
     draft_model(any_session session, sampler choose) noexcept
         : session_(std::move(session)), choose_(std::move(choose)) {}
+
+    [[nodiscard]] static result<draft_model> made(const any_model& main, const any_model& drafting,
+                                                  const pool_ref* pool, session_options options) {
+        return detail::guarded([&]() -> result<draft_model> {
+            if (auto checked = check_vocabularies(main, drafting); !checked) {
+                return failed(checked);
+            }
+            options.context = (std::min)(options.context, drafting.parameters().context);
+            auto session =
+                pool != nullptr ? any_session::open(drafting, *pool, options) : any_session::open(drafting, options);
+            if (!session) {
+                return failed(session);
+            }
+            sampler_options greedy = sampler_options::greedy();
+            greedy.penalty_window = 0;
+            auto choose = sampler::open(greedy, drafting.parameters().vocabulary, options.memory);
+            if (!choose) {
+                return failed(choose);
+            }
+            return draft_model(*std::move(session), *std::move(choose));
+        });
+    }
 
     [[nodiscard]] static result<void> check_vocabularies(const any_model& main, const any_model& drafting) {
         if (drafting.parameters().is_embedder) {

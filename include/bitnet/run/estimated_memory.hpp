@@ -28,6 +28,7 @@
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/rows_ahead.hpp>
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -101,6 +102,10 @@ private:
                         (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
+        made_.ahead = has_screen_ ? (rows_ahead::most + 1) *
+                                        (sizeof(screened_search) +
+                                         screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
+                                  : 0;
         const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
         made_.tokens = session_core::token_places(options) * sizeof(token) +
                        (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);

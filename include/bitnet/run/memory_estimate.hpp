@@ -30,6 +30,10 @@ struct memory_estimate {
     std::uint64_t scratch = 0;         ///< rows of a prompt chunk, parts of attention, the search through the screen
     std::uint64_t logits = 0;
     std::uint64_t tokens = 0; ///< and the state of the last one
+    /// What any_session::reserve_ahead() adds to a session, as speculation and conversation_options::lookup do; not
+    /// part of session(). A draft_model takes the session() of its own file, with the same options and no kv_pool; a
+    /// prompt_lookup what its bytes() say.
+    std::uint64_t ahead = 0;
 
     /// What a model takes beside the pages of a mapped file.
     [[nodiscard]] std::uint64_t model() const noexcept {

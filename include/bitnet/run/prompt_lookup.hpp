@@ -54,6 +54,13 @@ public:
         return made;
     }
 
+    /// What it takes.
+    [[nodiscard]] static std::uint64_t bytes(std::size_t context) noexcept {
+        const std::size_t positions = (std::min)(context, most_positions);
+        return std::uint64_t{positions} * (sizeof(token) + sizeof(std::uint32_t)) +
+               std::uint64_t{std::bit_ceil(positions + 1)} * sizeof(std::uint32_t);
+    }
+
     /// See token_draft. No more than 64.
     [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) noexcept {
         take_in(all);

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -25,12 +26,16 @@ class rows_ahead {
 public:
     static constexpr std::size_t most = draft_length::most;
 
-    /// After a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
-    void begin(std::span<const token> guesses) noexcept {
+    /// For a pass of a row and those of `guesses` behind it. \pre guesses.size() <= most
+    void plan(std::span<const token> guesses) noexcept {
         clear();
         std::copy(guesses.begin(), guesses.end(), tokens_.begin());
-        end_ = guesses.size();
+        planned_ = guesses.size();
     }
+    /// Rows of the pass that is under way.
+    [[nodiscard]] std::size_t planned() const noexcept { return planned_; }
+    /// After that pass: they are there.
+    void begin() noexcept { end_ = std::exchange(planned_, 0); }
     /// Forgets all, also what was computed for the row before them.
     void clear() noexcept {
         drop();
@@ -39,7 +44,7 @@ public:
     }
     /// Forgets the rows.
     void drop() noexcept {
-        next_ = end_ = 0;
+        next_ = end_ = planned_ = 0;
         has_begun_bounds_ = false;
     }
 
@@ -90,6 +95,7 @@ public:
 
 private:
     std::array<token, most> tokens_{};
+    std::size_t planned_ = 0; ///< of tokens_
     std::size_t next_ = 0;
     std::size_t end_ = 0;
     bool has_begun_bounds_ = false;

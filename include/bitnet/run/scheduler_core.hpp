@@ -13,8 +13,11 @@
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/draft_length.hpp>
 #include <bitnet/run/forward_pass.hpp>
+#include <bitnet/run/guess_round.hpp>
 #include <bitnet/run/model_parts.hpp>
+#include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/scheduler.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/shared_head.hpp>
@@ -76,6 +79,7 @@ public:
         if (stage_ == stage::layers && found->is_in_pass) {
             drop_pass(); // its pages may be gone when the others' layers run
         }
+        drop_rows_ahead(*found);
         *found = {};
         --count_;
         return true;
@@ -91,12 +95,16 @@ public:
             steps_.start(nullptr);
         }
         for (;;) {
+            const auto start = clock::now();
             if (stage_ == stage::none && !begin_pass()) {
                 return step_state::ready;
             }
-            if (!go_on()) {
+            const bool is_done = go_on();
+            pass_time_ += clock::now() - start;
+            if (!is_done) {
                 return step_state::working;
             }
+            end_rounds();
             if (!budget || steps_.is_over()) {
                 return has_work() ? step_state::working : step_state::ready;
             }
@@ -107,6 +115,8 @@ public:
     std::size_t threads() const noexcept override { return pool_.ref().threads(); }
 
 private:
+    using clock = std::chrono::steady_clock;
+
     /// How far a pass is.
     enum class stage { none, layers, head, choosing };
 
@@ -119,11 +129,20 @@ private:
         std::uint64_t revision = 0;  ///< of the session, so that a change is seen
         std::size_t first_row = 0;
         std::size_t rows = 0;
+        std::size_t ahead = 0; ///< rows of guesses behind these
+        guess_round round;
+        bool goes_on = false;    ///< its last token is that of the next row ahead
         bool is_refused = false; ///< by this step
         bool is_in_pass = false;
         bool is_answered = false;  ///< by this pass
         bool wants_answer = false; ///< behind its queue
         bool is_speaking = false;  ///< wants an answer and has no queue
+    };
+
+    /// Whose a row of the head is: of its last token, or of which guess behind it, counted from 1.
+    struct answer {
+        served* whose;
+        std::size_t ahead;
     };
 
     /// What a pass has left.
@@ -153,6 +172,11 @@ private:
                 return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
                                                                " were asked for, 1 to ", most, " are possible"})};
             }
+        }
+        if (options.speculation.most > draft_length::most) {
+            return error{errc::invalid_argument,
+                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
+                                   draft_length::most, " are possible"})};
         }
         if (parameters.is_embedder) {
             return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
@@ -266,10 +290,13 @@ private:
     /// Plans a pass. \return whether there is anything to do
     [[nodiscard]] bool begin_pass() noexcept {
         ++passes_;
+        pass_time_ = {};
         std::size_t active = 0;
         bool is_anybody_speaking = false;
         for (served& each : all_.span()) {
             each.is_in_pass = each.is_answered = false;
+            each.rows = each.ahead = 0;
+            each.round.begin_without();
             if (is_active(each)) {
                 order_[active++] = &each;
                 is_anybody_speaking = is_anybody_speaking || each.is_speaking;
@@ -286,6 +313,10 @@ private:
         }
         if (!is_anybody_served) {
             return false;
+        }
+        give_guesses(order, left);
+        for (served* each : order) {
+            place_rows(*each);
         }
         stage_ = stage::layers;
         pass_.begin(rows_.span().first(used_rows_));
@@ -331,12 +362,84 @@ private:
         left.answers -= each.is_answered ? 1 : 0;
         each.is_in_pass = true;
         each.last_turn = ++turns_;
-        each.first_row = used_rows_;
         each.rows = count;
-        each.revision = session.revision();
-        session.write_rows(rows_.span().subspan(used_rows_, count));
-        used_rows_ += count;
         return true;
+    }
+
+    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
+    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
+    /// then has none, to see what it takes.
+    void give_guesses(std::span<served* const> order, const places& left) noexcept {
+        std::size_t rows = 0;
+        std::size_t guessing = 0; // speakers that may
+        for (const served* each : order) {
+            rows += each->rows;
+            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
+        }
+        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
+        for (served* each : order) {
+            if (each->rows != 0) {
+                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
+                                         ? (room + guessing - 1) / guessing
+                                         : 0);
+                --guessing;
+            }
+        }
+    }
+    /// \return how many rows ahead a speaker gets
+    [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
+        session_core& session = *each.session;
+        const auto guesses = each.round.begin((std::min)({limit, options_.speculation.most, session.next_room() - 1}),
+                                              times_, plain_rows_, options_.speculation.is_adaptive,
+                                              [&](std::size_t count) noexcept { return each.who->guess(count); });
+        const std::size_t count = session.usable(guesses);
+        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
+            each.ahead = count;
+            each.round.run(count);
+        }
+        return each.ahead;
+    }
+
+    void place_rows(served& each) noexcept {
+        if (!each.is_in_pass) {
+            return;
+        }
+        each.goes_on = false;
+        each.revision = each.session->revision();
+        each.first_row = used_rows_;
+        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
+        used_rows_ += each.rows;
+        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
+        used_rows_ += each.ahead;
+    }
+
+    /// A pass is over, and perhaps was dropped.
+    void end_rounds() noexcept {
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t rows = plain_rows_;
+        for (const served& each : all_.span()) {
+            rows += each.is_in_pass ? each.ahead : 0;
+        }
+        const std::chrono::nanoseconds took = pass_time_;
+        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
+        for (served& each : all_.span()) {
+            if (each.is_in_pass) {
+                each.round.end(times_, plain_rows_);
+                drop_rows_ahead(each);
+            }
+        }
+        plain_rows_ = 0;
+    }
+    static void drop_rows_ahead(served& each) noexcept {
+        if (std::exchange(each.ahead, 0) != 0) {
+            each.session->drop_rows_ahead();
+        }
     }
 
     /// Goes on with a pass until it is done or the step ends. \return whether it is done
@@ -373,6 +476,10 @@ private:
     void drop_pass() noexcept {
         pass_.drop();
         stage_ = stage::none;
+        plain_rows_ = 0;
+        for (served& each : all_.span()) {
+            drop_rows_ahead(each);
+        }
     }
 
     /// Whether a session of the pass is not as it was when the pass began.
@@ -403,8 +510,11 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
-            answers_[head_.size()] = &each;
-            head_.add(row, needs_of(*chooser));
+            for (std::size_t i = 0; i <= each.ahead; ++i) {
+                answers_[head_.size()] = {&each, i};
+                const std::size_t needs = needs_of(*chooser); // penalties may need one more for each token before
+                head_.add(row + i, needs != 0 ? needs + i : 0);
+            }
         }
         head_.choose_way();
     }
@@ -426,9 +536,19 @@ private:
 
     /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
     void choose(std::size_t i) noexcept {
-        served& each = *answers_[i];
+        served& each = *answers_[i].whose;
         if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
             return;
+        }
+        if (const std::size_t ahead = answers_[i].ahead; ahead != 0) {
+            if (!std::exchange(each.goes_on, false)) {
+                return;
+            }
+            each.session->end_rows(*forward_, each.first_row + ahead, 1);
+            each.revision = each.session->revision();
+            if (each.session->is_full()) {
+                return; // the next pass says so
+            }
         }
         const default_float_environment environment;
         const auto chooser = each.who->chooser();
@@ -444,10 +564,16 @@ private:
         }
         const std::size_t needs = needs_of(*chooser);
         if (const auto few = head_.few(i, needs)) {
-            each.who->take(each.session->take(*chooser, chooser->choose(*few)));
+            take(each, *chooser, chooser->choose(*few));
         } else if (const auto logits = head_.logits(i)) {
-            each.who->take(each.session->take(*chooser, chooser->choose(*logits)));
+            take(each, *chooser, chooser->choose(*logits));
         } // else it needs more than it said: its state stays, and the next pass begins with the head
+    }
+    void take(served& each, const any_chooser& chooser, token chosen) noexcept {
+        const std::optional<token> given = each.session->take(chooser, chosen);
+        each.revision = each.session->revision(); // before the speaker thinks of something else
+        each.goes_on = given && each.round.take(*given) && each.ahead != 0;
+        each.who->take(given);
     }
 
     model_parts model_;
@@ -460,9 +586,12 @@ private:
     buffer<served> all_;        ///< [speakers], each at its place as long as it is served
     buffer<served*> order_;     ///< [speakers]
     buffer<sequence_row> rows_; ///< [most_rows()]
-    buffer<served*> answers_;   ///< [answers]: whose the head's rows are
+    buffer<answer> answers_;    ///< [answers]: whose the head's rows are
     stage stage_ = stage::none;
     std::size_t used_rows_ = 0;
+    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
+    pass_times times_;           ///< of such passes
+    clock::duration pass_time_{};
     std::size_t chosen_ = 0; ///< of the answers
     std::size_t count_ = 0;
     std::uint64_t passes_ = 0;

@@ -142,7 +142,7 @@ public:
         }
         const default_float_environment environment;
         auto computed = guarded([&]() -> result<token> {
-            run_forced(choose);
+            begin_forced(choose);
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }
@@ -162,14 +162,18 @@ public:
     }
     result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
         space_->steps.start(budget, cancel_);
-        return guarded([&] { return run_step(choose, budget == (std::chrono::nanoseconds::max)()); });
+        return guarded([&] { return run_step(choose); });
     }
     result<void> reserve_ahead() override {
         return guarded([&] { return open_searches(); });
     }
+    std::size_t queue_ahead(std::span<const token> guesses) override {
+        const auto begun = guarded([&] { return begin_guesses(guesses); });
+        return begun ? *begun : 0;
+    }
     std::size_t run_ahead(std::span<const token> guesses) override {
-        const auto ran = guarded([&] { return run_guesses(guesses); });
-        return ran ? *ran : 0;
+        const std::size_t count = queue_ahead(guesses);
+        return count != 0 && guarded([&] { return run_guesses(); }) ? count : 0;
     }
     void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
 
@@ -275,6 +279,32 @@ public:
     void write_rows(std::span<sequence_row> rows) noexcept {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
+        }
+    }
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+    /// Rows of guesses behind the one of the token that waits. \pre they are usable(), and there is room
+    void write_ahead(std::span<const token> guesses, std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < guesses.size(); ++i) {
+            rows[i] = {&cache_, &frequencies_, cached_ + 1 + i, guesses[i], nullptr, view()};
+        }
+    }
+    /// Gives up the room of those that were wrong.
+    void drop_rows_ahead() noexcept {
+        if (!is_under_way()) {
+            cache_.keep(end());
         }
     }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
@@ -425,8 +455,7 @@ private:
         return {};
     }
 
-    /// \param is_whole no budget ends it
-    [[nodiscard]] result<step_state> run_step(const any_chooser* choose, bool is_whole) {
+    [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
         if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
             return failed(headed);
         }
@@ -437,8 +466,8 @@ private:
         if (!is_asked && waiting() == 0) {
             return step_state::ready;
         }
-        if (is_asked && is_whole) {
-            run_forced(*choose);
+        if (is_asked) {
+            begin_forced(*choose);
         }
         if (auto prepared = prepare(is_asked); !prepared) {
             return failed(prepared);
@@ -660,10 +689,15 @@ private:
     [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
     /// Undoes the beginning of a pass; its tokens wait as before.
     void drop_pass() noexcept {
-        if (is_under_way()) {
-            space_->pass.drop();
-            restore_state();
+        if (!is_under_way()) {
+            return;
         }
+        space_->pass.drop();
+        if (space_->ahead.planned() != 0) {
+            space_->ahead.drop();
+            cache_.keep(end());
+        }
+        restore_state();
     }
     void drop_head() noexcept {
         if (space_->owner == this) {
@@ -1201,12 +1235,13 @@ private:
 
     /// Goes on with the pass that is under way until the step ends. \return whether it is over.
     [[nodiscard]] bool run_pass() noexcept {
-        const std::size_t count = space_->pass.rows();
+        const std::size_t count = space_->pass.rows() - space_->ahead.planned();
         if (!space_->pass.run(space_->steps, *space_->forward)) {
             return false;
         }
         end_waiting(count);
         last_row_ = count - 1;
+        space_->ahead.begin();
         if (has_mean()) {
             add_states(*space_->forward, 0, count);
         }
@@ -1250,31 +1285,17 @@ private:
         return {};
     }
 
-    /// How many of `guesses` can run behind the token that waits.
-    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
-        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
-            return 0;
-        }
-        const std::size_t most =
-            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
-        std::size_t count = 0;
-        while (count < most && guesses[count] >= 0 &&
-               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
-            ++count;
-        }
-        return count;
-    }
-    /// Runs the token that waits with those that the chooser knows to follow it, unless they have run. Where that fails
-    /// the token still waits, and what runs it says why.
-    void run_forced(const any_chooser& choose) {
+    /// Begins the pass of the token that waits with those that the chooser knows to follow it, unless they have run.
+    /// Where that fails the token still waits, and what runs it says why.
+    void begin_forced(const any_chooser& choose) {
         settle_ahead();
         if (const std::span<const token> next = pending_ ? choose.forced() : std::span<const token>(); !next.empty()) {
-            static_cast<void>(run_guesses(next));
+            static_cast<void>(begin_guesses(next));
         }
     }
-    /// Runs the token that waits, and `guesses` behind it. \return how many of these ran; errc::kv_pool_full,
-    /// errc::cancelled: all is as it was then
-    [[nodiscard]] result<std::size_t> run_guesses(std::span<const token> guesses) {
+    /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
+    /// errc::kv_pool_full: all is as it was then
+    [[nodiscard]] result<std::size_t> begin_guesses(std::span<const token> guesses) {
         settle_ahead();
         const std::size_t count = usable(guesses);
         if (count == 0) {
@@ -1292,15 +1313,16 @@ private:
             space.rows[i] = {&cache_, &frequencies_, cached_ + i, i == 0 ? *pending_ : guesses[i - 1], nullptr, view()};
         }
         begin_pass(1 + count);
-        if (auto ran = run_whole([&]() noexcept { return space.pass.run(space.steps, *space.forward); }); !ran) {
-            drop_pass();
-            cache_.keep(end());
-            return failed(ran);
-        }
-        end_waiting(1);
-        last_row_ = 0;
-        space.ahead.begin(guesses.first(count));
+        space.ahead.plan(guesses.first(count));
         return count;
+    }
+    /// \return errc::cancelled: all is as it was before begin_guesses() then
+    [[nodiscard]] result<void> run_guesses() {
+        auto ran = run_whole([&]() noexcept { return run_pass(); });
+        if (!ran) {
+            drop_pass();
+        }
+        return ran;
     }
 
     /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and

@@ -7,6 +7,7 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/memory_source.hpp>
 #include <bitnet/model/kv_pool.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/thread/thread_limits.hpp>
 
 #include <chrono>
@@ -78,6 +79,9 @@ struct scheduler_options {
     std::size_t prompt_chunk = 128;
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
+    /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
+    /// answer.
+    speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
     std::chrono::microseconds spin = default_spin;

@@ -8,7 +8,9 @@
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 
+#include <cstddef>
 #include <optional>
+#include <span>
 
 namespace bitnet::inline BITNET_ABI {
 
@@ -22,6 +24,15 @@ public:
     [[nodiscard]] virtual std::optional<any_chooser> chooser() noexcept = 0;
     /// What session().next(chooser()) gave; nullopt: session().stopped_by() says why.
     virtual void take(std::optional<token> id) noexcept = 0;
+
+    /// Guesses for the tokens behind the last one of the session, at most so many, which is no more than a pass has
+    /// room for: see token_draft, which they may come from. They run in the pass of that token, and the scheduler goes
+    /// on through them as long as take() is given these. Any guesses give the same tokens; how many are asked for
+    /// follows how many came true and what rows cost. Counts into the time of the step. Read before the next call.
+    [[nodiscard]] virtual std::span<const token> guess(std::size_t at_most) noexcept {
+        static_cast<void>(at_most);
+        return {};
+    }
 
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;

@@ -8,6 +8,10 @@
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/draft_length.hpp>
+#include <bitnet/run/guess_round.hpp>
+#include <bitnet/run/pass_times.hpp>
+#include <bitnet/run/session_options.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/run/token_draft.hpp>
 #include <bitnet/text/token.hpp>
@@ -23,25 +27,6 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-struct speculation_options {
-    /// Guesses that a pass verifies at most, up to 15.
-    std::size_t most = 15;
-    /// Whether fewer are verified, down to none, where they cost more time than they save, as measured. Times decide
-    /// how long a token takes then, and never which one it is.
-    bool is_adaptive = true;
-};
-
-struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
-    std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
-    std::uint64_t drafted = 0;  ///< guesses that ran
-    std::uint64_t accepted = 0; ///< of these, those that next() gave
-
-    [[nodiscard]] double tokens_per_pass() const noexcept {
-        return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
-    }
-};
-
 /// Gives what session.next() would give: the same tokens with the same logits, from the same calls of the chooser, so
 /// that its random state, penalties and grammar are the same too. Guesses run in the pass of the token before them, and
 /// next() goes on through them as long as it gives them. Where the draft guesses well, that saves passes.
@@ -51,7 +36,8 @@ struct speculation_statistics {
 ///     while (const auto id = faster->next(choose)) ...                 // as session.next(choose)
 ///
 /// Borrows session and draft, which must outlive it. The session can be used between two calls in any way. Belongs to
-/// the session's thread. Allocates in open() only, see any_session::reserve_ahead().
+/// the session's thread. Allocates in open() only, see any_session::reserve_ahead(). A conversation has one of its own,
+/// see conversation_options::lookup; for speakers of a scheduler, see speaker::guess.
 template <token_draft D> class speculation {
 public:
     /// \return errc::invalid_argument, errc::out_of_memory.
@@ -71,31 +57,24 @@ public:
     /// See any_session::next(); stopped_by() and last_error() are the session's.
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
-        if (left_ == 0) {
-            begin_round(any_chooser(choose).forced());
-        }
+        prepare_round(any_chooser(choose).forced());
         const auto given = session_->next(choose);
         take(given);
         time_ += clock::now() - start;
         return given;
     }
 
-    /// For a session whose next() is called elsewhere, as a conversation's is by its step(): to be called before that,
-    /// each time. Runs guesses, in a pass that no budget ends, where the token that waits needs one.
-    void guess() {
-        const auto now = clock::now();
-        time_ += now - std::exchange(last_guess_, now);
-        const std::span<const token> all = session_->tokens();
-        for (; left_ != 0 && seen_ < all.size(); ++seen_) {
-            take(all[seen_]);
-        }
-        if (seen_ != all.size()) { // it was fed, rewound or both
-            take(std::nullopt);
-        }
-        if (left_ == 0 && session_->queued() == 0) {
-            begin_round({});
-        }
-        seen_ = all.size();
+    /// See any_session::step(): the rows of guesses run within the budget, too. The draft is asked for guesses once
+    /// before each round, and is not divided: a prompt_lookup takes microseconds, and a draft_model up to as many
+    /// passes of its own as there are guesses, after one that reads what is new to it.
+    template <token_chooser Chooser>
+    [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
+        const auto start = clock::now();
+        prepare_round(any_chooser(choose).forced());
+        const auto asking = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
+        auto stepped = session_->step(budget - (std::min)(budget, asking), choose);
+        time_ += clock::now() - start;
+        return stepped;
     }
 
     [[nodiscard]] const speculation_statistics& statistics() const noexcept { return statistics_; }
@@ -106,72 +85,56 @@ private:
     speculation(any_session& session, D& draft, const speculation_options& options) noexcept
         : session_(&session), draft_(&draft), options_(options) {}
 
-    /// Before the pass of a token: guesses for those behind it. \param forced what the chooser knows to be these
-    void begin_round(std::span<const token> forced) {
+    /// Before the pass of a token, once.
+    void prepare_round(std::span<const token> forced) {
+        if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
+            is_open_ = is_measured_ = false;
+        }
+        if (!is_open_) {
+            end_round();
+            begin_round(forced);
+        }
+    }
+    void end_round() noexcept {
         if (is_measured_) {
-            length_.learn_cost(ran_, nanoseconds(time_));
+            times_.learn(1 + round_.ran(), nanoseconds(time_));
+        }
+        if (has_begun_) {
+            round_.end(times_, 1);
         }
         time_ = {};
-        is_measured_ = session_->pending().has_value() && session_->queued() == 0;
-        guessed_ = ran_ = at_ = 0;
-        left_ = 1;
+    }
+    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    void begin_round(std::span<const token> forced) {
+        is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
+        is_open_ = true;
         has_passed_ = false;
-        is_forced_ = is_measured_ && !forced.empty();
-        if (is_forced_) {
-            is_measured_ = false;
-            guessed_ = (std::min)(forced.size(), guesses_.size());
-            std::copy_n(forced.begin(), guessed_, guesses_.begin());
-            return run_guesses();
-        }
+        position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
+        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
-            return;
+            return round_.begin_without();
         }
-        const std::size_t limit = (std::min)(options_.most, room);
-        const std::size_t wanted = options_.is_adaptive ? length_.choose(limit) : limit;
-        if (wanted == 0 && (limit == 0 || ++unasked_ < pause_)) {
-            return;
+        const auto guesses =
+            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!guesses.empty()) {
+            round_.run(session_->queue_ahead(guesses));
+            statistics_.drafted += round_.ran();
         }
-        ask(wanted != 0 ? wanted : 1);
-        if (wanted != 0) {
-            run_guesses();
-        }
-    }
-    void run_guesses() {
-        ran_ = session_->run_ahead({guesses_.data(), guessed_});
-        statistics_.drafted += ran_;
-        left_ += ran_;
-    }
-    /// Where no guess is to run one is asked for, too, to see whether it comes true: each time if that takes no time.
-    void ask(std::size_t count) {
-        const auto start = clock::now();
-        const std::span<const token> all = draft_->propose(session_->tokens(), count);
-        guessed_ = (std::min)(all.size(), count);
-        std::copy_n(all.begin(), guessed_, guesses_.begin());
-        unasked_ = 0;
-        pause_ = length_.is_little(nanoseconds(clock::now() - start)) ? 1 : 32;
     }
 
     void take(const std::optional<token>& given) noexcept {
         if (!given) {
-            left_ = 0;
-            is_measured_ = false;
+            is_open_ = is_measured_ = false;
             return;
         }
+        position_ = session_->position();
         ++statistics_.tokens;
         statistics_.passes += std::exchange(has_passed_, true) ? 0u : 1u;
-        --left_;
-        if (at_ == guessed_ || at_ > ran_) {
-            return;
-        }
-        const bool is_true = guesses_[at_] == *given;
-        if (!is_forced_) {
-            length_.learn(at_ == 0, is_true);
-        }
-        statistics_.accepted += is_true && at_ < ran_ ? 1u : 0u;
-        left_ = is_true ? left_ : 0;
-        ++at_;
+        is_open_ = round_.take(*given);
+        statistics_.accepted += is_open_ ? 1u : 0u;
     }
 
     [[nodiscard]] static std::uint64_t nanoseconds(clock::duration time) noexcept {
@@ -182,20 +145,14 @@ private:
     D* draft_;
     speculation_options options_;
     speculation_statistics statistics_;
-    detail::draft_length length_;
-    std::array<token, detail::draft_length::most> guesses_{};
-    std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;     ///< of these
-    std::size_t at_ = 0;      ///< the one that next() gives or not
-    std::size_t left_ = 0;    ///< tokens of this round, as long as guesses come true
-    bool has_passed_ = false; ///< the pass of this round is counted
-    bool is_measured_ = false;
-    bool is_forced_ = false; ///< the chooser said what comes
-    clock::duration time_{}; ///< of this round
-    clock::time_point last_guess_{};
-    std::size_t seen_ = 0; ///< tokens of the session, by the last guess()
-    unsigned unasked_ = 0; ///< rounds in a row
-    unsigned pause_ = 1;
+    detail::guess_round round_;
+    detail::pass_times times_;
+    bool is_open_ = false;     ///< the round gives more tokens
+    bool has_passed_ = false;  ///< the pass of this round is counted
+    bool has_begun_ = false;   ///< a round of one pass
+    bool is_measured_ = false; ///< and nothing came between
+    clock::duration time_{};   ///< of this round
+    std::size_t position_ = 0; ///< of the session, after the last token
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -54,9 +54,8 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and in a step() without an end to its budget. They are guesses to it, as those of
-/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
-/// before the next call.
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;

@@ -89,7 +89,9 @@ public:
         }
         feeder made(*std::move(bytes), words);
         if (words != nullptr) {
-            auto tokens = bitnet::token_constraint::open(grammar, words->trie);
+            bitnet::constraint_options options;
+            options.forced = bitnet::forced_text::off; // whole masks are what is compared
+            auto tokens = bitnet::token_constraint::open(grammar, words->trie, options);
             if (!tokens) {
                 return std::move(tokens).error();
             }

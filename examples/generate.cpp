@@ -9,6 +9,8 @@
 #include "streams.hpp"
 
 #include <bitnet/any.hpp>
+#include <bitnet/constrain/healed_prefix.hpp>
+#include <bitnet/constrain/token_trie.hpp>
 
 #include <algorithm>
 #include <array>
@@ -42,6 +44,7 @@ struct settings {
     bool echo = false;
     bool ignore_eos = false;
     bool ids = false;
+    bool heal = false;
     std::vector<std::string> stops;
     std::optional<std::size_t> logprobs;
     bool logprobs_allowed = false;
@@ -66,6 +69,7 @@ struct settings {
                                 "tell on stderr each token's logprob and the K largest, as JSON", "none");
         all.flag("--logprobs-allowed", logprobs_allowed,
                  "with --logprobs and a grammar: tell also the logprobs relative to the tokens that it allows");
+        all.flag("--heal", heal, "the prompt may end in the middle of a word: the model chooses how the word goes on");
         all.flag("--echo", echo, "print the prompt first, unless --ids");
         all.flag("--ids", ids, "print the ids of the generated tokens on one line instead of text");
         constexpr std::array<std::string_view, 3> kinds{"text", "json", "none"};
@@ -142,6 +146,11 @@ public:
             return bitnet::error{bitnet::errc::invalid_argument,
                                  "--logprobs-allowed was given, and needs --logprobs and a grammar"};
         }
+        auto fed_tokens = heal(*prompt, *choose);
+        if (!fed_tokens) {
+            return std::move(fed_tokens).error();
+        }
+        prompt->resize(*fed_tokens);
         if (auto opened = open_draft(*session); !opened) {
             return opened;
         }
@@ -156,7 +165,11 @@ public:
         }
         largest_.resize(settings_.logprobs.value_or(0));
         largest_.resize((std::min)(largest_.size(), model_.parameters().vocabulary));
-        return loop(*session, constrained_ ? constrained_->chooser() : bitnet::any_chooser(*choose), *stops, watch);
+        return loop(*session,
+                    constrained_ ? constrained_->chooser()
+                    : healed_    ? bitnet::any_chooser(*healed_)
+                                 : bitnet::any_chooser(*choose),
+                    *stops, watch);
     }
 
     /// Null without any.
@@ -183,6 +196,35 @@ private:
             note(what);
         }
         return {};
+    }
+
+    /// Takes back what may be a part of a word. \return how many tokens of the prompt stay
+    [[nodiscard]] bitnet::result<std::size_t> heal(std::span<const bitnet::token> prompt, bitnet::sampler& choose) {
+        if (!settings_.heal) {
+            return prompt.size();
+        }
+        if (constrained_ == nullptr) {
+            auto trie = bitnet::token_trie::open(model_.text());
+            if (!trie) {
+                return std::move(trie).error();
+            }
+            trie_.emplace(*std::move(trie));
+            auto opened = bitnet::healed_prefix<bitnet::sampler>::open(choose, *trie_);
+            if (!opened) {
+                return std::move(opened).error();
+            }
+            healed_.emplace(*std::move(opened));
+            auto kept = healed_->begin(prompt);
+            unshown_ = healed_->missing().size();
+            return kept;
+        }
+        const std::size_t kept = prompt.size() - bitnet::tokens_to_heal(constrained_->trie(), prompt);
+        const std::string missing = model_.text().decode(prompt.subspan(kept), {.follows_text = true});
+        unshown_ = missing.size();
+        if (auto begun = constrained_->constraint().restart_behind(missing, settings_.tokens); !begun) {
+            return std::move(begun).error();
+        }
+        return kept;
     }
 
     [[nodiscard]] bitnet::result<void> open_draft(bitnet::any_session& session) {
@@ -251,7 +293,7 @@ private:
             if (auto told = tell_logprobs(session); !told) {
                 return told;
             }
-            const auto step = stops.feed(decoder.feed(*id));
+            const auto step = stops.feed(shown(decoder.feed(*id)));
             written = print(*id, step);
             is_stopped = step.stop.has_value();
             ++stats.generated_tokens;
@@ -338,17 +380,23 @@ private:
         }
     }
 
+    /// Without what comes again of the prompt.
+    [[nodiscard]] std::string_view shown(std::string_view text) noexcept {
+        const std::size_t again = std::min(unshown_, text.size());
+        unshown_ -= again;
+        return text.substr(again);
+    }
     [[nodiscard]] bool print(bitnet::token id, const bitnet::stop_texts::step& step) {
         if (settings_.ids) {
             return tools::put((stats.generated_tokens == 0 ? "" : " ") + std::to_string(id));
         }
         return tools::put(step.shown[0]) && tools::put(step.shown[1]);
     }
-    [[nodiscard]] bool print_rest(bitnet::stream_decoder& decoder, bitnet::stop_texts& stops) const {
+    [[nodiscard]] bool print_rest(bitnet::stream_decoder& decoder, bitnet::stop_texts& stops) {
         if (settings_.ids) {
             return tools::put("\n");
         }
-        const auto step = stops.feed(decoder.flush());
+        const auto step = stops.feed(shown(decoder.flush()));
         return tools::put(step.shown[0]) && tools::put(step.shown[1]) && tools::put(stops.flush());
     }
 
@@ -356,6 +404,9 @@ private:
     const bitnet::any_model& model_;
     std::size_t context_ = 0;
     std::unique_ptr<tools::constrained_sampler> constrained_;
+    std::optional<bitnet::token_trie> trie_; ///< for healed_
+    std::optional<bitnet::healed_prefix<bitnet::sampler>> healed_;
+    std::size_t unshown_ = 0; ///< bytes of the prompt that come again
     std::unique_ptr<tools::drafting> drafting_;
     std::vector<bitnet::token_logprob> largest_;
     std::vector<bitnet::scored_token> allowed_;        ///< with --logprobs-allowed, as the next

@@ -7,12 +7,14 @@
 #include <bitnet/any.hpp>
 #include <bitnet/constrain/choices.hpp>
 #include <bitnet/constrain/constrained_chooser.hpp>
+#include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_trie.hpp>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -39,12 +41,16 @@ struct grammar_options {
     std::optional<std::string> schema;
     std::optional<std::string> regex;
     std::optional<std::string> choices;
+    std::string forced = "canonical";
 
     void add_to(options& all) {
         all.contents("--grammar", "FILE", gbnf, "a grammar in GBNF that what is written has to match");
         all.contents("--json-schema", "FILE", schema, "a JSON Schema by which it has to be valid");
         all.text("--regex", "R", regex, "a regular expression that it has to match as a whole");
         all.contents("--choices", "FILE", choices, "the texts that it may be, one a line");
+        constexpr std::array<std::string_view, 2> ways{"canonical", "off"};
+        all.choice("--forced-text", ways, forced,
+                   "text that leaves no choice: the tokenizer's tokens, several at once, or chosen one by one");
     }
 
     [[nodiscard]] bool is_given() const noexcept { return count() != 0; }
@@ -86,6 +92,7 @@ public:
         std::unique_ptr<constrained_sampler> made(new constrained_sampler(*std::move(grammar), *std::move(trie)));
         bitnet::constraint_options options;
         options.limit = limit;
+        options.forced = chosen.forced == "off" ? bitnet::forced_text::off : bitnet::forced_text::canonical;
         auto constraint = bitnet::token_constraint::open(made->grammar_, made->trie_, options);
         if (!constraint) {
             return std::move(constraint).error();
@@ -101,6 +108,7 @@ public:
 
     [[nodiscard]] bitnet::any_chooser chooser() noexcept { return *chooser_; }
     [[nodiscard]] bitnet::token_constraint& constraint() noexcept { return *constraint_; }
+    [[nodiscard]] const bitnet::token_trie& trie() const noexcept { return trie_; }
     [[nodiscard]] const bitnet::grammar& grammar() const noexcept { return grammar_; }
 
 private:

@@ -16,14 +16,17 @@
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/fields.hpp>
+#include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/grammar_compiler.hpp>
 #include <bitnet/constrain/group_stack.hpp>
+#include <bitnet/constrain/healed_prefix.hpp>
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/json_string.hpp>
 #include <bitnet/constrain/language_algebra.hpp>
+#include <bitnet/constrain/mask_bits.hpp>
 #include <bitnet/constrain/mask_cache.hpp>
 #include <bitnet/constrain/mask_key.hpp>
 #include <bitnet/constrain/mask_walk.hpp>

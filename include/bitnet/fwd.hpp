@@ -78,6 +78,7 @@ struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
+enum class forced_text : unsigned char;
 class grammar;
 class matcher;
 struct matcher_options;
@@ -245,12 +246,15 @@ struct ternary_encoding;
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
 //     constrained_chooser        constrain/constrained_chooser.hpp
+//     healed_prefix              constrain/healed_prefix.hpp
+//     tokens_to_heal             constrain/healed_prefix.hpp
 //
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
 //     estimate_memory            run/memory_estimate.hpp
+//     foreseeing_token_chooser   run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp

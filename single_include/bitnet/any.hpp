@@ -696,6 +696,7 @@ struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
+enum class forced_text : unsigned char;
 class grammar;
 class matcher;
 struct matcher_options;
@@ -863,12 +864,15 @@ struct ternary_encoding;
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
 //     constrained_chooser        constrain/constrained_chooser.hpp
+//     healed_prefix              constrain/healed_prefix.hpp
+//     tokens_to_heal             constrain/healed_prefix.hpp
 //
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
 //     estimate_memory            run/memory_estimate.hpp
+//     foreseeing_token_chooser   run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -5045,6 +5049,15 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
     { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
 };
 
+/// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
+/// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+template <class C>
+concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
+    { chooser.forced() } -> std::same_as<std::span<const token>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -5061,6 +5074,9 @@ public:
         if constexpr (constrained_token_chooser<C>) {
             allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
         }
+        if constexpr (foreseeing_token_chooser<C>) {
+            forced_ = [](void* self) noexcept { return static_cast<C*>(self)->forced(); };
+        }
     }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
@@ -5074,6 +5090,10 @@ public:
     [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
     /// \pre is_constrained()
     [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+    /// The tokens that it will choose next; none if it is no foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() const noexcept {
+        return forced_ != nullptr ? forced_(self_) : std::span<const token>();
+    }
 
 private:
     void* self_;
@@ -5082,6 +5102,7 @@ private:
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
     result<allowed_tokens> (*allowed_)(void*) = nullptr;
+    std::span<const token> (*forced_)(void*) noexcept = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -7496,7 +7517,7 @@ public:
     /// See any_session::next(); stopped_by() and last_error() are the session's.
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
-        prepare_round();
+        prepare_round(any_chooser(choose).forced());
         const auto given = session_->next(choose);
         take(given);
         time_ += clock::now() - start;
@@ -7509,7 +7530,7 @@ public:
     template <token_chooser Chooser>
     [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
         const auto start = clock::now();
-        prepare_round();
+        prepare_round(any_chooser(choose).forced());
         const auto asking = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
         auto stepped = session_->step(budget - (std::min)(budget, asking), choose);
         time_ += clock::now() - start;
@@ -7525,13 +7546,13 @@ private:
         : session_(&session), draft_(&draft), options_(options) {}
 
     /// Before the pass of a token, once.
-    void prepare_round() {
+    void prepare_round(std::span<const token> forced) {
         if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
             is_open_ = is_measured_ = false;
         }
         if (!is_open_) {
             end_round();
-            begin_round();
+            begin_round(forced);
         }
     }
     void end_round() noexcept {
@@ -7543,14 +7564,15 @@ private:
         }
         time_ = {};
     }
-    /// Guesses for the tokens behind the one that waits.
-    void begin_round() {
+    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    void begin_round(std::span<const token> forced) {
         is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
         is_open_ = true;
         has_passed_ = false;
         position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
+        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
             return round_.begin_without();
         }

@@ -717,6 +717,15 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
     { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
 };
 
+/// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
+/// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+template <class C>
+concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
+    { chooser.forced() } -> std::same_as<std::span<const token>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -733,6 +742,9 @@ public:
         if constexpr (constrained_token_chooser<C>) {
             allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
         }
+        if constexpr (foreseeing_token_chooser<C>) {
+            forced_ = [](void* self) noexcept { return static_cast<C*>(self)->forced(); };
+        }
     }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
@@ -746,6 +758,10 @@ public:
     [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
     /// \pre is_constrained()
     [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+    /// The tokens that it will choose next; none if it is no foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() const noexcept {
+        return forced_ != nullptr ? forced_(self_) : std::span<const token>();
+    }
 
 private:
     void* self_;
@@ -754,6 +770,7 @@ private:
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
     result<allowed_tokens> (*allowed_)(void*) = nullptr;
+    std::span<const token> (*forced_)(void*) noexcept = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -871,6 +888,7 @@ struct constraint_options;
 template <class E> struct enum_name;
 template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
+enum class forced_text : unsigned char;
 class grammar;
 class matcher;
 struct matcher_options;
@@ -1038,12 +1056,15 @@ struct ternary_encoding;
 //     ternary_type_of            checkpoint/layout_for.hpp
 //
 //     constrained_chooser        constrain/constrained_chooser.hpp
+//     healed_prefix              constrain/healed_prefix.hpp
+//     tokens_to_heal             constrain/healed_prefix.hpp
 //
 //     batch                      run/batch.hpp
 //     binarize_embedding         run/embedding_codes.hpp
 //     binary_embedding_bytes     run/embedding_codes.hpp
 //     constrained_token_chooser  run/token_chooser.hpp
 //     estimate_memory            run/memory_estimate.hpp
+//     foreseeing_token_chooser   run/token_chooser.hpp
 //     logprobs_among             run/logprobs.hpp
 //     model                      run/model.hpp
 //     quantize_embedding         run/embedding_codes.hpp
@@ -4912,6 +4933,60 @@ struct grammar_access {
 
 #endif
 
+// ---- bitnet/constrain/mask_bits.hpp ----
+// Masks of tokens as lists: of ids, and of candidates with their logits.
+#ifndef BITNET_CONSTRAIN_MASK_BITS_HPP
+#define BITNET_CONSTRAIN_MASK_BITS_HPP
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Calls use(id) of each bit that is set, ascending.
+template <class Use> void for_each_bit(std::span<const std::uint64_t> bits, Use&& use) {
+    for (std::size_t word = 0; word < bits.size(); ++word) {
+        for (std::uint64_t rest = bits[word]; rest != 0; rest &= rest - 1) {
+            use(word * 64 + static_cast<std::size_t>(std::countr_zero(rest)));
+        }
+    }
+}
+
+/// Sets the bits of all `tokens`, and no other one.
+inline void allow_all(std::span<std::uint64_t> bits, std::size_t tokens) noexcept {
+    std::fill(bits.begin(), bits.end(), ~std::uint64_t{0});
+    if (tokens % 64 != 0) {
+        bits[tokens / 64] = (std::uint64_t{1} << tokens % 64) - 1;
+    }
+}
+
+/// The ids of a mask of `count` tokens, written to `room`; none where they are more than it takes.
+[[nodiscard]] inline std::span<const std::uint32_t> listed(std::span<const std::uint64_t> bits, std::size_t count,
+                                                           std::span<std::uint32_t> room) noexcept {
+    if (count > room.size()) {
+        return {};
+    }
+    std::size_t used = 0;
+    for_each_bit(bits, [&](std::size_t id) { room[used++] = static_cast<std::uint32_t>(id); });
+    return room.first(used);
+}
+
+/// The tokens of a mask with their logits, written to `room`, ascending.
+[[nodiscard]] inline std::span<const scored_token> candidates_of(std::span<const std::uint64_t> bits,
+                                                                 std::span<const float> logits,
+                                                                 std::span<scored_token> room) noexcept {
+    std::size_t used = 0;
+    for_each_bit(bits, [&](std::size_t id) { room[used++] = {static_cast<token>(id), logits[id]}; });
+    return room.first(used);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/constrain/matcher.hpp ----
 // matcher: follows a text byte by byte through a grammar.
 #ifndef BITNET_CONSTRAIN_MATCHER_HPP
@@ -5087,6 +5162,7 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -5148,6 +5224,7 @@ struct match_mark {
     std::uint32_t links;
 };
 
+class forced_tokens;
 class mask_key;
 class mask_walk;
 
@@ -5239,6 +5316,14 @@ public:
     /// longest_lookahead. Cost: that of accept(), and going back.
     [[nodiscard]] bool allows(std::string_view text) noexcept;
 
+    /// Writes the bytes that have to come next, because there is no other one and the text may not end, as many as have
+    /// room and no more than longest_lookahead; takes none. \return how many. Cost: that of allows().
+    [[nodiscard]] std::size_t forced(std::span<char> out) noexcept {
+        const std::size_t count = go_forced(out);
+        go_back();
+        return count;
+    }
+
     /// Whether the text may end here.
     [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
     /// Whether it has to: no byte is allowed.
@@ -5266,12 +5351,42 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
 
 private:
+    friend class detail::forced_tokens;
     friend class detail::mask_key;
     friend class detail::mask_walk;
     friend class token_constraint;
 
     static constexpr std::uint32_t none = 0xffffffffu;
     static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
+
+    /// As forced(), and stays behind these bytes until go_back().
+    [[nodiscard]] std::size_t go_forced(std::span<char> out) noexcept;
+    void go_back() noexcept {
+        if (level_ != 0) {
+            go_back_to(0);
+        }
+        out_of_budget_ = false;
+    }
+    /// The byte that has to come next; below 0 where there are others, or the text may end.
+    [[nodiscard]] int only_byte() const noexcept;
+    enum class ahead : unsigned char { allowed, refused, unknown };
+    /// Takes `byte` as the one at `depth`, from 1 on, behind the place where go_forced() stays, after those at lesser
+    /// depths. \return unknown: it cannot tell
+    [[nodiscard]] ahead try_ahead(std::size_t depth, std::uint8_t byte) noexcept {
+        const auto before = static_cast<std::uint32_t>(forced_level_ + depth - 1);
+        if (level_ != before) {
+            go_back_to(before);
+        }
+        if (level_ + 2 > levels_.size()) {
+            return ahead::unknown;
+        }
+        return step(byte) ? ahead::allowed : out_of_budget_ ? ahead::unknown : ahead::refused;
+    }
+    void drop_ahead() noexcept {
+        if (level_ != forced_level_) {
+            go_back_to(forced_level_);
+        }
+    }
 
     [[nodiscard]] result<void> allocate(const matcher_options& options);
     [[nodiscard]] bool step(std::uint8_t byte) noexcept;
@@ -5327,6 +5442,7 @@ private:
     std::uint32_t frames_used_ = 0;
     std::uint32_t links_used_ = 0;
     std::uint32_t level_ = 0;
+    std::uint32_t forced_level_ = 0; // where go_forced() stays
     std::uint32_t items_at_once_ = 0;
     std::uint32_t at_ = 0; // the item that is being followed
     std::uint32_t pass_ = 0;
@@ -5494,6 +5610,37 @@ inline bool matcher::allows(std::string_view text) noexcept {
         go_back_to(0);
     }
     return taken == text.size();
+}
+
+inline int matcher::only_byte() const noexcept {
+    int found = -1;
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_ && !can_end(); ++i) {
+        if (items_[i].state == none) {
+            continue;
+        }
+        for (const detail::byte_edge edge : tables_->states.byte_edges(items_[i].state)) {
+            if (edge.low != edge.high || (found >= 0 && found != edge.low)) {
+                return -1;
+            }
+            found = edge.low;
+        }
+    }
+    return found;
+}
+
+inline std::size_t matcher::go_forced(std::span<char> out) noexcept {
+    if (!is_room()) {
+        compact();
+    }
+    std::size_t count = 0;
+    for (int byte = only_byte(); byte >= 0 && count < out.size() && count + 2 < levels_.size(); byte = only_byte()) {
+        if (!step(static_cast<std::uint8_t>(byte))) {
+            break;
+        }
+        out[count++] = static_cast<char>(byte);
+    }
+    forced_level_ = level_;
+    return count;
 }
 
 /// The level after the last byte becomes the first: nothing goes back behind it.
@@ -5858,6 +6005,541 @@ inline void matcher::move_frames() noexcept {
 // token_constraint: follows the tokens of a text through a grammar, and tells which ones may come next.
 #ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 #define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
+
+// ---- bitnet/constrain/forced_text.hpp ----
+// forced_text: what a grammar leaves no choice about, as the tokens that a tokenizer makes of it.
+#ifndef BITNET_CONSTRAIN_FORCED_TEXT_HPP
+#define BITNET_CONSTRAIN_FORCED_TEXT_HPP
+
+// ---- bitnet/constrain/token_tree.hpp ----
+// token_tree: the bytes of many tokens as one tree, in the order in which it is walked.
+#ifndef BITNET_CONSTRAIN_TOKEN_TREE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TREE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A token's id and what it stands for.
+struct token_bytes {
+    std::string_view bytes;
+    std::uint32_t id;
+};
+
+/// A byte that follows those of the nodes above it.
+struct token_node {
+    std::uint32_t next; ///< the node after all that are below this one
+    std::uint32_t
+        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
+    std::uint16_t depth; ///< bytes from the start, this one included
+    std::uint8_t byte;
+};
+
+/// Nodes are in preorder: the first of those below a node is the one after it. 12 bytes a node, 4 a token.
+class token_tree {
+public:
+    /// \param sorted by bytes, none of them empty or of more than 65,535 bytes. \return errc::out_of_memory.
+    [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
+        std::uint64_t nodes = 0;
+        std::size_t longest = 0;
+        std::string_view before;
+        for (const token_bytes& one : sorted) {
+            nodes += one.bytes.size() - common(before, one.bytes);
+            longest = (std::max)(longest, one.bytes.size());
+            before = one.bytes;
+        }
+        token_tree made;
+        made.longest_ = longest;
+        buffer<std::uint32_t> path;
+        error failure;
+        allocate(made.nodes_, nodes + 1, "token tree", failure);
+        allocate(made.tokens_, sorted.size(), "token tree", failure);
+        allocate(path, longest, "token tree", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.fill(sorted, path.span());
+        return made;
+    }
+
+    /// The nodes and one more behind them, whose first_token is the number of tokens.
+    [[nodiscard]] const token_node* nodes() const noexcept { return nodes_.data(); }
+    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(nodes_.size() - 1); }
+    /// Ids, by bytes.
+    [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
+    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+
+    /// The nodes below one: [first, last).
+    struct place {
+        std::uint32_t first;
+        std::uint32_t last;
+    };
+    [[nodiscard]] place root() const noexcept { return {0, size()}; }
+    /// Goes to the node of `byte`. \return whether there is one; `at` is as it was otherwise
+    [[nodiscard]] bool enter(place& at, std::uint8_t byte) const noexcept {
+        std::uint32_t n = at.first;
+        while (n < at.last && nodes_[n].byte != byte) {
+            n = nodes_[n].next;
+        }
+        const bool is_there = n < at.last;
+        at = is_there ? place{n + 1, nodes_[n].next} : at;
+        return is_there;
+    }
+    /// Whether a token ends with node n.
+    [[nodiscard]] bool ends(std::uint32_t n) const noexcept {
+        return nodes_[n].first_token != nodes_[n + 1].first_token;
+    }
+    /// The ids of tokens that end with the node that was entered, and of those that go on below it.
+    [[nodiscard]] std::span<const std::uint32_t> tokens_at(place entered) const noexcept {
+        return tokens_between(entered.first - 1, entered.first);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> tokens_below(place entered) const noexcept {
+        return tokens_between(entered.first, entered.last);
+    }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
+
+private:
+    [[nodiscard]] std::span<const std::uint32_t> tokens_between(std::uint32_t first,
+                                                                std::uint32_t last) const noexcept {
+        const std::uint32_t from = nodes_[first].first_token;
+        return tokens_.span().subspan(from, nodes_[last].first_token - from);
+    }
+    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
+        const std::size_t most = (std::min)(a.size(), b.size());
+        std::size_t same = 0;
+        while (same < most && a[same] == b[same]) {
+            ++same;
+        }
+        return same;
+    }
+
+    /// \param path room for the nodes from the root to the last one
+    void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
+        std::uint32_t used = 0;
+        std::string_view before;
+        const auto close = [&](std::size_t depth) {
+            for (std::size_t d = depth; d < before.size(); ++d) {
+                nodes_[path[d]].next = used;
+            }
+        };
+        for (std::uint32_t i = 0; i < sorted.size(); ++i) {
+            const std::string_view bytes = sorted[i].bytes;
+            std::size_t depth = common(before, bytes);
+            close(depth);
+            for (; depth < bytes.size(); ++depth) {
+                path[depth] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            }
+            tokens_[i] = sorted[i].id;
+            before = bytes;
+        }
+        close(0);
+        nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
+    }
+
+    buffer<token_node> nodes_;
+    buffer<std::uint32_t> tokens_;
+    std::size_t longest_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/token_trie.hpp ----
+// token_trie: what grammars need to know of a vocabulary: the bytes of all its tokens, and which ones end a text.
+#ifndef BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+#define BITNET_CONSTRAIN_TOKEN_TRIE_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+struct trie_access;
+
+/// How many characters a text has of those that a JSON string holds as they are, which are all but quotes, backslashes
+/// and control characters; 0 where it has others, or a part of one.
+[[nodiscard]] inline std::size_t plain_characters(std::string_view text) noexcept {
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < text.size(); ++count) {
+        const decoded_code_point next = first_code_point(text.substr(at));
+        if (next.value == invalid_code_point || next.value < 0x20 || next.value == U'"' || next.value == U'\\') {
+            return 0;
+        }
+        at += next.size;
+    }
+    return count;
+}
+
+} // namespace detail
+
+/// The tokens of one vocabulary, sorted out once for all grammars. Control and unknown tokens are no text; the stop
+/// tokens end one. Immutable: any number of threads and of constraints may use it at a time. Borrows the tokenizer,
+/// which must outlive it. About 5 MB and 20 ms for LLaMA-3's 128,256 tokens.
+class token_trie {
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<token_trie> open(const tokenizer& text) {
+        return detail::guarded([&] { return make(text); });
+    }
+    static result<token_trie> open(tokenizer&&) = delete; // would dangle
+
+    [[nodiscard]] const tokenizer& text() const noexcept { return *text_; }
+    /// Tokens of the vocabulary, control tokens included.
+    [[nodiscard]] std::size_t vocabulary() const noexcept { return vocabulary_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return all_.memory_bytes() + special_.memory_bytes() + long_.memory_bytes() + plain_bits_.size_bytes();
+    }
+
+private:
+    friend struct detail::trie_access;
+
+    /// Plain texts are told apart by their characters up to this many; longer ones have a tree of their own.
+    static constexpr std::size_t most_characters = 32;
+
+    [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
+        token_trie made;
+        made.text_ = &text;
+        made.vocabulary_ = text.vocabulary_size();
+        made.words_ = (made.vocabulary_ + 63) / 64;
+        error failure;
+        detail::allocate(made.plain_bits_, (most_characters + 2) * std::uint64_t{made.words_}, "token trie", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        for (const detail::token_bytes& one : sorted) {
+            const std::size_t characters = detail::plain_characters(one.bytes);
+            if (characters == 0) {
+                special.push_back(one);
+                continue;
+            }
+            if (characters > most_characters) {
+                longer.push_back(one);
+            }
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
+            ++made.plain_counts_[row];
+        }
+        made.add_shorter();
+        for (const auto& [tree, tokens] :
+             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
+            auto opened = detail::token_tree::open(tokens);
+            if (!opened) {
+                return failed(opened);
+            }
+            *tree = *std::move(opened);
+        }
+        return made;
+    }
+    struct tree_of {
+        detail::token_tree* tree;
+        std::span<const detail::token_bytes> tokens;
+    };
+
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        struct keyed {
+            std::uint64_t head; ///< the first eight bytes: most comparisons end there
+            detail::token_bytes of;
+        };
+        std::vector<keyed> all;
+        all.reserve(text.vocabulary_size());
+        for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
+            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
+            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
+                continue;
+            }
+            std::uint64_t head = 0;
+            for (std::size_t i = 0; i < 8; ++i) {
+                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+            }
+            all.push_back({head, {bytes, id}});
+        }
+        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
+            if (a.head != b.head) {
+                return a.head < b.head;
+            }
+            const int order = a.of.bytes.compare(b.of.bytes);
+            return order != 0 ? order < 0 : a.of.id < b.of.id;
+        });
+        std::vector<detail::token_bytes> sorted;
+        sorted.reserve(all.size());
+        for (const keyed& one : all) {
+            sorted.push_back(one.of);
+        }
+        return sorted;
+    }
+
+    /// Row k of plain_bits_ has the tokens of k characters; from here on, of k or fewer.
+    void add_shorter() noexcept {
+        for (std::size_t row = 1; row < plain_counts_.size(); ++row) {
+            plain_counts_[row] += plain_counts_[row - 1];
+            for (std::size_t i = 0; i < words_; ++i) {
+                plain_bits_[row * words_ + i] |= plain_bits_[(row - 1) * words_ + i];
+            }
+        }
+    }
+
+    const tokenizer* text_ = nullptr;
+    std::size_t vocabulary_ = 0;
+    std::size_t words_ = 0; ///< of 64 tokens
+    detail::token_tree all_;
+    detail::token_tree special_; ///< those that are no plain text
+    detail::token_tree long_;    ///< those that are plain text of more than most_characters
+    buffer<std::uint64_t> plain_bits_;
+    std::array<std::uint32_t, most_characters + 2> plain_counts_{};
+};
+
+namespace detail {
+
+/// How masks are made of a trie.
+struct trie_access {
+    static constexpr std::size_t most_characters = token_trie::most_characters;
+
+    [[nodiscard]] static const token_tree& all(const token_trie& of) noexcept { return of.all_; }
+    [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
+    [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
+    [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
+    /// Calls use(id) of each token that `bytes` begin with, and then of each that begins with them and is longer.
+    template <class Use> static void for_each_beginning(const token_trie& of, std::string_view bytes, Use&& use) {
+        token_tree::place at = of.all_.root();
+        for (const char byte : bytes) {
+            if (!of.all_.enter(at, static_cast<std::uint8_t>(byte))) {
+                return;
+            }
+            for (const std::uint32_t id : of.all_.tokens_at(at)) {
+                use(id);
+            }
+        }
+        for (const std::uint32_t id : of.all_.tokens_below(at)) {
+            use(id);
+        }
+    }
+    /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
+    /// how many.
+    [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {
+        const std::size_t row = (std::min)(characters, most_characters + 1);
+        return of.plain_bits_.span().subspan(row * of.words_, of.words_);
+    }
+    [[nodiscard]] static std::uint32_t plain_count(const token_trie& of, std::size_t characters) noexcept {
+        return of.plain_counts_[(std::min)(characters, most_characters + 1)];
+    }
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// Who cuts the text into tokens where the grammar allows one only.
+enum class forced_text : unsigned char {
+    /// The tokenizer does, as it would a text that is read, which is what models are trained with. These tokens need no
+    /// logits, and a session runs several of them together.
+    canonical,
+    /// The model does: every token is chosen among all that are allowed.
+    off,
+};
+
+namespace detail {
+
+/// Finds these tokens for one constraint. Allocates in open() only.
+///
+/// Text that is forced is encoded with the tokens before it, whose kind of characters decides where words begin. Of its
+/// end as many tokens are left to the model as may be parts of longer ones: those from the first of the last
+/// `most_open` on with which a token begins that goes on behind the forced text, as the grammar allows.
+class forced_tokens {
+public:
+    /// Bytes that are looked at for one find(), and those of them that come before: no piece of a text of 64 bytes is
+    /// so long that encoding it allocates.
+    static constexpr std::size_t window = 64;
+    static constexpr std::size_t most_before = 16;
+    static constexpr std::size_t most_open = 4;
+
+    /// Bytes that a matcher has to look ahead.
+    [[nodiscard]] static std::uint32_t lookahead(const token_trie& trie) noexcept {
+        return static_cast<std::uint32_t>(window + trie_access::all(trie).longest());
+    }
+
+    forced_tokens() = default;
+    /// Throws std::bad_alloc.
+    explicit forced_tokens(const token_trie& trie) : trie_(&trie) { tokens_.reserve(window); }
+
+    /// At the start of a text.
+    void restart() noexcept {
+        forget();
+        recent_.fill(no_token);
+    }
+    /// The text goes on with this token.
+    void take(token id) noexcept {
+        std::copy(recent_.begin() + 1, recent_.end(), recent_.begin());
+        recent_.back() = id;
+        if (at_ < tokens_.size() && tokens_[at_] == id) {
+            ++at_;
+        } else {
+            at_ = tokens_.size();
+        }
+        is_found_ = at_ < tokens_.size();
+    }
+    /// The tokens that come next, as many as are certain. \pre no byte is to come that `of` does not know
+    [[nodiscard]] std::span<const token> find(matcher& of) noexcept {
+        if (!is_found_) {
+            forget();
+            look(of);
+            is_found_ = true;
+        }
+        return std::span(tokens_).subspan(at_);
+    }
+
+private:
+    void forget() noexcept {
+        tokens_.clear();
+        at_ = 0;
+        is_found_ = false;
+    }
+
+    void look(matcher& of) noexcept {
+        const std::size_t before = put_before();
+        const std::size_t size = of.go_forced(std::span(text_).subspan(before));
+        if (size != 0 && encode(before, size)) {
+            const bool is_cut = before + size == window;
+            tokens_.resize(certain({text_.data() + before, size}, is_cut, of));
+        } else {
+            tokens_.clear();
+        }
+        of.go_back();
+    }
+
+    /// Writes the bytes of the last tokens. \return how many
+    std::size_t put_before() noexcept {
+        std::size_t first = recent_.size();
+        std::size_t size = 0;
+        while (first != 0 && recent_[first - 1] != no_token) {
+            const std::size_t more = trie_->text().bytes_of(recent_[first - 1]).size();
+            if (size + more > most_before) {
+                break;
+            }
+            size += more;
+            --first;
+        }
+        char* to = text_.data();
+        for (; first < recent_.size(); ++first) {
+            const std::string_view bytes = trie_->text().bytes_of(recent_[first]);
+            to = std::copy(bytes.begin(), bytes.end(), to);
+        }
+        return size;
+    }
+
+    /// The tokens of text_[before, before + size). \return false where they are not what can be chosen
+    [[nodiscard]] bool encode(std::size_t before, std::size_t size) noexcept {
+        if (!encode_from(0, before + size)) {
+            return false;
+        }
+        std::size_t at = 0;
+        std::size_t first = 0;
+        while (at < before && first < tokens_.size()) {
+            at += trie_->text().bytes_of(tokens_[first++]).size();
+        }
+        tokens_.erase(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(first));
+        return at == before || encode_from(before, size); // a token of both has been cut already
+    }
+    [[nodiscard]] bool encode_from(std::size_t first, std::size_t size) noexcept {
+        const std::string_view text(text_.data() + first, size);
+        const tokenizer& by = trie_->text();
+        tokens_.clear();
+        if (!by.encode(text, tokens_, {.follows_text = true})) {
+            return false;
+        }
+        std::size_t at = 0;
+        for (const token id : tokens_) {
+            const std::string_view bytes = by.bytes_of(id);
+            if (bytes.empty() || by.is_special(id) || by.is_stop(id) || text.substr(at, bytes.size()) != bytes) {
+                return false;
+            }
+            at += bytes.size();
+        }
+        return at == size;
+    }
+
+    /// How many of the tokens of `text` nothing that follows it can change. \pre `of` stands behind the text
+    /// \param is_cut it is a part of what is forced
+    [[nodiscard]] std::size_t certain(std::string_view text, bool is_cut, matcher& of) const noexcept {
+        const std::size_t count = tokens_.size();
+        const std::size_t open = (std::min)(count, most_open);
+        if (is_cut && open != count) {
+            return count - open;
+        }
+        std::size_t at = text.size();
+        for (std::size_t i = count - open; i < count; ++i) {
+            at -= trie_->text().bytes_of(tokens_[i]).size();
+        }
+        for (std::size_t i = count - open; i < count; ++i) {
+            if (goes_on(text.substr(at), of)) {
+                return i;
+            }
+            at += trie_->text().bytes_of(tokens_[i]).size();
+        }
+        return count;
+    }
+    /// Whether a token begins with `bytes`, is longer and allowed behind them.
+    [[nodiscard]] bool goes_on(std::string_view bytes, matcher& of) const noexcept {
+        const token_tree& tree = trie_access::all(*trie_);
+        token_tree::place below = tree.root();
+        for (const char byte : bytes) {
+            if (!tree.enter(below, static_cast<std::uint8_t>(byte))) {
+                return false;
+            }
+        }
+        const token_node* const nodes = tree.nodes();
+        for (std::uint32_t n = below.first; n < below.last;) {
+            const auto step = of.try_ahead(nodes[n].depth - bytes.size(), nodes[n].byte);
+            if (step == matcher::ahead::unknown || (step == matcher::ahead::allowed && tree.ends(n))) {
+                of.drop_ahead();
+                return true;
+            }
+            n = step == matcher::ahead::allowed ? n + 1 : nodes[n].next;
+        }
+        of.drop_ahead();
+        return false;
+    }
+
+    const token_trie* trie_ = nullptr;
+    std::array<token, 4> recent_{no_token, no_token, no_token, no_token}; ///< the last ones, the latest at the end
+    std::array<char, window> text_{};
+    std::vector<token> tokens_;
+    std::size_t at_ = 0; ///< of these were taken
+    bool is_found_ = false;
+};
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
 
 // ---- bitnet/constrain/mask_cache.hpp ----
 // mask_cache: masks that were made before, found by what they depend on.
@@ -6299,293 +6981,6 @@ private:
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/token_tree.hpp ----
-// token_tree: the bytes of many tokens as one tree, in the order in which it is walked.
-#ifndef BITNET_CONSTRAIN_TOKEN_TREE_HPP
-#define BITNET_CONSTRAIN_TOKEN_TREE_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// A token's id and what it stands for.
-struct token_bytes {
-    std::string_view bytes;
-    std::uint32_t id;
-};
-
-/// A byte that follows those of the nodes above it.
-struct token_node {
-    std::uint32_t next; ///< the node after all that are below this one
-    std::uint32_t
-        first_token;     ///< of the tokens that end here or below; those that end here come before the next node's
-    std::uint16_t depth; ///< bytes from the start, this one included
-    std::uint8_t byte;
-};
-
-/// Nodes are in preorder: the first of those below a node is the one after it. 12 bytes a node, 4 a token.
-class token_tree {
-public:
-    /// \param sorted by bytes, none of them empty or of more than 65,535 bytes. \return errc::out_of_memory.
-    [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
-        std::uint64_t nodes = 0;
-        std::size_t longest = 0;
-        std::string_view before;
-        for (const token_bytes& one : sorted) {
-            nodes += one.bytes.size() - common(before, one.bytes);
-            longest = (std::max)(longest, one.bytes.size());
-            before = one.bytes;
-        }
-        token_tree made;
-        made.longest_ = longest;
-        buffer<std::uint32_t> path;
-        error failure;
-        allocate(made.nodes_, nodes + 1, "token tree", failure);
-        allocate(made.tokens_, sorted.size(), "token tree", failure);
-        allocate(path, longest, "token tree", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        made.fill(sorted, path.span());
-        return made;
-    }
-
-    /// The nodes and one more behind them, whose first_token is the number of tokens.
-    [[nodiscard]] const token_node* nodes() const noexcept { return nodes_.data(); }
-    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(nodes_.size() - 1); }
-    /// Ids, by bytes.
-    [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
-    [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
-
-private:
-    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t same = 0;
-        while (same < most && a[same] == b[same]) {
-            ++same;
-        }
-        return same;
-    }
-
-    /// \param path room for the nodes from the root to the last one
-    void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
-        std::uint32_t used = 0;
-        std::string_view before;
-        const auto close = [&](std::size_t depth) {
-            for (std::size_t d = depth; d < before.size(); ++d) {
-                nodes_[path[d]].next = used;
-            }
-        };
-        for (std::uint32_t i = 0; i < sorted.size(); ++i) {
-            const std::string_view bytes = sorted[i].bytes;
-            std::size_t depth = common(before, bytes);
-            close(depth);
-            for (; depth < bytes.size(); ++depth) {
-                path[depth] = used;
-                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
-            }
-            tokens_[i] = sorted[i].id;
-            before = bytes;
-        }
-        close(0);
-        nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
-    }
-
-    buffer<token_node> nodes_;
-    buffer<std::uint32_t> tokens_;
-    std::size_t longest_ = 0;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/token_trie.hpp ----
-// token_trie: what grammars need to know of a vocabulary: the bytes of all its tokens, and which ones end a text.
-#ifndef BITNET_CONSTRAIN_TOKEN_TRIE_HPP
-#define BITNET_CONSTRAIN_TOKEN_TRIE_HPP
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string_view>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI {
-
-namespace detail {
-
-struct trie_access;
-
-/// How many characters a text has of those that a JSON string holds as they are, which are all but quotes, backslashes
-/// and control characters; 0 where it has others, or a part of one.
-[[nodiscard]] inline std::size_t plain_characters(std::string_view text) noexcept {
-    std::size_t count = 0;
-    for (std::size_t at = 0; at < text.size(); ++count) {
-        const decoded_code_point next = first_code_point(text.substr(at));
-        if (next.value == invalid_code_point || next.value < 0x20 || next.value == U'"' || next.value == U'\\') {
-            return 0;
-        }
-        at += next.size;
-    }
-    return count;
-}
-
-} // namespace detail
-
-/// The tokens of one vocabulary, sorted out once for all grammars. Control and unknown tokens are no text; the stop
-/// tokens end one. Immutable: any number of threads and of constraints may use it at a time. Borrows the tokenizer,
-/// which must outlive it. About 5 MB and 20 ms for LLaMA-3's 128,256 tokens.
-class token_trie {
-public:
-    /// \return errc::out_of_memory.
-    [[nodiscard]] static result<token_trie> open(const tokenizer& text) {
-        return detail::guarded([&] { return make(text); });
-    }
-    static result<token_trie> open(tokenizer&&) = delete; // would dangle
-
-    [[nodiscard]] const tokenizer& text() const noexcept { return *text_; }
-    /// Tokens of the vocabulary, control tokens included.
-    [[nodiscard]] std::size_t vocabulary() const noexcept { return vocabulary_; }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return all_.memory_bytes() + special_.memory_bytes() + long_.memory_bytes() + plain_bits_.size_bytes();
-    }
-
-private:
-    friend struct detail::trie_access;
-
-    /// Plain texts are told apart by their characters up to this many; longer ones have a tree of their own.
-    static constexpr std::size_t most_characters = 32;
-
-    [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
-        std::vector<detail::token_bytes> special;
-        std::vector<detail::token_bytes> longer;
-        token_trie made;
-        made.text_ = &text;
-        made.vocabulary_ = text.vocabulary_size();
-        made.words_ = (made.vocabulary_ + 63) / 64;
-        error failure;
-        detail::allocate(made.plain_bits_, (most_characters + 2) * std::uint64_t{made.words_}, "token trie", failure);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        for (const detail::token_bytes& one : sorted) {
-            const std::size_t characters = detail::plain_characters(one.bytes);
-            if (characters == 0) {
-                special.push_back(one);
-                continue;
-            }
-            if (characters > most_characters) {
-                longer.push_back(one);
-            }
-            const std::size_t row = (std::min)(characters, most_characters + 1);
-            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
-            ++made.plain_counts_[row];
-        }
-        made.add_shorter();
-        for (const auto& [tree, tokens] :
-             {tree_of{&made.all_, sorted}, tree_of{&made.special_, special}, tree_of{&made.long_, longer}}) {
-            auto opened = detail::token_tree::open(tokens);
-            if (!opened) {
-                return failed(opened);
-            }
-            *tree = *std::move(opened);
-        }
-        return made;
-    }
-    struct tree_of {
-        detail::token_tree* tree;
-        std::span<const detail::token_bytes> tokens;
-    };
-
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
-        struct keyed {
-            std::uint64_t head; ///< the first eight bytes: most comparisons end there
-            detail::token_bytes of;
-        };
-        std::vector<keyed> all;
-        all.reserve(text.vocabulary_size());
-        for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
-            const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
-                continue;
-            }
-            std::uint64_t head = 0;
-            for (std::size_t i = 0; i < 8; ++i) {
-                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
-            }
-            all.push_back({head, {bytes, id}});
-        }
-        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
-            if (a.head != b.head) {
-                return a.head < b.head;
-            }
-            const int order = a.of.bytes.compare(b.of.bytes);
-            return order != 0 ? order < 0 : a.of.id < b.of.id;
-        });
-        std::vector<detail::token_bytes> sorted;
-        sorted.reserve(all.size());
-        for (const keyed& one : all) {
-            sorted.push_back(one.of);
-        }
-        return sorted;
-    }
-
-    /// Row k of plain_bits_ has the tokens of k characters; from here on, of k or fewer.
-    void add_shorter() noexcept {
-        for (std::size_t row = 1; row < plain_counts_.size(); ++row) {
-            plain_counts_[row] += plain_counts_[row - 1];
-            for (std::size_t i = 0; i < words_; ++i) {
-                plain_bits_[row * words_ + i] |= plain_bits_[(row - 1) * words_ + i];
-            }
-        }
-    }
-
-    const tokenizer* text_ = nullptr;
-    std::size_t vocabulary_ = 0;
-    std::size_t words_ = 0; ///< of 64 tokens
-    detail::token_tree all_;
-    detail::token_tree special_; ///< those that are no plain text
-    detail::token_tree long_;    ///< those that are plain text of more than most_characters
-    buffer<std::uint64_t> plain_bits_;
-    std::array<std::uint32_t, most_characters + 2> plain_counts_{};
-};
-
-namespace detail {
-
-/// How masks are made of a trie.
-struct trie_access {
-    static constexpr std::size_t most_characters = token_trie::most_characters;
-
-    [[nodiscard]] static const token_tree& all(const token_trie& of) noexcept { return of.all_; }
-    [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
-    [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
-    [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
-    /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
-    /// how many.
-    [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {
-        const std::size_t row = (std::min)(characters, most_characters + 1);
-        return of.plain_bits_.span().subspan(row * of.words_, of.words_);
-    }
-    [[nodiscard]] static std::uint32_t plain_count(const token_trie& of, std::size_t characters) noexcept {
-        return of.plain_counts_[(std::min)(characters, most_characters + 1)];
-    }
-};
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
 
 #endif
 
@@ -7065,12 +7460,12 @@ private:
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -7082,6 +7477,8 @@ struct constraint_options {
     std::optional<std::size_t> limit;
     std::size_t masks = 128; ///< that are kept, a bit for each token: 2 MiB for LLaMA-3's vocabulary
     matcher_options matcher;
+    /// Whether allowed() leaves only the tokenizer's own token where the grammar forces the text.
+    forced_text forced = forced_text::canonical;
 };
 
 /// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
@@ -7101,23 +7498,42 @@ public:
 
     /// The tokens that are allowed next. Valid until the next call that is not const.
     /// Cost: that of a look-up where a text stood in the same place before; otherwise of a walk of the trie as far as
-    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks.
+    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks. Where
+    /// forced() has tokens the first of them is the only one that is allowed.
     /// \return errc::no_token_left where no token is, because the text has ended or the vocabulary lacks one for the
     /// bytes that have to come; errc::grammar_budget where the text can be read in more ways than the options have
     /// room for; errc::invalid_token after a token that was not allowed.
     [[nodiscard]] result<allowed_tokens> allowed() {
         return detail::guarded([&] { return find_allowed(); });
     }
-    /// Whether one token is allowed next. Cost: that of following its bytes.
+    /// The tokens that come next whatever the logits are, as the tokenizer cuts the text that the grammar forces: those
+    /// of them that nothing which may follow can change. None with forced_text::off. Valid until the next call that is
+    /// not const. Cost: that of encoding up to 64 bytes, where no other byte is allowed; little otherwise.
+    [[nodiscard]] std::span<const token> forced() noexcept {
+        if (options_.forced == forced_text::off || has_ended_ || is_broken_ || begun_at_ != begun_.size()) {
+            return {};
+        }
+        const std::span<const token> found = forced_.find(matcher_);
+        return found.empty() || allows(found.front()) ? found : std::span<const token>();
+    }
+    /// Whether the grammar, and the limit, allow a token next: any of those that are text as it goes on. Cost: that of
+    /// following its bytes.
     [[nodiscard]] bool allows(token id) noexcept {
         if (has_ended_ || is_broken_ || !trie_->text().contains(id)) {
             return false;
         }
+        const std::string_view missing = missing_of_begun();
         if (trie_->text().is_stop(id)) {
-            return matcher_.can_end();
+            return missing.empty() && matcher_.can_end();
         }
         const std::string_view bytes = trie_->text().bytes_of(id);
-        return !bytes.empty() && !trie_->text().is_special(id) && matcher_.allows(bytes) && leaves_room(bytes);
+        if (bytes.empty() || trie_->text().is_special(id)) {
+            return false;
+        }
+        const std::size_t known = (std::min)(bytes.size(), missing.size());
+        const std::string_view rest = bytes.substr(known);
+        return bytes.substr(0, known) == missing.substr(0, known) && (rest.empty() || matcher_.allows(rest)) &&
+               leaves_room(rest, missing.size() - known);
     }
     /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
     bool accept(token id) noexcept {
@@ -7131,14 +7547,22 @@ public:
             has_ended_ = true;
             return true;
         }
-        matcher_.accept(trie_->text().bytes_of(id));
+        const std::string_view bytes = trie_->text().bytes_of(id);
+        const std::size_t known = (std::min)(bytes.size(), missing_of_begun().size());
+        begun_at_ += known;
+        matcher_.accept(bytes.substr(known));
+        forced_.take(id);
         return true;
     }
 
     /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return !is_broken_ && matcher_.can_end(); }
+    [[nodiscard]] bool can_end() const noexcept {
+        return !is_broken_ && begun_at_ == begun_.size() && matcher_.can_end();
+    }
     /// Whether it has to, or a stop token has ended it.
-    [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
+    [[nodiscard]] bool is_done() const noexcept {
+        return has_ended_ || (begun_at_ == begun_.size() && matcher_.is_done());
+    }
     /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
     [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
     /// Tokens of the vocabulary.
@@ -7149,7 +7573,10 @@ public:
     /// Begins another text, with the same limit.
     void restart() noexcept {
         matcher_.restart();
+        forced_.restart();
         tokens_ = 0;
+        begun_.clear();
+        begun_at_ = 0;
         has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
     }
     /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
@@ -7160,6 +7587,26 @@ public:
         return checked;
     }
 
+    /// The same behind bytes that do not belong to the text, and that the next tokens have to give first: the last one
+    /// of them may go on into the text. For an answer whose beginning the host gives, and whose last tokens were taken
+    /// back: see healed_prefix. A token for each of these bytes counts within the limit. \return errc::out_of_memory,
+    /// errc::invalid_argument as open(); the text begins without them then.
+    [[nodiscard]] result<void> restart_behind(std::string_view begun, std::optional<std::size_t> limit) {
+        return detail::guarded([&]() -> result<void> {
+            if (auto begins = restart(limit); !begins) {
+                return begins;
+            }
+            if (limit && *limit - matcher_.shortest_end() < begun.size()) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {"constraint_options: a limit of ", *limit, " tokens, and ", begun.size(),
+                                             " bytes in front of a text of the grammar, which may need ",
+                                             matcher_.shortest_end(), ", one for each byte"});
+            }
+            begun_ = begun;
+            return {};
+        });
+    }
+
     /// Bytes that open() allocated. The trie is apart.
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return matcher_.memory_bytes() + walk_.memory_bytes() + key_.memory_bytes() + cache_.memory_bytes() +
@@ -7167,7 +7614,8 @@ public:
     }
 
 private:
-    explicit token_constraint(matcher of, const token_trie& trie) noexcept : matcher_(std::move(of)), trie_(&trie) {}
+    explicit token_constraint(matcher of, const token_trie& trie, const constraint_options& options)
+        : matcher_(std::move(of)), trie_(&trie), options_(options), forced_(trie) {}
 
     [[nodiscard]] static result<token_constraint> make(const grammar& texts, const token_trie& trie,
                                                        constraint_options options) {
@@ -7176,12 +7624,12 @@ private:
         }
         const std::size_t longest = detail::trie_access::all(trie).longest();
         options.matcher.longest_lookahead =
-            (std::max)(options.matcher.longest_lookahead, static_cast<std::uint32_t>(longest));
+            (std::max)(options.matcher.longest_lookahead, detail::forced_tokens::lookahead(trie));
         auto opened = matcher::open(texts, options.matcher);
         if (!opened) {
             return failed(opened);
         }
-        token_constraint made(*std::move(opened), trie);
+        token_constraint made(*std::move(opened), trie, options);
         auto key = detail::mask_key::open(made.matcher_, longest);
         auto walk = detail::mask_walk::open(made.matcher_, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
@@ -7218,14 +7666,18 @@ private:
 
     /// Bytes that may be missing after one more token.
     [[nodiscard]] std::size_t room() const noexcept { return *limit_ - tokens_ - 1; }
-    [[nodiscard]] bool leaves_room(std::string_view bytes) noexcept {
+    /// \param missing bytes in front of the text that `bytes` leaves to come
+    [[nodiscard]] bool leaves_room(std::string_view bytes, std::size_t missing) noexcept {
         if (!limit_) {
             return true;
         }
-        if (tokens_ >= *limit_) {
+        if (tokens_ >= *limit_ || missing > room()) {
             return false;
         }
-        return matcher_.shortest_end_after(bytes) <= room();
+        return matcher_.shortest_end_after(bytes) <= room() - missing;
+    }
+    [[nodiscard]] std::string_view missing_of_begun() const noexcept {
+        return std::string_view(begun_).substr(begun_at_);
     }
 
     [[nodiscard]] result<allowed_tokens> find_allowed() {
@@ -7237,6 +7689,12 @@ private:
         }
         if (has_ended_) {
             return error{errc::no_token_left, "grammar: a stop token has ended the text, and nothing can follow it"};
+        }
+        if (!missing_of_begun().empty()) {
+            return allowed_behind(missing_of_begun());
+        }
+        if (const std::span<const token> next = forced(); !next.empty()) {
+            return only(next.front());
         }
         key_.read(matcher_);
         std::size_t at = cache_.find(key_);
@@ -7281,6 +7739,26 @@ private:
         return with_ends(own_.span(), made.count);
     }
 
+    [[nodiscard]] allowed_tokens only(token id) noexcept {
+        is_near_ = false;
+        std::fill_n(own_.data(), own_.size(), std::uint64_t{0});
+        own_[static_cast<std::size_t>(id) / 64] = std::uint64_t{1} << static_cast<std::size_t>(id) % 64;
+        few_[0] = static_cast<std::uint32_t>(id);
+        return {1, own_.span(), few_.span().first(1)};
+    }
+    /// The tokens that begin what is missing in front of the text, or go on behind it.
+    [[nodiscard]] result<allowed_tokens> allowed_behind(std::string_view missing) noexcept {
+        is_near_ = false;
+        std::fill_n(own_.data(), own_.size(), std::uint64_t{0});
+        std::size_t count = 0;
+        detail::trie_access::for_each_beginning(*trie_, missing, [&](std::uint32_t id) {
+            const bool is_one = allows(static_cast<token>(id));
+            own_[id / 64] |= std::uint64_t{is_one} << id % 64;
+            count += is_one ? 1u : 0u;
+        });
+        return count != 0 ? result<allowed_tokens>({count, own_.span(), list(own_.span(), count)}) : nothing_left();
+    }
+
     [[nodiscard]] error budget_error() const {
         return {errc::grammar_budget, "grammar: the text so far can be read in more ways than a matcher holds, or than "
                                       "can be followed through the vocabulary"};
@@ -7307,16 +7785,7 @@ private:
                    : error{errc::no_token_left, "grammar: the vocabulary has no token for the bytes that have to come"};
     }
     [[nodiscard]] std::span<const std::uint32_t> list(std::span<const std::uint64_t> bits, std::size_t count) noexcept {
-        if (count > few_.size()) {
-            return {};
-        }
-        std::size_t listed = 0;
-        for (std::size_t i = 0; listed < count && i < bits.size(); ++i) {
-            for (std::uint64_t word = bits[i]; word != 0; word &= word - 1) {
-                few_[listed++] = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
-            }
-        }
-        return few_.span().first(listed);
+        return detail::listed(bits, count, few_.span());
     }
 
     matcher matcher_;
@@ -7327,8 +7796,12 @@ private:
     detail::walked_mask last_;
     buffer<std::uint64_t> own_; ///< the mask near the limit
     buffer<std::uint32_t> few_;
+    constraint_options options_;
+    detail::forced_tokens forced_;
     std::optional<std::size_t> limit_;
     std::size_t tokens_ = 0;
+    std::string begun_;        ///< bytes that come before the text
+    std::size_t begun_at_ = 0; ///< of them were given
     bool has_ended_ = false;
     bool is_broken_ = false; ///< a token was taken that was not allowed
     bool is_beyond_ = false; ///< or that the matcher could not follow
@@ -12140,7 +12613,6 @@ private:
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12299,17 +12771,20 @@ public:
             return all_but({});
         }
     }
+    /// See foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() noexcept {
+        if (place_ == place::json) {
+            return held_->forced();
+        }
+        const bool is_first = !ways_[0].tokens.empty();
+        const std::span<const token> left = ways_[is_first ? 0 : 1].tokens;
+        const bool is_only = place_ == place::fixed && !may_stop_ && is_first != !ways_[1].tokens.empty();
+        return is_only && at_ < left.size() ? left.subspan(at_) : std::span<const token>();
+    }
     [[nodiscard]] std::size_t needs() const { return inner_->needs(); }
     [[nodiscard]] token choose(std::span<const float> all) {
         const auto some = allowed();
-        std::size_t count = 0;
-        for (std::size_t word = 0; some && word < some->bits.size(); ++word) {
-            for (std::uint64_t rest = some->bits[word]; rest != 0; rest &= rest - 1) {
-                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
-                candidates_[count++] = {static_cast<token>(id), all[id]};
-            }
-        }
-        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+        return some && some->count != 0 ? inner_->choose(candidates_of(some->bits, all, candidates_.span())) : no_token;
     }
     [[nodiscard]] token choose(std::span<const scored_token> largest) const { return inner_->choose(largest); }
     void accept(token id) const { inner_->accept(id); }
@@ -12507,12 +12982,8 @@ private:
     }
 
     [[nodiscard]] allowed_tokens all_but(std::span<const token> those) noexcept {
-        std::fill_n(bits_.data(), bits_.size(), ~std::uint64_t{0});
-        const std::size_t size = trie_->vocabulary();
-        if (size % 64 != 0) {
-            bits_[size / 64] = (std::uint64_t{1} << size % 64) - 1;
-        }
-        std::size_t count = size;
+        std::size_t count = trie_->vocabulary();
+        allow_all(bits_.span(), count);
         const auto take_out = [&](token id) {
             const auto at = static_cast<std::size_t>(id);
             const std::uint64_t bit = std::uint64_t{1} << at % 64;
@@ -12648,9 +13119,7 @@ inline result<grammar> grammar::choices(std::span<const std::string_view> texts,
 #ifndef BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
 #define BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
 
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -12659,7 +13128,8 @@ namespace bitnet::inline BITNET_ABI {
 /// A constrained_token_chooser for session.next(): the grammar's mask comes first, then all steps of the sampler in its
 /// own order, which counts among the tokens that are left. Penalties and top_k see no forbidden token, and no forbidden
 /// one is ever chosen. The same token whichever way the session takes: all logits, those of a screened head, of the
-/// allowed rows alone, or none where one token is allowed.
+/// allowed rows alone, or none where one token is allowed. Text that the grammar forces becomes the tokenizer's own
+/// tokens, of which the session runs several in a pass: see constraint_options::forced.
 ///
 /// Borrows both, which must outlive it, and serves one sequence. `C::choose(largest)` has to work with any number of
 /// tokens, also while needs() is 0, as the sampler's does.
@@ -12677,18 +13147,13 @@ public:
     }
 
     [[nodiscard]] result<allowed_tokens> allowed() { return constraint_->allowed(); }
+    /// See foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() noexcept { return constraint_->forced(); }
     [[nodiscard]] std::size_t needs() { return inner_->needs(); }
     /// \return no_token if none is allowed, which allowed() tells before.
     [[nodiscard]] token choose(std::span<const float> all) {
         const auto allowed = constraint_->allowed();
-        std::size_t count = 0;
-        for (std::size_t word = 0; allowed && word < allowed->bits.size(); ++word) {
-            for (std::uint64_t rest = allowed->bits[word]; rest != 0; rest &= rest - 1) {
-                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
-                candidates_[count++] = {static_cast<token>(id), all[id]};
-            }
-        }
-        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+        return allowed ? inner_->choose(detail::candidates_of(allowed->bits, all, candidates_.span())) : no_token;
     }
     [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
     void accept(token id) {
@@ -12756,7 +13221,8 @@ public:
     [[nodiscard]] static constexpr constraint_options for_json() noexcept {
         return {.limit = {},
                 .masks = 64,
-                .matcher = {.items = 8'192, .items_at_once = 1'024, .frames = 8'192, .links = 32'768}};
+                .matcher = {.items = 8'192, .items_at_once = 1'024, .frames = 8'192, .links = 32'768},
+                .forced = forced_text::canonical};
     }
 
     [[nodiscard]] std::string_view declarations() const noexcept override { return declarations_; }
@@ -13154,6 +13620,152 @@ inline result<grammar> grammar::gbnf(std::string_view source, std::string_view n
         return read ? detail::compiled(*read, name) : failed(read);
     });
 }
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/healed_prefix.hpp ----
+// healed_prefix: goes on with a text that ends in the middle of a word, as if the model had written its end.
+#ifndef BITNET_CONSTRAIN_HEALED_PREFIX_HPP
+#define BITNET_CONSTRAIN_HEALED_PREFIX_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How many tokens at the end of a prompt are to be taken back, so that the model chooses how the word goes on that
+/// they may have cut: the most of the last four whose bytes another, longer token begins with. 0 where none does.
+/// Control tokens stay, and so does the first token. Their bytes have to come first again: healed_prefix sees to that,
+/// and where a grammar follows token_constraint::restart_behind().
+[[nodiscard]] inline std::size_t tokens_to_heal(const token_trie& trie, std::span<const token> prompt) noexcept {
+    constexpr std::size_t most = 4;
+    const tokenizer& text = trie.text();
+    const detail::token_tree& tree = detail::trie_access::all(trie);
+    std::size_t found = 0;
+    for (std::size_t count = 1; count <= most && count < prompt.size(); ++count) {
+        const std::span<const token> last = prompt.last(count);
+        if (text.is_special(last[0]) || text.is_stop(last[0]) || text.bytes_of(last[0]).empty()) {
+            break;
+        }
+        detail::token_tree::place at = tree.root();
+        bool is_there = true;
+        for (const token id : last) {
+            for (const char byte : text.bytes_of(id)) {
+                is_there = is_there && tree.enter(at, static_cast<std::uint8_t>(byte));
+            }
+        }
+        found = is_there && at.first != at.last ? count : found;
+    }
+    return found;
+}
+
+/// A constrained_token_chooser for a text whose end was taken back: until that has come again only such tokens are
+/// allowed as begin what is missing of it, or begin with it and go on. From there on it is as if it were not there.
+/// "The capital of Fra" becomes " France" so where " Fra" alone would rarely be followed by "nce".
+///
+///     auto healed = *healed_prefix<sampler>::open(choose, trie);
+///     const auto fed = *healed.begin(prompt);                 // fewer tokens than the prompt has
+///     session.feed(std::span(prompt).first(fed));
+///     while (auto id = session.next(healed)) ...              // missing() bytes come first that the prompt had
+///
+/// In a conversation: talk.say(question, *healed.begin(begun)) and talk.choose_with(healed), and the text of the answer
+/// begins with the rest of `begun`. With a grammar, token_constraint::restart_behind() takes what tokens_to_heal()
+/// says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in open() and
+/// begin() only.
+template <token_chooser C> class healed_prefix {
+    static_assert(!constrained_token_chooser<C>, "a grammar takes a prefix itself: token_constraint::restart_behind()");
+
+public:
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<healed_prefix> open(C& inner, const token_trie& trie) {
+        healed_prefix made(inner, trie);
+        error failure;
+        detail::allocate(made.bits_, (trie.vocabulary() + 63) / 64, "healed prefix", failure);
+        detail::allocate(made.few_, allowed_tokens::most_listed, "healed prefix", failure);
+        detail::allocate(made.candidates_, trie.vocabulary(), "healed prefix", failure);
+        return failure.code != errc{} ? result<healed_prefix>(failure) : std::move(made);
+    }
+    static result<healed_prefix> open(C&, token_trie&&) = delete; // would dangle
+
+    /// \param prompt all tokens of the sequence \return how many of them are to be fed; errc::out_of_memory.
+    [[nodiscard]] result<std::size_t> begin(std::span<const token> prompt) {
+        return detail::guarded([&]() -> result<std::size_t> {
+            const std::size_t kept = prompt.size() - tokens_to_heal(*trie_, prompt);
+            missing_.clear();
+            for (const token id : prompt.subspan(kept)) {
+                missing_ += trie_->text().bytes_of(id);
+            }
+            at_ = 0;
+            return kept;
+        });
+    }
+    /// The same of a text that follows others. \return the part of it that is to be said; what tokenizer::encode
+    /// returns.
+    [[nodiscard]] result<std::string_view> begin(std::string_view begun) {
+        return detail::guarded([&]() -> result<std::string_view> {
+            std::vector<token> tokens{no_token}; // what stands in front
+            if (auto encoded = trie_->text().encode(begun, tokens, {.follows_text = true}); !encoded) {
+                return failed(encoded);
+            }
+            if (auto kept = begin(tokens); !kept) {
+                return failed(kept);
+            }
+            if (!begun.ends_with(missing_)) { // spelled otherwise, as U+2581 for a space
+                missing_.clear();
+            }
+            return begun.substr(0, begun.size() - missing_.size());
+        });
+    }
+    /// The bytes that were taken back and have not come again.
+    [[nodiscard]] std::string_view missing() const noexcept { return std::string_view(missing_).substr(at_); }
+
+    [[nodiscard]] result<allowed_tokens> allowed() {
+        if (missing().empty()) {
+            detail::allow_all(bits_.span(), trie_->vocabulary());
+            return allowed_tokens{trie_->vocabulary(), bits_.span()};
+        }
+        std::fill_n(bits_.data(), bits_.size(), std::uint64_t{0});
+        std::size_t count = 0;
+        detail::trie_access::for_each_beginning(*trie_, missing(), [&](std::uint32_t id) {
+            bits_[id / 64] |= std::uint64_t{1} << id % 64;
+            ++count;
+        });
+        return allowed_tokens{count, bits_.span(), detail::listed(bits_.span(), count, few_.span())};
+    }
+    [[nodiscard]] std::size_t needs() { return inner_->needs(); }
+    [[nodiscard]] token choose(std::span<const float> all) {
+        if (missing().empty()) {
+            return inner_->choose(all);
+        }
+        const auto some = allowed();
+        return some && some->count != 0 ? inner_->choose(detail::candidates_of(some->bits, all, candidates_.span()))
+                                        : no_token;
+    }
+    [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
+    void accept(token id) {
+        inner_->accept(id);
+        at_ += (std::min)(missing().size(), trie_->text().bytes_of(id).size());
+    }
+
+private:
+    healed_prefix(C& inner, const token_trie& trie) noexcept : inner_(&inner), trie_(&trie) {}
+
+    C* inner_;
+    const token_trie* trie_;
+    std::string missing_;
+    std::size_t at_ = 0; ///< bytes of it that have come
+    buffer<std::uint64_t> bits_;
+    buffer<std::uint32_t> few_;
+    buffer<scored_token> candidates_;
+};
 
 } // namespace bitnet::inline BITNET_ABI
 

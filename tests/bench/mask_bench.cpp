@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Arguments VOCABULARY.gguf CASES.jsonl: how long masks take, for every token of every instance of every schema.
 // A line: {"schema_text":"...","cases":[{"instance_text":"..."}...]}.
+#include "mask_times.hpp"
+
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_trie.hpp>
@@ -10,7 +12,6 @@
 #include <bitnet/text/open_tokenizer.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <fstream>
@@ -19,12 +20,6 @@
 #include <vector>
 
 namespace {
-
-template <class Work> double microseconds(Work work) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
-}
 
 void report(const char* name, std::vector<double> all) {
     if (all.empty()) {
@@ -35,9 +30,7 @@ void report(const char* name, std::vector<double> all) {
     for (const double one : all) {
         sum += one;
     }
-    const auto at = [&](double share) {
-        return all[static_cast<std::size_t>(share * static_cast<double>(all.size() - 1))];
-    };
+    const auto at = [&](double share) { return bench::at_share(all, share); };
     std::printf("%s: %zu, mean %.1f us, p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, worst %.1f\n", name, all.size(),
                 sum / static_cast<double>(all.size()), at(0.5), at(0.9), at(0.99), at(0.999), all.back());
 }
@@ -47,19 +40,12 @@ void feed(bitnet::token_constraint& constraint, const bitnet::tokenizer& text, s
           std::vector<double>& masks, std::vector<double>& first) {
     const auto ids = text.encode(instance);
     constraint.restart();
-    for (std::size_t i = 0; ids && i < ids->size(); ++i) {
-        bool is_allowed = false;
-        const double took = microseconds([&] {
-            const auto mask = constraint.allowed();
-            is_allowed = mask && mask->contains((*ids)[i]);
-        });
-        masks.push_back(took);
-        if (i == 0) {
-            first.push_back(took);
-        }
-        if (!is_allowed || !constraint.accept((*ids)[i])) {
-            return;
-        }
+    const std::size_t before = masks.size();
+    if (ids) {
+        bench::add_mask_times(constraint, *ids, masks);
+    }
+    if (masks.size() != before) {
+        first.push_back(masks[before]);
     }
 }
 
@@ -79,7 +65,7 @@ int main(int argc, char** argv) {
     }
     std::vector<double> tries;
     for (int i = 0; i < 5; ++i) {
-        tries.push_back(microseconds([&] { static_cast<void>(bitnet::token_trie::open(*text)); }));
+        tries.push_back(bench::microseconds([&] { static_cast<void>(bitnet::token_trie::open(*text)); }));
     }
     report("tries", tries);
     const auto trie = bitnet::token_trie::open(*text);
@@ -95,8 +81,11 @@ int main(int argc, char** argv) {
         if (!grammar) {
             continue;
         }
-        auto constraint = bitnet::token_constraint::open(*grammar, *trie);
-        opened.push_back(microseconds([&] { static_cast<void>(bitnet::token_constraint::open(*grammar, *trie)); }));
+        bitnet::constraint_options masks_alone;
+        masks_alone.forced = bitnet::forced_text::off;
+        auto constraint = bitnet::token_constraint::open(*grammar, *trie, masks_alone);
+        opened.push_back(
+            bench::microseconds([&] { static_cast<void>(bitnet::token_constraint::open(*grammar, *trie)); }));
         for (const auto one : json->root().find("cases")->elements()) {
             if (const auto instance = one.find("instance_text"); constraint && instance) {
                 feed(*constraint, *text, instance->as_string().value_or(""), masks, first);

@@ -62,7 +62,8 @@ std::size_t compare(bitnet::token_constraint& constraint, bitnet::matcher& bytes
 /// Goes through a grammar by tokens that are taken at random, and compares the mask of every `each`th place.
 void wander(const bitnet::grammar& grammar, const bitnet::token_trie& trie, unsigned seed, int tokens, int each) {
     const bitnet::tokenizer& text = trie.text();
-    auto constraint = must(bitnet::token_constraint::open(grammar, trie, {.limit = {}, .masks = 4, .matcher = {}}));
+    auto constraint = must(bitnet::token_constraint::open(
+        grammar, trie, {.limit = {}, .masks = 4, .matcher = {}, .forced = bitnet::forced_text::off}));
     auto bytes = must(bitnet::matcher::open(grammar));
     std::mt19937 random(seed);
     for (int i = 0; i < tokens; ++i) {
@@ -145,13 +146,13 @@ TEST_CASE("towards the limit exactly those tokens are allowed after which the te
         const auto grammar = must(bitnet::grammar::json_schema(source));
         auto bytes = must(bitnet::matcher::open(grammar));
         const std::size_t least = bytes.shortest_end();
-        const auto refused =
-            bitnet::token_constraint::open(grammar, trie, {.limit = least - 1, .masks = 4, .matcher = {}});
+        const auto refused = bitnet::token_constraint::open(
+            grammar, trie, {.limit = least - 1, .masks = 4, .matcher = {}, .forced = bitnet::forced_text::off});
         CHECK(sentence_of(refused, bitnet::errc::invalid_argument).find(std::to_string(least)) != std::string::npos);
         for (int round = 0; round < 32; ++round) {
             const std::size_t limit = least + random() % 40;
-            auto constraint =
-                must(bitnet::token_constraint::open(grammar, trie, {.limit = limit, .masks = 8, .matcher = {}}));
+            auto constraint = must(bitnet::token_constraint::open(
+                grammar, trie, {.limit = limit, .masks = 8, .matcher = {}, .forced = bitnet::forced_text::off}));
             bytes.restart();
             while (!constraint.is_done()) {
                 const auto mask = constraint.allowed();
@@ -180,7 +181,8 @@ TEST_CASE("towards the limit exactly those tokens are allowed after which the te
 TEST_CASE("a constraint allocates nothing after open(), and says what it holds") {
     const auto trie = must(bitnet::token_trie::open(tiny()));
     const auto grammar = must(bitnet::grammar::json_schema(schemas[1]));
-    auto constraint = must(bitnet::token_constraint::open(grammar, trie, {.limit = 200, .masks = 4, .matcher = {}}));
+    auto constraint = must(bitnet::token_constraint::open(
+        grammar, trie, {.limit = 200, .masks = 4, .matcher = {}, .forced = bitnet::forced_text::off}));
     const std::vector<token> text = must(tiny().encode(R"({"l":{"l":"ab","r":null},"r":"a longer text"})"));
     const std::size_t before = allocations();
     bool all = true;

@@ -163,6 +163,38 @@ TEST_CASE("bitnet-bench measures steps of a budget beside calls without") {
     CHECK(found == 2); // pp40 and tg6 of one sequence
 }
 
+TEST_CASE("bitnet-bench measures what a schema costs, with and without the text that it forces") {
+    const temporary_folder folder;
+    const std::string json = folder.path("schema.json");
+    const std::string schema = folder.path("given.json");
+    std::ofstream(schema) << R"({"type":"object","properties":{"name of the person":{"type":"string","maxLength":5}},)"
+                             R"("required":["name of the person"],"additionalProperties":false})";
+    const outcome done = run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "2", "--schema",
+                                       schema, "--json", json});
+    REQUIRE_MESSAGE(done.status == 0, done.err);
+    CHECK(done.out.find("| with forced text |") != std::string::npos);
+    const std::string text = contents(json);
+    const auto parsed = bitnet::json_document::parse(text, "schema.json");
+    REQUIRE(parsed);
+    std::size_t found = 0;
+    for (const auto each : member(member(parsed->root(), "schema"), "results").elements()) {
+        ++found;
+        for (const char* rate : {"free_tokens_per_second", "schema_tokens_per_second", "forced_tokens_per_second"}) {
+            CHECK(number(member(each, rate), "median") > 0);
+        }
+        CHECK(number(each, "forced_tokens") > 2);
+        CHECK(number(each, "forced_tokens") <= number(each, "forced_text_tokens"));
+        CHECK(number(each, "masks") == number(each, "schema_tokens"));
+        CHECK(number(each, "mask_p50_us") <= number(each, "mask_p99_us"));
+        CHECK(number(each, "mask_p99_us") <= number(each, "mask_max_us"));
+    }
+    CHECK(found == 1);
+    std::ofstream(schema) << "{\"type\":\"thing\"}";
+    const outcome refused =
+        run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "1", "--schema", schema});
+    CHECK(refused.status == 1);
+}
+
 TEST_CASE("bitnet-bench measures what a program without options gets, and every combination that is named") {
     const temporary_folder folder;
     const std::string json = folder.path("choices.json");

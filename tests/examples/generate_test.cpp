@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -528,6 +529,36 @@ TEST_CASE("what is generated matches the grammar, whatever the temperature, and 
     CHECK(run("generate", with({"--regex", "x{30}", "-n", "12"})).err.find("30") != std::string::npos);
     CHECK(run("generate", with({"--regex", "x", "--choices", tiny})).status == 1);
     CHECK(run("generate", with({"--regex", "yes|no", "--ignore-eos", "--stats", "none", "-n", "9"})).out.size() <= 3);
+}
+
+TEST_CASE("text that a grammar forces is the same either way, and takes no more tokens as the tokenizer's") {
+    const std::string sentence = "there was a little (girl|boy) named (Tim|Lily), who was (8|9) years old";
+    std::array<std::size_t, 2> tokens{};
+    for (const bool off : {false, true}) {
+        const auto done = run("generate", with({"--regex", sentence, "--temp", "2", "--seed", "4", "-n", "90",
+                                                "--stats", "json", "--forced-text", off ? "off" : "canonical"}));
+        REQUIRE_MESSAGE(done.status == 0, done.err);
+        CHECK(done.out.starts_with("there was a little "));
+        CHECK(contains(done.out, ", who was "));
+        tokens[off ? 1 : 0] = static_cast<std::size_t>(number(stats_of(done), "generated_tokens"));
+    }
+    CHECK(tokens[0] < tokens[1]); // the model cuts words to pieces at this temperature
+    CHECK(run("generate", with({"--forced-text", "maybe"})).status == 2);
+}
+
+TEST_CASE("--heal goes on with a word that the prompt has begun, with a grammar or without, and prints it once") {
+    const std::vector<std::string> greedy{"-n", "6", "--temp", "0", "--stats", "none", "--heal"};
+    const auto whole =
+        run("generate", with({"-n", "6", "--temp", "0", "--stats", "none", "--heal", "--echo"}, "Once upon a ti"));
+    CHECK(whole.out.starts_with("Once upon a time"));
+    CHECK("Once upon a ti" + run("generate", with(greedy, "Once upon a ti")).out == whole.out);
+    auto held = greedy;
+    held.insert(held.end(), {"--regex", "[a-z]{2,4}[!?]"});
+    held[1] = "40";
+    const auto exclaimed = run("generate", with(held, "Once upon a ti"));
+    REQUIRE_MESSAGE(exclaimed.status == 0, exclaimed.err);
+    CHECK(exclaimed.out.starts_with("me"));
+    CHECK(exclaimed.out.find_first_of("!?") == exclaimed.out.size() - 1);
 }
 
 TEST_CASE("--lookup and --draft change no byte, and statistics tell of guesses") {

@@ -78,7 +78,8 @@ writing written(const any_model& opened, const token_trie& trie, const grammar& 
     auto session = must(any_session::open(opened, {.threads = 1}));
     auto batch = must(any_batch::open(opened, {.sessions = 1, .threads = 1}));
     auto inner = must(sampler::open(sampling, opened.parameters().vocabulary));
-    auto constraint = must(token_constraint::open(texts, trie, {.limit = limit, .masks = 16, .matcher = {}}));
+    auto constraint = must(token_constraint::open(
+        texts, trie, {.limit = limit, .masks = 16, .matcher = {}, .forced = forced_text::canonical}));
     auto choose = must(constrained_chooser<sampler>::open(inner, constraint));
     without_protocol hidden(choose);
     REQUIRE(session.feed(must(opened.text().encode("Once upon a time"))));

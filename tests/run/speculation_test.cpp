@@ -302,7 +302,8 @@ std::vector<token> under_grammar(const any_model& opened, const token_trie& trie
     const auto prompt = prompt_of(opened);
     auto session = must(any_session::open(opened, {.context = 300, .threads = 1}));
     auto inner = must(sampler::open(sampling, opened.parameters().vocabulary));
-    auto constraint = must(token_constraint::open(texts, trie, {.limit = limit, .masks = 16, .matcher = {}}));
+    auto constraint = must(token_constraint::open(
+        texts, trie, {.limit = limit, .masks = 16, .matcher = {}, .forced = forced_text::canonical}));
     auto choose = must(constrained_chooser<sampler>::open(inner, constraint));
     oracle draft(prompt.size(), known != nullptr ? *known : std::vector<token>(), 6);
     auto faster = must(speculation<oracle>::open(session, draft, {.is_adaptive = false}));

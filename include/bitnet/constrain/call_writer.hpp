@@ -6,6 +6,7 @@
 #include <bitnet/constrain/call_marks.hpp>
 #include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/grammar.hpp>
+#include <bitnet/constrain/mask_bits.hpp>
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_trie.hpp>
@@ -27,7 +28,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -186,17 +186,20 @@ public:
             return all_but({});
         }
     }
+    /// See foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() noexcept {
+        if (place_ == place::json) {
+            return held_->forced();
+        }
+        const bool is_first = !ways_[0].tokens.empty();
+        const std::span<const token> left = ways_[is_first ? 0 : 1].tokens;
+        const bool is_only = place_ == place::fixed && !may_stop_ && is_first != !ways_[1].tokens.empty();
+        return is_only && at_ < left.size() ? left.subspan(at_) : std::span<const token>();
+    }
     [[nodiscard]] std::size_t needs() const { return inner_->needs(); }
     [[nodiscard]] token choose(std::span<const float> all) {
         const auto some = allowed();
-        std::size_t count = 0;
-        for (std::size_t word = 0; some && word < some->bits.size(); ++word) {
-            for (std::uint64_t rest = some->bits[word]; rest != 0; rest &= rest - 1) {
-                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
-                candidates_[count++] = {static_cast<token>(id), all[id]};
-            }
-        }
-        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+        return some && some->count != 0 ? inner_->choose(candidates_of(some->bits, all, candidates_.span())) : no_token;
     }
     [[nodiscard]] token choose(std::span<const scored_token> largest) const { return inner_->choose(largest); }
     void accept(token id) const { inner_->accept(id); }
@@ -394,12 +397,8 @@ private:
     }
 
     [[nodiscard]] allowed_tokens all_but(std::span<const token> those) noexcept {
-        std::fill_n(bits_.data(), bits_.size(), ~std::uint64_t{0});
-        const std::size_t size = trie_->vocabulary();
-        if (size % 64 != 0) {
-            bits_[size / 64] = (std::uint64_t{1} << size % 64) - 1;
-        }
-        std::size_t count = size;
+        std::size_t count = trie_->vocabulary();
+        allow_all(bits_.span(), count);
         const auto take_out = [&](token id) {
             const auto at = static_cast<std::size_t>(id);
             const std::uint64_t bit = std::uint64_t{1} << at % 64;

@@ -3,6 +3,7 @@
 #ifndef BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
 #define BITNET_CONSTRAIN_CONSTRAINED_CHOOSER_HPP
 
+#include <bitnet/constrain/mask_bits.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -12,9 +13,7 @@
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -23,7 +22,8 @@ namespace bitnet::inline BITNET_ABI {
 /// A constrained_token_chooser for session.next(): the grammar's mask comes first, then all steps of the sampler in its
 /// own order, which counts among the tokens that are left. Penalties and top_k see no forbidden token, and no forbidden
 /// one is ever chosen. The same token whichever way the session takes: all logits, those of a screened head, of the
-/// allowed rows alone, or none where one token is allowed.
+/// allowed rows alone, or none where one token is allowed. Text that the grammar forces becomes the tokenizer's own
+/// tokens, of which the session runs several in a pass: see constraint_options::forced.
 ///
 /// Borrows both, which must outlive it, and serves one sequence. `C::choose(largest)` has to work with any number of
 /// tokens, also while needs() is 0, as the sampler's does.
@@ -41,18 +41,13 @@ public:
     }
 
     [[nodiscard]] result<allowed_tokens> allowed() { return constraint_->allowed(); }
+    /// See foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() noexcept { return constraint_->forced(); }
     [[nodiscard]] std::size_t needs() { return inner_->needs(); }
     /// \return no_token if none is allowed, which allowed() tells before.
     [[nodiscard]] token choose(std::span<const float> all) {
         const auto allowed = constraint_->allowed();
-        std::size_t count = 0;
-        for (std::size_t word = 0; allowed && word < allowed->bits.size(); ++word) {
-            for (std::uint64_t rest = allowed->bits[word]; rest != 0; rest &= rest - 1) {
-                const std::size_t id = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
-                candidates_[count++] = {static_cast<token>(id), all[id]};
-            }
-        }
-        return count == 0 ? no_token : inner_->choose(std::span<const scored_token>(candidates_.span().first(count)));
+        return allowed ? inner_->choose(detail::candidates_of(allowed->bits, all, candidates_.span())) : no_token;
     }
     [[nodiscard]] token choose(std::span<const scored_token> largest) { return inner_->choose(largest); }
     void accept(token id) {

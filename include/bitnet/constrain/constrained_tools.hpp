@@ -4,6 +4,7 @@
 #define BITNET_CONSTRAIN_CONSTRAINED_TOOLS_HPP
 
 #include <bitnet/constrain/call_writer.hpp>
+#include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/constrain/tool_set.hpp>
@@ -53,7 +54,8 @@ public:
     [[nodiscard]] static constexpr constraint_options for_json() noexcept {
         return {.limit = {},
                 .masks = 64,
-                .matcher = {.items = 8'192, .items_at_once = 1'024, .frames = 8'192, .links = 32'768}};
+                .matcher = {.items = 8'192, .items_at_once = 1'024, .frames = 8'192, .links = 32'768},
+                .forced = forced_text::canonical};
     }
 
     [[nodiscard]] std::string_view declarations() const noexcept override { return declarations_; }

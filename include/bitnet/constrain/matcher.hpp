@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -77,6 +78,7 @@ struct match_mark {
     std::uint32_t links;
 };
 
+class forced_tokens;
 class mask_key;
 class mask_walk;
 
@@ -168,6 +170,14 @@ public:
     /// longest_lookahead. Cost: that of accept(), and going back.
     [[nodiscard]] bool allows(std::string_view text) noexcept;
 
+    /// Writes the bytes that have to come next, because there is no other one and the text may not end, as many as have
+    /// room and no more than longest_lookahead; takes none. \return how many. Cost: that of allows().
+    [[nodiscard]] std::size_t forced(std::span<char> out) noexcept {
+        const std::size_t count = go_forced(out);
+        go_back();
+        return count;
+    }
+
     /// Whether the text may end here.
     [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
     /// Whether it has to: no byte is allowed.
@@ -195,12 +205,42 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
 
 private:
+    friend class detail::forced_tokens;
     friend class detail::mask_key;
     friend class detail::mask_walk;
     friend class token_constraint;
 
     static constexpr std::uint32_t none = 0xffffffffu;
     static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
+
+    /// As forced(), and stays behind these bytes until go_back().
+    [[nodiscard]] std::size_t go_forced(std::span<char> out) noexcept;
+    void go_back() noexcept {
+        if (level_ != 0) {
+            go_back_to(0);
+        }
+        out_of_budget_ = false;
+    }
+    /// The byte that has to come next; below 0 where there are others, or the text may end.
+    [[nodiscard]] int only_byte() const noexcept;
+    enum class ahead : unsigned char { allowed, refused, unknown };
+    /// Takes `byte` as the one at `depth`, from 1 on, behind the place where go_forced() stays, after those at lesser
+    /// depths. \return unknown: it cannot tell
+    [[nodiscard]] ahead try_ahead(std::size_t depth, std::uint8_t byte) noexcept {
+        const auto before = static_cast<std::uint32_t>(forced_level_ + depth - 1);
+        if (level_ != before) {
+            go_back_to(before);
+        }
+        if (level_ + 2 > levels_.size()) {
+            return ahead::unknown;
+        }
+        return step(byte) ? ahead::allowed : out_of_budget_ ? ahead::unknown : ahead::refused;
+    }
+    void drop_ahead() noexcept {
+        if (level_ != forced_level_) {
+            go_back_to(forced_level_);
+        }
+    }
 
     [[nodiscard]] result<void> allocate(const matcher_options& options);
     [[nodiscard]] bool step(std::uint8_t byte) noexcept;
@@ -256,6 +296,7 @@ private:
     std::uint32_t frames_used_ = 0;
     std::uint32_t links_used_ = 0;
     std::uint32_t level_ = 0;
+    std::uint32_t forced_level_ = 0; // where go_forced() stays
     std::uint32_t items_at_once_ = 0;
     std::uint32_t at_ = 0; // the item that is being followed
     std::uint32_t pass_ = 0;
@@ -423,6 +464,37 @@ inline bool matcher::allows(std::string_view text) noexcept {
         go_back_to(0);
     }
     return taken == text.size();
+}
+
+inline int matcher::only_byte() const noexcept {
+    int found = -1;
+    for (std::uint32_t i = levels_[level_].first_item; i < items_used_ && !can_end(); ++i) {
+        if (items_[i].state == none) {
+            continue;
+        }
+        for (const detail::byte_edge edge : tables_->states.byte_edges(items_[i].state)) {
+            if (edge.low != edge.high || (found >= 0 && found != edge.low)) {
+                return -1;
+            }
+            found = edge.low;
+        }
+    }
+    return found;
+}
+
+inline std::size_t matcher::go_forced(std::span<char> out) noexcept {
+    if (!is_room()) {
+        compact();
+    }
+    std::size_t count = 0;
+    for (int byte = only_byte(); byte >= 0 && count < out.size() && count + 2 < levels_.size(); byte = only_byte()) {
+        if (!step(static_cast<std::uint8_t>(byte))) {
+            break;
+        }
+        out[count++] = static_cast<char>(byte);
+    }
+    forced_level_ = level_;
+    return count;
 }
 
 /// The level after the last byte becomes the first: nothing goes back behind it.

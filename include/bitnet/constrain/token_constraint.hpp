@@ -3,7 +3,9 @@
 #ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 #define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 
+#include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/grammar.hpp>
+#include <bitnet/constrain/mask_bits.hpp>
 #include <bitnet/constrain/mask_cache.hpp>
 #include <bitnet/constrain/mask_key.hpp>
 #include <bitnet/constrain/mask_walk.hpp>
@@ -18,12 +20,12 @@
 #include <bitnet/text/token.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -35,6 +37,8 @@ struct constraint_options {
     std::optional<std::size_t> limit;
     std::size_t masks = 128; ///< that are kept, a bit for each token: 2 MiB for LLaMA-3's vocabulary
     matcher_options matcher;
+    /// Whether allowed() leaves only the tokenizer's own token where the grammar forces the text.
+    forced_text forced = forced_text::canonical;
 };
 
 /// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
@@ -54,23 +58,42 @@ public:
 
     /// The tokens that are allowed next. Valid until the next call that is not const.
     /// Cost: that of a look-up where a text stood in the same place before; otherwise of a walk of the trie as far as
-    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks.
+    /// the grammar goes along, from microseconds to a few milliseconds. Towards the limit every call walks. Where
+    /// forced() has tokens the first of them is the only one that is allowed.
     /// \return errc::no_token_left where no token is, because the text has ended or the vocabulary lacks one for the
     /// bytes that have to come; errc::grammar_budget where the text can be read in more ways than the options have
     /// room for; errc::invalid_token after a token that was not allowed.
     [[nodiscard]] result<allowed_tokens> allowed() {
         return detail::guarded([&] { return find_allowed(); });
     }
-    /// Whether one token is allowed next. Cost: that of following its bytes.
+    /// The tokens that come next whatever the logits are, as the tokenizer cuts the text that the grammar forces: those
+    /// of them that nothing which may follow can change. None with forced_text::off. Valid until the next call that is
+    /// not const. Cost: that of encoding up to 64 bytes, where no other byte is allowed; little otherwise.
+    [[nodiscard]] std::span<const token> forced() noexcept {
+        if (options_.forced == forced_text::off || has_ended_ || is_broken_ || begun_at_ != begun_.size()) {
+            return {};
+        }
+        const std::span<const token> found = forced_.find(matcher_);
+        return found.empty() || allows(found.front()) ? found : std::span<const token>();
+    }
+    /// Whether the grammar, and the limit, allow a token next: any of those that are text as it goes on. Cost: that of
+    /// following its bytes.
     [[nodiscard]] bool allows(token id) noexcept {
         if (has_ended_ || is_broken_ || !trie_->text().contains(id)) {
             return false;
         }
+        const std::string_view missing = missing_of_begun();
         if (trie_->text().is_stop(id)) {
-            return matcher_.can_end();
+            return missing.empty() && matcher_.can_end();
         }
         const std::string_view bytes = trie_->text().bytes_of(id);
-        return !bytes.empty() && !trie_->text().is_special(id) && matcher_.allows(bytes) && leaves_room(bytes);
+        if (bytes.empty() || trie_->text().is_special(id)) {
+            return false;
+        }
+        const std::size_t known = (std::min)(bytes.size(), missing.size());
+        const std::string_view rest = bytes.substr(known);
+        return bytes.substr(0, known) == missing.substr(0, known) && (rest.empty() || matcher_.allows(rest)) &&
+               leaves_room(rest, missing.size() - known);
     }
     /// Takes a token. \return whether it was allowed; where it was not, nothing is until restart().
     bool accept(token id) noexcept {
@@ -84,14 +107,22 @@ public:
             has_ended_ = true;
             return true;
         }
-        matcher_.accept(trie_->text().bytes_of(id));
+        const std::string_view bytes = trie_->text().bytes_of(id);
+        const std::size_t known = (std::min)(bytes.size(), missing_of_begun().size());
+        begun_at_ += known;
+        matcher_.accept(bytes.substr(known));
+        forced_.take(id);
         return true;
     }
 
     /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return !is_broken_ && matcher_.can_end(); }
+    [[nodiscard]] bool can_end() const noexcept {
+        return !is_broken_ && begun_at_ == begun_.size() && matcher_.can_end();
+    }
     /// Whether it has to, or a stop token has ended it.
-    [[nodiscard]] bool is_done() const noexcept { return has_ended_ || matcher_.is_done(); }
+    [[nodiscard]] bool is_done() const noexcept {
+        return has_ended_ || (begun_at_ == begun_.size() && matcher_.is_done());
+    }
     /// Whether the limit has an effect here: tokens that the grammar allows are not allowed.
     [[nodiscard]] bool is_near_limit() const noexcept { return is_near_; }
     /// Tokens of the vocabulary.
@@ -102,7 +133,10 @@ public:
     /// Begins another text, with the same limit.
     void restart() noexcept {
         matcher_.restart();
+        forced_.restart();
         tokens_ = 0;
+        begun_.clear();
+        begun_at_ = 0;
         has_ended_ = is_broken_ = is_beyond_ = is_near_ = false;
     }
     /// The same with another one. \return errc::invalid_argument as open(); the limit is as it was then.
@@ -113,6 +147,26 @@ public:
         return checked;
     }
 
+    /// The same behind bytes that do not belong to the text, and that the next tokens have to give first: the last one
+    /// of them may go on into the text. For an answer whose beginning the host gives, and whose last tokens were taken
+    /// back: see healed_prefix. A token for each of these bytes counts within the limit. \return errc::out_of_memory,
+    /// errc::invalid_argument as open(); the text begins without them then.
+    [[nodiscard]] result<void> restart_behind(std::string_view begun, std::optional<std::size_t> limit) {
+        return detail::guarded([&]() -> result<void> {
+            if (auto begins = restart(limit); !begins) {
+                return begins;
+            }
+            if (limit && *limit - matcher_.shortest_end() < begun.size()) {
+                return detail::error_saying(errc::invalid_argument,
+                                            {"constraint_options: a limit of ", *limit, " tokens, and ", begun.size(),
+                                             " bytes in front of a text of the grammar, which may need ",
+                                             matcher_.shortest_end(), ", one for each byte"});
+            }
+            begun_ = begun;
+            return {};
+        });
+    }
+
     /// Bytes that open() allocated. The trie is apart.
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return matcher_.memory_bytes() + walk_.memory_bytes() + key_.memory_bytes() + cache_.memory_bytes() +
@@ -120,7 +174,8 @@ public:
     }
 
 private:
-    explicit token_constraint(matcher of, const token_trie& trie) noexcept : matcher_(std::move(of)), trie_(&trie) {}
+    explicit token_constraint(matcher of, const token_trie& trie, const constraint_options& options)
+        : matcher_(std::move(of)), trie_(&trie), options_(options), forced_(trie) {}
 
     [[nodiscard]] static result<token_constraint> make(const grammar& texts, const token_trie& trie,
                                                        constraint_options options) {
@@ -129,12 +184,12 @@ private:
         }
         const std::size_t longest = detail::trie_access::all(trie).longest();
         options.matcher.longest_lookahead =
-            (std::max)(options.matcher.longest_lookahead, static_cast<std::uint32_t>(longest));
+            (std::max)(options.matcher.longest_lookahead, detail::forced_tokens::lookahead(trie));
         auto opened = matcher::open(texts, options.matcher);
         if (!opened) {
             return failed(opened);
         }
-        token_constraint made(*std::move(opened), trie);
+        token_constraint made(*std::move(opened), trie, options);
         auto key = detail::mask_key::open(made.matcher_, longest);
         auto walk = detail::mask_walk::open(made.matcher_, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
@@ -171,14 +226,18 @@ private:
 
     /// Bytes that may be missing after one more token.
     [[nodiscard]] std::size_t room() const noexcept { return *limit_ - tokens_ - 1; }
-    [[nodiscard]] bool leaves_room(std::string_view bytes) noexcept {
+    /// \param missing bytes in front of the text that `bytes` leaves to come
+    [[nodiscard]] bool leaves_room(std::string_view bytes, std::size_t missing) noexcept {
         if (!limit_) {
             return true;
         }
-        if (tokens_ >= *limit_) {
+        if (tokens_ >= *limit_ || missing > room()) {
             return false;
         }
-        return matcher_.shortest_end_after(bytes) <= room();
+        return matcher_.shortest_end_after(bytes) <= room() - missing;
+    }
+    [[nodiscard]] std::string_view missing_of_begun() const noexcept {
+        return std::string_view(begun_).substr(begun_at_);
     }
 
     [[nodiscard]] result<allowed_tokens> find_allowed() {
@@ -190,6 +249,12 @@ private:
         }
         if (has_ended_) {
             return error{errc::no_token_left, "grammar: a stop token has ended the text, and nothing can follow it"};
+        }
+        if (!missing_of_begun().empty()) {
+            return allowed_behind(missing_of_begun());
+        }
+        if (const std::span<const token> next = forced(); !next.empty()) {
+            return only(next.front());
         }
         key_.read(matcher_);
         std::size_t at = cache_.find(key_);
@@ -234,6 +299,26 @@ private:
         return with_ends(own_.span(), made.count);
     }
 
+    [[nodiscard]] allowed_tokens only(token id) noexcept {
+        is_near_ = false;
+        std::fill_n(own_.data(), own_.size(), std::uint64_t{0});
+        own_[static_cast<std::size_t>(id) / 64] = std::uint64_t{1} << static_cast<std::size_t>(id) % 64;
+        few_[0] = static_cast<std::uint32_t>(id);
+        return {1, own_.span(), few_.span().first(1)};
+    }
+    /// The tokens that begin what is missing in front of the text, or go on behind it.
+    [[nodiscard]] result<allowed_tokens> allowed_behind(std::string_view missing) noexcept {
+        is_near_ = false;
+        std::fill_n(own_.data(), own_.size(), std::uint64_t{0});
+        std::size_t count = 0;
+        detail::trie_access::for_each_beginning(*trie_, missing, [&](std::uint32_t id) {
+            const bool is_one = allows(static_cast<token>(id));
+            own_[id / 64] |= std::uint64_t{is_one} << id % 64;
+            count += is_one ? 1u : 0u;
+        });
+        return count != 0 ? result<allowed_tokens>({count, own_.span(), list(own_.span(), count)}) : nothing_left();
+    }
+
     [[nodiscard]] error budget_error() const {
         return {errc::grammar_budget, "grammar: the text so far can be read in more ways than a matcher holds, or than "
                                       "can be followed through the vocabulary"};
@@ -260,16 +345,7 @@ private:
                    : error{errc::no_token_left, "grammar: the vocabulary has no token for the bytes that have to come"};
     }
     [[nodiscard]] std::span<const std::uint32_t> list(std::span<const std::uint64_t> bits, std::size_t count) noexcept {
-        if (count > few_.size()) {
-            return {};
-        }
-        std::size_t listed = 0;
-        for (std::size_t i = 0; listed < count && i < bits.size(); ++i) {
-            for (std::uint64_t word = bits[i]; word != 0; word &= word - 1) {
-                few_[listed++] = static_cast<std::uint32_t>(i * 64 + static_cast<std::size_t>(std::countr_zero(word)));
-            }
-        }
-        return few_.span().first(listed);
+        return detail::listed(bits, count, few_.span());
     }
 
     matcher matcher_;
@@ -280,8 +356,12 @@ private:
     detail::walked_mask last_;
     buffer<std::uint64_t> own_; ///< the mask near the limit
     buffer<std::uint32_t> few_;
+    constraint_options options_;
+    detail::forced_tokens forced_;
     std::optional<std::size_t> limit_;
     std::size_t tokens_ = 0;
+    std::string begun_;        ///< bytes that come before the text
+    std::size_t begun_at_ = 0; ///< of them were given
     bool has_ended_ = false;
     bool is_broken_ = false; ///< a token was taken that was not allowed
     bool is_beyond_ = false; ///< or that the matcher could not follow

@@ -63,9 +63,42 @@ public:
     /// Ids, by bytes.
     [[nodiscard]] std::span<const std::uint32_t> tokens() const noexcept { return tokens_.span(); }
     [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+
+    /// The nodes below one: [first, last).
+    struct place {
+        std::uint32_t first;
+        std::uint32_t last;
+    };
+    [[nodiscard]] place root() const noexcept { return {0, size()}; }
+    /// Goes to the node of `byte`. \return whether there is one; `at` is as it was otherwise
+    [[nodiscard]] bool enter(place& at, std::uint8_t byte) const noexcept {
+        std::uint32_t n = at.first;
+        while (n < at.last && nodes_[n].byte != byte) {
+            n = nodes_[n].next;
+        }
+        const bool is_there = n < at.last;
+        at = is_there ? place{n + 1, nodes_[n].next} : at;
+        return is_there;
+    }
+    /// Whether a token ends with node n.
+    [[nodiscard]] bool ends(std::uint32_t n) const noexcept {
+        return nodes_[n].first_token != nodes_[n + 1].first_token;
+    }
+    /// The ids of tokens that end with the node that was entered, and of those that go on below it.
+    [[nodiscard]] std::span<const std::uint32_t> tokens_at(place entered) const noexcept {
+        return tokens_between(entered.first - 1, entered.first);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> tokens_below(place entered) const noexcept {
+        return tokens_between(entered.first, entered.last);
+    }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return nodes_.size_bytes() + tokens_.size_bytes(); }
 
 private:
+    [[nodiscard]] std::span<const std::uint32_t> tokens_between(std::uint32_t first,
+                                                                std::uint32_t last) const noexcept {
+        const std::uint32_t from = nodes_[first].first_token;
+        return tokens_.span().subspan(from, nodes_[last].first_token - from);
+    }
     [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
         const std::size_t most = (std::min)(a.size(), b.size());
         std::size_t same = 0;

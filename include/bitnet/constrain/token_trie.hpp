@@ -172,6 +172,21 @@ struct trie_access {
     [[nodiscard]] static const token_tree& special(const token_trie& of) noexcept { return of.special_; }
     [[nodiscard]] static const token_tree& longer(const token_trie& of) noexcept { return of.long_; }
     [[nodiscard]] static std::size_t words(const token_trie& of) noexcept { return of.words_; }
+    /// Calls use(id) of each token that `bytes` begin with, and then of each that begins with them and is longer.
+    template <class Use> static void for_each_beginning(const token_trie& of, std::string_view bytes, Use&& use) {
+        token_tree::place at = of.all_.root();
+        for (const char byte : bytes) {
+            if (!of.all_.enter(at, static_cast<std::uint8_t>(byte))) {
+                return;
+            }
+            for (const std::uint32_t id : of.all_.tokens_at(at)) {
+                use(id);
+            }
+        }
+        for (const std::uint32_t id : of.all_.tokens_below(at)) {
+            use(id);
+        }
+    }
     /// Plain texts of at most so many characters, all of them where these are more than most_characters: as bits, and
     /// how many.
     [[nodiscard]] static std::span<const std::uint64_t> plain(const token_trie& of, std::size_t characters) noexcept {

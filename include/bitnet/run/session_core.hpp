@@ -142,6 +142,7 @@ public:
         }
         const default_float_environment environment;
         auto computed = guarded([&]() -> result<token> {
+            begin_forced(choose);
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }
@@ -464,6 +465,9 @@ private:
         const bool is_asked = choose != nullptr && !is_full();
         if (!is_asked && waiting() == 0) {
             return step_state::ready;
+        }
+        if (is_asked) {
+            begin_forced(*choose);
         }
         if (auto prepared = prepare(is_asked); !prepared) {
             return failed(prepared);
@@ -1281,6 +1285,14 @@ private:
         return {};
     }
 
+    /// Begins the pass of the token that waits with those that the chooser knows to follow it, unless they have run.
+    /// Where that fails the token still waits, and what runs it says why.
+    void begin_forced(const any_chooser& choose) {
+        settle_ahead();
+        if (const std::span<const token> next = pending_ ? choose.forced() : std::span<const token>(); !next.empty()) {
+            static_cast<void>(begin_guesses(next));
+        }
+    }
     /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
     /// errc::kv_pool_full: all is as it was then
     [[nodiscard]] result<std::size_t> begin_guesses(std::span<const token> guesses) {

@@ -57,7 +57,7 @@ public:
     /// See any_session::next(); stopped_by() and last_error() are the session's.
     template <token_chooser Chooser> [[nodiscard]] std::optional<token> next(Chooser& choose) {
         const auto start = clock::now();
-        prepare_round();
+        prepare_round(any_chooser(choose).forced());
         const auto given = session_->next(choose);
         take(given);
         time_ += clock::now() - start;
@@ -70,7 +70,7 @@ public:
     template <token_chooser Chooser>
     [[nodiscard]] result<step_state> step(std::chrono::nanoseconds budget, Chooser& choose) {
         const auto start = clock::now();
-        prepare_round();
+        prepare_round(any_chooser(choose).forced());
         const auto asking = std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start);
         auto stepped = session_->step(budget - (std::min)(budget, asking), choose);
         time_ += clock::now() - start;
@@ -86,13 +86,13 @@ private:
         : session_(&session), draft_(&draft), options_(options) {}
 
     /// Before the pass of a token, once.
-    void prepare_round() {
+    void prepare_round(std::span<const token> forced) {
         if (is_open_ && session_->position() != position_) { // it was fed, rewound or both
             is_open_ = is_measured_ = false;
         }
         if (!is_open_) {
             end_round();
-            begin_round();
+            begin_round(forced);
         }
     }
     void end_round() noexcept {
@@ -104,14 +104,15 @@ private:
         }
         time_ = {};
     }
-    /// Guesses for the tokens behind the one that waits.
-    void begin_round() {
+    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    void begin_round(std::span<const token> forced) {
         is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
         is_open_ = true;
         has_passed_ = false;
         position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
+        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
             return round_.begin_without();
         }

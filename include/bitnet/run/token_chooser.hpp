@@ -52,6 +52,15 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
     { chooser.allowed() } -> std::same_as<result<allowed_tokens>>;
 };
 
+/// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
+/// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
+/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
+/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+template <class C>
+concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
+    { chooser.forced() } -> std::same_as<std::span<const token>>;
+};
+
 /// A reference to any token_chooser, for functions that are no templates. Borrows the chooser, which must outlive it.
 class any_chooser {
 public:
@@ -68,6 +77,9 @@ public:
         if constexpr (constrained_token_chooser<C>) {
             allowed_ = [](void* self) { return static_cast<C*>(self)->allowed(); };
         }
+        if constexpr (foreseeing_token_chooser<C>) {
+            forced_ = [](void* self) noexcept { return static_cast<C*>(self)->forced(); };
+        }
     }
 
     [[nodiscard]] std::size_t needs() const noexcept { return needs_(self_); }
@@ -81,6 +93,10 @@ public:
     [[nodiscard]] bool is_constrained() const noexcept { return allowed_ != nullptr; }
     /// \pre is_constrained()
     [[nodiscard]] result<allowed_tokens> allowed() const { return allowed_(self_); }
+    /// The tokens that it will choose next; none if it is no foreseeing_token_chooser.
+    [[nodiscard]] std::span<const token> forced() const noexcept {
+        return forced_ != nullptr ? forced_(self_) : std::span<const token>();
+    }
 
 private:
     void* self_;
@@ -89,6 +105,7 @@ private:
     token (*choose_among_)(void*, std::span<const scored_token>) noexcept;
     void (*accept_)(void*, token) noexcept;
     result<allowed_tokens> (*allowed_)(void*) = nullptr;
+    std::span<const token> (*forced_)(void*) noexcept = nullptr;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -5,6 +5,7 @@
 #include "machine.hpp"
 #include "report.hpp"
 #include "runner.hpp"
+#include "schema.hpp"
 
 #include "../synthetic_model.hpp"
 
@@ -50,6 +51,7 @@ struct settings {
     std::size_t repetitions = 5;
     std::size_t step = 0;
     std::string json;
+    std::optional<std::string> schema; ///< its text
     double price = 0;
 
     void add_to(tools::options& all) {
@@ -74,6 +76,8 @@ struct settings {
         all.number<std::size_t>("-r", "REPS", repetitions, 1, 1000, "repetitions; medians are quoted");
         all.number<std::size_t>("--step", "US", step, 0, 1'000'000,
                                 "each test of one sequence also in steps of so many microseconds", "none");
+        all.contents("--schema", "FILE", schema,
+                     "a JSON Schema: tokens per second with and without it, with the text that it forces, and masks");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");
@@ -408,6 +412,8 @@ public:
         return std::move(results_);
     }
 
+    [[nodiscard]] const std::vector<bench::schema_figures>& schemas() const noexcept { return schemas_; }
+
 private:
     /// Each instruction set with each layout, head, element of the KV cache, rounding of activations and kind of pages.
     [[nodiscard]] std::vector<bench::model_choice> choices(const std::string& path) const {
@@ -461,7 +467,29 @@ private:
             if (auto ran = run_tests(of); !ran) {
                 return ran;
             }
+            if (auto ran = chosen_.schema ? run_schema(of) : bitnet::result<void>{}; !ran) {
+                return ran;
+            }
         }
+        return {};
+    }
+
+    [[nodiscard]] bitnet::result<void> run_schema(const conditions& of) {
+        constexpr std::size_t most = 128; // tokens of a text
+        if (!of.model.opened().has_text()) {
+            return bitnet::error{bitnet::errc::invalid_argument, "--schema needs a model with a tokenizer"};
+        }
+        auto found = bench::measure_schema(of.model.opened(), *chosen_.schema, of.pool.threads(), most, of.repetitions);
+        if (!found) {
+            return std::move(found).error();
+        }
+        found->isa = of.model.isa();
+        found->head = of.model.head_type();
+        std::fprintf(stderr, "schema, %zu threads: %.2f tok/s, with forced text %.2f, without the schema %.2f\n",
+                     found->threads, bench::spread_of(found->held).median, bench::spread_of(found->forced).median,
+                     bench::spread_of(found->free).median);
+        std::fflush(stderr);
+        schemas_.push_back(*std::move(found));
         return {};
     }
 
@@ -547,6 +575,7 @@ private:
     const bench::read_benchmark* reader_ = nullptr;
     std::uint64_t memory_of_benchmark_ = 0;
     std::vector<bench::measurement> results_;
+    std::vector<bench::schema_figures> schemas_;
 };
 
 /// Writes the synthetic model of that name to `path`, unless it is there already and `keep`.
@@ -613,8 +642,8 @@ int run(const settings& chosen, const std::string& command, const tools::options
     if (!results) {
         return tools::fail(program, results.error().message);
     }
-    const bench::report found{bench::machine_name(), bench::commit, command,
-                              chosen.price,          *warm_up,      *std::move(results)};
+    const bench::report found{bench::machine_name(), bench::commit, command, chosen.price, *warm_up,
+                              *std::move(results),   work.schemas()};
     if (!chosen.json.empty() && !(std::ofstream(tools::utf8_path(chosen.json)) << bench::to_json(found) << '\n')) {
         return tools::fail(program, chosen.json + " cannot be written");
     }

@@ -347,6 +347,7 @@ public:
                                                                 std::size_t sequences, together how) const override {
         return measured_session::open(model_, threads, context, sequences, how);
     }
+    const bitnet::any_model& opened() const override { return model_; }
 
 private:
     [[nodiscard]] static std::size_t row_of_embedding(const bitnet::detail::weights& tensors) {

@@ -140,6 +140,60 @@ std::string step_table(const std::vector<bench::measurement>& all) {
                      rows;
 }
 
+void add_spread(tools::json_writer& json, std::string_view name, const std::vector<double>& rates) {
+    const bench::spread of = bench::spread_of(rates);
+    json.begin(name, '{');
+    json.member("median", rounded(of.median, 2));
+    json.member("min", rounded(of.min, 2));
+    json.member("max", rounded(of.max, 2));
+    json.end('}');
+}
+
+double times_free(const bench::schema_figures& of, const std::vector<double>& rates) {
+    return bench::spread_of(rates).median / bench::spread_of(of.free).median;
+}
+
+void add_schema(tools::json_writer& json, const bench::schema_figures& of) {
+    json.begin('{');
+    json.member("threads", of.threads);
+    json.member("isa", of.isa);
+    json.member("head", of.head);
+    add_spread(json, "free_tokens_per_second", of.free);
+    add_spread(json, "schema_tokens_per_second", of.held);
+    add_spread(json, "forced_tokens_per_second", of.forced);
+    json.member("schema_times_free", rounded(times_free(of, of.held), 3));
+    json.member("forced_times_free", rounded(times_free(of, of.forced), 3));
+    json.member("schema_tokens", of.held_tokens);
+    json.member("forced_text_tokens", of.forced_tokens);
+    json.member("forced_tokens", of.taken_tokens);
+    json.member("masks", of.masks);
+    json.member("mask_p50_us", rounded(of.p50_us, 2));
+    json.member("mask_p99_us", rounded(of.p99_us, 2));
+    json.member("mask_max_us", rounded(of.max_us, 2));
+    json.end('}');
+}
+
+/// Empty without --schema.
+std::string schema_table(const std::vector<bench::schema_figures>& all) {
+    std::string rows;
+    for (const bench::schema_figures& of : all) {
+        rows += "| " + std::to_string(of.threads) + " | " + of.isa + " | " + of.head + " | " +
+                fixed(bench::spread_of(of.free).median, 1);
+        for (const auto* rates : {&of.held, &of.forced}) {
+            rows += " | " + fixed(bench::spread_of(*rates).median, 1) + " | " + fixed(times_free(of, *rates), 2);
+        }
+        const double share = static_cast<double>(of.taken_tokens) / static_cast<double>(of.forced_tokens);
+        rows += " | " + percent(share) + " | " + std::to_string(of.masks) + " | " + fixed(of.p50_us, 1) + " | " +
+                fixed(of.p99_us, 1) + " | " + fixed(of.max_us, 1) + " |\n";
+    }
+    return rows.empty()
+               ? rows
+               : "\n| threads | isa | head | free tok/s | by the schema | times free | with forced text | times "
+                 "free | forced tokens | masks | p50 us | p99 us | max us "
+                 "|\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n" +
+                     rows;
+}
+
 } // namespace
 
 namespace bench {
@@ -186,6 +240,15 @@ std::string to_json(const report& all) {
         add_result(json, each, all.usd_per_hour);
     }
     json.end(']');
+    if (!all.schemas.empty()) {
+        json.begin("schema", '{');
+        json.begin("results", '[');
+        for (const schema_figures& each : all.schemas) {
+            add_schema(json, each);
+        }
+        json.end(']');
+        json.end('}');
+    }
     json.end('}');
     return json.text();
 }
@@ -205,7 +268,7 @@ std::string to_markdown(const report& all) {
     for (const measurement& each : all.results) {
         text += row(each, all.usd_per_hour);
     }
-    return text + step_table(all.results) + scaling_to_markdown(all.results);
+    return text + step_table(all.results) + scaling_to_markdown(all.results) + schema_table(all.schemas);
 }
 
 } // namespace bench

@@ -4,6 +4,7 @@
 
 #include "phase_shares.hpp"
 #include "runner.hpp"
+#include "schema.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -78,6 +79,7 @@ struct report {
     double usd_per_hour = 0; ///< what the machine costs; 0 for no column of prices
     page_cache_warm_up warm_up;
     std::vector<measurement> results;
+    std::vector<schema_figures> schemas; ///< of --schema, for each model and number of threads
 };
 
 /// What a million tokens cost at the median speed, in dollars. \pre usd_per_hour > 0

@@ -8,6 +8,7 @@
 #include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/run/any_model.hpp>
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
@@ -111,6 +112,8 @@ public:
     head_type() const = 0; ///< as it is read: "f16", "q6_k", "f16, screened", "ternary"
     [[nodiscard]] virtual bitnet::result<std::unique_ptr<bench_session>>
     open_session(std::size_t threads, std::size_t context, std::size_t sequences, together how) const = 0;
+    /// Its kernels and loops are timed.
+    [[nodiscard]] virtual const bitnet::any_model& opened() const = 0;
 };
 
 /// What was read so that a model's files are in the system's page cache.

@@ -7418,7 +7418,18 @@ public:
         pause_ = times.is_little(static_cast<std::uint64_t>(took.count())) ? 1 : 32;
         return {guesses_.data(), wanted != 0 ? guessed_ : 0};
     }
-    void begin_without() noexcept { guessed_ = ran_ = at_ = 0; }
+    /// Tokens that are known to come: nothing is learned of them.
+    [[nodiscard]] std::span<const token> begin_known(std::span<const token> known) noexcept {
+        begin_without();
+        guessed_ = (std::min)(known.size(), guesses_.size());
+        std::copy_n(known.begin(), guessed_, guesses_.begin());
+        is_known_ = true;
+        return {guesses_.data(), guessed_};
+    }
+    void begin_without() noexcept {
+        guessed_ = ran_ = at_ = 0;
+        is_known_ = false;
+    }
     /// How many of them have rows.
     void run(std::size_t count) noexcept { ran_ = count; }
     [[nodiscard]] std::size_t ran() const noexcept { return ran_; }
@@ -7431,13 +7442,18 @@ public:
         }
         const bool is_true = guesses_[at_] == given;
         const bool has_run = at_ < ran_;
-        length_.learn(at_ == 0, is_true, has_run);
+        if (!is_known_) {
+            length_.learn(at_ == 0, is_true, has_run);
+        }
         ++at_;
         return is_true && has_run;
     }
 
     /// The round has cost what `times` say.
     void end(pass_times& times, std::size_t rows) noexcept {
+        if (is_known_) {
+            return;
+        }
         length_.end_round(ran_, times, rows);
         if (length_.is_out_of_practice() && times.knows(rows)) {
             times.doubt_more_than(rows);
@@ -7448,8 +7464,9 @@ private:
     draft_length length_;
     std::array<token, draft_length::most> guesses_{};
     std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;  ///< of these
-    std::size_t at_ = 0;   ///< the one that comes true next or not
+    std::size_t ran_ = 0; ///< of these
+    std::size_t at_ = 0;  ///< the one that comes true next or not
+    bool is_known_ = false;
     unsigned unasked_ = 0; ///< rounds in a row
     unsigned pause_ = 1;
 };
@@ -7569,7 +7586,8 @@ private:
         }
         time_ = {};
     }
-    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    /// Guesses for the tokens behind the one that waits. \param forced those that the chooser knows, which run where
+    /// the draft does not guess them and more
     void begin_round(std::span<const token> forced) {
         is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
         is_open_ = true;
@@ -7577,13 +7595,16 @@ private:
         position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
-        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
             return round_.begin_without();
         }
-        const auto guesses =
-            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
-                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        auto guesses = round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                                    [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = round_.begin_known(forced);
+            is_measured_ = false;
+        }
         if (!guesses.empty()) {
             round_.run(session_->queue_ahead(guesses));
             statistics_.drafted += round_.ran();
@@ -45966,6 +45987,10 @@ private:
             return error_saying(errc::wrong_model,
                                 {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
                                  next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        if (!settings_.has_window && next.tokens().size() > session_.context()) { // its session may have had fewer
+            return error_saying(errc::context_full, {name, ": the dialog that was saved is ", next.tokens().size(),
+                                                     " tokens, the context has ", session_.context(), " positions"});
         }
         auto choose = sampler_.copy();
         if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {

@@ -188,6 +188,8 @@ TEST_CASE("speculation runs forced tokens first, and guesses of a draft where no
     const auto made = written(session, held.constraint, [&] { return faster.next(held.choose); });
     CHECK(made == written(plain, other.constraint, [&] { return plain.next(other.choose); }));
     CHECK(faster.statistics().tokens == made.size());
+    CHECK(faster.statistics().drafted != 0);
+    CHECK(faster.statistics().accepted == faster.statistics().drafted);
 }
 
 TEST_CASE("with forced tokens a text ends within its limit, and nothing is allocated") {

@@ -129,3 +129,23 @@ TEST_CASE("changed bits and cuts of a saved conversation are refused, and change
     require_done(talk.restore(bytes));
     CHECK(talk.history().size() == 3);
 }
+
+TEST_CASE("a dialog that does not fit is refused, also where its session had not read it") {
+    auto from = talk_of();
+    require_done(from.say("Who lived in the castle, and what did they eat, and who came to see them, and why did they "
+                          "not go to the forest, and who told you so, and when was it, and what became of them?"));
+    from.cancel(); // what was not read is not
+    REQUIRE(from.step(std::chrono::microseconds(1)));
+    const auto bytes = saved(from, true);
+    conversation_options options;
+    options.session.threads = 1;
+    options.session.context = 32;
+    auto small = conversation::open(trained_model(), options);
+    REQUIRE(small);
+    const auto restored = small->restore(bytes, "save");
+    REQUIRE_FALSE(restored);
+    CHECK(restored.error().code == errc::context_full);
+    CHECK(restored.error().message == "save: the dialog that was saved is " + std::to_string(from.position()) +
+                                          " tokens, the context has 32 positions");
+    CHECK(small->history().empty());
+}

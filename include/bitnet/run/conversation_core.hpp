@@ -521,6 +521,10 @@ private:
                                 {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
                                  next.tokens().size(), " others: another chat format or tokenizer"});
         }
+        if (!settings_.has_window && next.tokens().size() > session_.context()) { // its session may have had fewer
+            return error_saying(errc::context_full, {name, ": the dialog that was saved is ", next.tokens().size(),
+                                                     " tokens, the context has ", session_.context(), " positions"});
+        }
         auto choose = sampler_.copy();
         if (auto restored = choose ? choose->restore(parts->sampler, name) : failed(choose); !restored) {
             return restored;

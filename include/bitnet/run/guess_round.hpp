@@ -40,7 +40,18 @@ public:
         pause_ = times.is_little(static_cast<std::uint64_t>(took.count())) ? 1 : 32;
         return {guesses_.data(), wanted != 0 ? guessed_ : 0};
     }
-    void begin_without() noexcept { guessed_ = ran_ = at_ = 0; }
+    /// Tokens that are known to come: nothing is learned of them.
+    [[nodiscard]] std::span<const token> begin_known(std::span<const token> known) noexcept {
+        begin_without();
+        guessed_ = (std::min)(known.size(), guesses_.size());
+        std::copy_n(known.begin(), guessed_, guesses_.begin());
+        is_known_ = true;
+        return {guesses_.data(), guessed_};
+    }
+    void begin_without() noexcept {
+        guessed_ = ran_ = at_ = 0;
+        is_known_ = false;
+    }
     /// How many of them have rows.
     void run(std::size_t count) noexcept { ran_ = count; }
     [[nodiscard]] std::size_t ran() const noexcept { return ran_; }
@@ -53,13 +64,18 @@ public:
         }
         const bool is_true = guesses_[at_] == given;
         const bool has_run = at_ < ran_;
-        length_.learn(at_ == 0, is_true, has_run);
+        if (!is_known_) {
+            length_.learn(at_ == 0, is_true, has_run);
+        }
         ++at_;
         return is_true && has_run;
     }
 
     /// The round has cost what `times` say.
     void end(pass_times& times, std::size_t rows) noexcept {
+        if (is_known_) {
+            return;
+        }
         length_.end_round(ran_, times, rows);
         if (length_.is_out_of_practice() && times.knows(rows)) {
             times.doubt_more_than(rows);
@@ -70,8 +86,9 @@ private:
     draft_length length_;
     std::array<token, draft_length::most> guesses_{};
     std::size_t guessed_ = 0;
-    std::size_t ran_ = 0;  ///< of these
-    std::size_t at_ = 0;   ///< the one that comes true next or not
+    std::size_t ran_ = 0; ///< of these
+    std::size_t at_ = 0;  ///< the one that comes true next or not
+    bool is_known_ = false;
     unsigned unasked_ = 0; ///< rounds in a row
     unsigned pause_ = 1;
 };

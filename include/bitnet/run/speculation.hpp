@@ -104,7 +104,8 @@ private:
         }
         time_ = {};
     }
-    /// Guesses for the tokens behind the one that waits. \param forced known by the chooser: the session sees to them
+    /// Guesses for the tokens behind the one that waits. \param forced those that the chooser knows, which run where
+    /// the draft does not guess them and more
     void begin_round(std::span<const token> forced) {
         is_measured_ = has_begun_ = session_->pending().has_value() && session_->queued() == 0;
         is_open_ = true;
@@ -112,13 +113,16 @@ private:
         position_ = session_->position();
         const std::size_t kept = session_->tokens().size(); // with a window, one more than the context at times
         const std::size_t room = session_->context() - (std::min)(kept, session_->context());
-        is_measured_ = is_measured_ && forced.empty();
         if (!is_measured_ || room == 0) {
             return round_.begin_without();
         }
-        const auto guesses =
-            round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
-                         [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        auto guesses = round_.begin((std::min)(options_.most, room), times_, 1, options_.is_adaptive,
+                                    [&](std::size_t count) { return draft_->propose(session_->tokens(), count); });
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = round_.begin_known(forced);
+            is_measured_ = false;
+        }
         if (!guesses.empty()) {
             round_.run(session_->queue_ahead(guesses));
             statistics_.drafted += round_.ran();

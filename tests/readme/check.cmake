@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Goes through the code blocks of ROOT/README.md and ROOT/examples/README.md. A cpp block is examples/hello.cpp or
+# Goes through the code blocks of ROOT/README.md, ROOT/.github/GUIDE.md and ROOT/examples/README.md. A cpp block is examples/hello.cpp or
 # consecutive lines of a program of examples/small, however they are indented. Commands of sh blocks succeed, but for those
 # that install or download or need a download, and print the text block after them. The lines of cmake blocks are in
 # tests/consume. tests/bench/results/README.md has the tables of the results beside it, and the README's rows are among
 # them. Files that the documents of .github name in backticks exist.
 cmake_minimum_required(VERSION 3.25)
 file(READ "${ROOT}/README.md" readme)
+file(READ "${ROOT}/.github/GUIDE.md" guide)
 file(READ "${ROOT}/examples/README.md" examples_readme)
 file(READ "${ROOT}/examples/hello.cpp" hello)
 file(READ "${ROOT}/CMakePresets.json" presets)
@@ -26,7 +27,7 @@ string(REGEX REPLACE "\n +" "\n" examples "${examples}")
 
 include("${ROOT}/tests/bench/table.cmake")
 file(READ "${ROOT}/tests/bench/results/README.md" measured)
-file(GLOB results "${ROOT}/tests/bench/results/*.json")
+file(GLOB results "${ROOT}/tests/bench/results/zen*.json")
 if(NOT results)
     message(FATAL_ERROR "tests/bench/results has no JSON that bitnet-bench wrote")
 endif()
@@ -43,6 +44,30 @@ foreach(row IN LISTS rows)
     if(at EQUAL -1)
         message(FATAL_ERROR "tests/bench/results/README.md does not have the row of README.md:${row}")
     endif()
+endforeach()
+
+# The chart is of the table beside it.
+include("${ROOT}/tests/bench/chart.cmake")
+bench_chart("${ROOT}/tests/bench/results/peers.json" chart)
+file(READ "${ROOT}/tests/bench/results/peers.svg" drawn)
+if(NOT chart STREQUAL drawn)
+    message(FATAL_ERROR "tests/bench/results/peers.svg is not what tests/bench/chart.cmake makes of peers.json")
+endif()
+file(READ "${ROOT}/tests/bench/results/peers.json" peers)
+string(JSON count LENGTH "${peers}" results)
+math(EXPR last "${count} - 1")
+foreach(i RANGE ${last})
+    set(row "|")
+    foreach(key IN ITEMS program pp128 pp512 tg64)
+        string(JSON cell GET "${peers}" results ${i} ${key})
+        string(APPEND row " ${cell} |")
+    endforeach()
+    foreach(text IN ITEMS readme measured)
+        string(FIND "${${text}}" "${row}" at)
+        if(at EQUAL -1)
+            message(FATAL_ERROR "the ${text} tables do not have this row of peers.json: ${row}")
+        endif()
+    endforeach()
 endforeach()
 
 # Paths are those of the repository or of include/bitnet.
@@ -130,7 +155,7 @@ set(consumer_lines 0)
 set(outputs 0)
 set(programs 0)
 set(snippets 0)
-set(rest "${readme}\n${examples_readme}")
+set(rest "${readme}\n${guide}\n${examples_readme}")
 while(rest MATCHES "\n```([a-z]+)\n")
     set(kind "${CMAKE_MATCH_1}")
     string(FIND "${rest}" "${CMAKE_MATCH_0}" distance)

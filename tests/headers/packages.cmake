@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+# cmake -DROOT=<checkout> [-DPYTHON=<python3>] -P packages.cmake: that the recipes of package managers can be read and
+# have the version of the library. Neither manager is run.
+cmake_minimum_required(VERSION 3.25)
+file(STRINGS "${ROOT}/include/bitnet/core/config.hpp" version REGEX "^#define BITNET_VERSION_(MAJOR|MINOR|PATCH) ")
+list(TRANSFORM version REPLACE "[^0-9]+" "")
+list(JOIN version "." version)
+file(READ "${ROOT}/cmake/vcpkg/bitnet/vcpkg.json" port)
+string(JSON port_version GET "${port}" version-semver)
+file(STRINGS "${ROOT}/cmake/conan/conanfile.py" recipe_version REGEX "^    version = ")
+string(REGEX REPLACE "^    version = \"(.*)\"$" "\\1" recipe_version "${recipe_version}")
+foreach(name IN ITEMS port_version recipe_version)
+    if(NOT "${${name}}" STREQUAL version)
+        message(FATAL_ERROR "${name} is ${${name}}, and config.hpp says ${version}")
+    endif()
+endforeach()
+if(PYTHON)
+    execute_process(COMMAND "${PYTHON}" -c "import ast, sys; ast.parse(open(sys.argv[1]).read())"
+        "${ROOT}/cmake/conan/conanfile.py" COMMAND_ERROR_IS_FATAL ANY)
+endif()
+# A port is a script for vcpkg's functions, which do nothing here.
+foreach(function IN ITEMS vcpkg_cmake_configure vcpkg_cmake_install vcpkg_cmake_config_fixup vcpkg_install_copyright)
+    cmake_language(EVAL CODE "function(${function})\nendfunction()")
+endforeach()
+set(CURRENT_PORT_DIR "${ROOT}/cmake/vcpkg/bitnet")
+set(CURRENT_PACKAGES_DIR "${ROOT}/build/no such folder")
+include("${CURRENT_PORT_DIR}/portfile.cmake")
+if(NOT EXISTS "${SOURCE_PATH}/CMakeLists.txt")
+    message(FATAL_ERROR "the port's source is ${SOURCE_PATH}, where there is none")
+endif()
+message(STATUS "${version}")

@@ -24,6 +24,7 @@ struct api_request {
 
 struct answer_options {
     std::string api_key = {}; ///< empty: none is asked for
+    std::string page = {};    ///< HTML for browsers, at the root, to everybody; empty: none
 };
 
 namespace detail {
@@ -94,6 +95,16 @@ inline void answer_get(std::string_view path, const engine& with, reply_sink& si
                         {}});
 }
 
+/// It runs its own script, and asks nobody but this server.
+inline api_reply page_of(const answer_options& options) {
+    return {200,
+            options.page,
+            "text/html; charset=utf-8",
+            {{"Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+                                         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+                                         "frame-ancestors 'none'"}}};
+}
+
 inline api_reply wrong_method(const std::string& allowed) {
     return {405, to_json({405, "this path takes " + allowed, {}, {}}), "application/json", {{"Allow", allowed}}};
 }
@@ -108,6 +119,9 @@ inline void answer(const api_request& request, engine& with, const answer_option
     const json_endpoint* takes_json = find_json_endpoint(path);
     if (path == "/health" && is_get) {
         return sink->send(api_reply{200, R"({"status":"ok"})"});
+    }
+    if (path == "/" && is_get && !options.page.empty()) {
+        return sink->send(detail::page_of(options));
     }
     if (!options.api_key.empty() && !detail::is_same_secret(request.authorization, "Bearer " + options.api_key)) {
         return sink->send(api_error{401, "the API key is missing or wrong", {}, "invalid_api_key"});

@@ -111,8 +111,8 @@ private:
             drop_gone();
             while (begin_next()) {
             }
-            if (scheduler_) { // a budget, so that clients that go away and others that come do not wait for a long pass
-                static_cast<void>(scheduler_->step(std::chrono::milliseconds(50)));
+            if (scheduler_) { // a small budget, so that no text, nor a client that comes or goes, waits for a long pass
+                static_cast<void>(scheduler_->step(std::chrono::milliseconds(5)));
             }
             for (place& each : places_) {
                 if (each.work != nullptr && each.work->pump()) {

@@ -3,10 +3,12 @@
 #include "../model_options.hpp"
 #include "../streams.hpp"
 #include "http_server.hpp"
+#include "page.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +23,7 @@ struct settings {
     server::engine_options engine;
     server::answer_options answers;
     std::string alias;
+    bool no_page = false;
 
     void add_to(tools::options& all) {
         model.add_file(all);
@@ -31,6 +34,7 @@ struct settings {
         all.number<std::size_t>("--queue", "N", engine.queue, 1, 65536, "requests that wait, before 429 is answered");
         all.text("--api-key", "KEY", answers.api_key, "the key that clients have to send; default: none");
         all.text("--cors", "ORIGIN", http.cors, "the origin whose pages may ask, such as http://localhost:3000");
+        all.flag("--no-page", no_page, "no chat page at the root");
         model.add_context(all, 1);
         model.add_running(all);
         model.add_text(all);
@@ -66,7 +70,10 @@ bitnet::result<std::unique_ptr<server::engine>> open_engine(const settings& chos
     return server::engine::open(*std::move(served), chosen.engine);
 }
 
-int run(const settings& chosen) {
+int run(settings& chosen) {
+    if (!chosen.no_page) {
+        chosen.answers.page.assign(std::begin(server::page), std::end(server::page));
+    }
     server::http_server http(chosen.http); // first, because requests answer to it
     auto opened = open_engine(chosen);
     if (!opened) {
@@ -77,8 +84,9 @@ int run(const settings& chosen) {
         server::answer(request, engine, chosen.answers, std::move(sink));
     };
     const auto listening = [&](std::uint16_t port) {
-        std::fprintf(stderr, "%s: %s at http://%s:%u/v1\n", program.data(), engine.served().name.c_str(),
-                     chosen.http.host.c_str(), static_cast<unsigned>(port));
+        std::fprintf(stderr, "%s: %s at http://%s:%u/v1%s\n", program.data(), engine.served().name.c_str(),
+                     chosen.http.host.c_str(), static_cast<unsigned>(port),
+                     chosen.no_page ? "" : ", and a page to chat with it at the root");
     };
     const std::string failed = http.run(handle, listening);
     return failed.empty() ? 0 : tools::fail(program, failed);

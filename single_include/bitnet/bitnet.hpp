@@ -1314,7 +1314,7 @@ namespace bitnet::inline BITNET_ABI {
 
 /// What happens to the activations of a product with ternary weights. BitNet's models were trained with one int8 scale
 /// for each token; models with a scale for each block of weights were trained with 16-bit activations, and a scale for
-/// each 32 columns loses least of all int8 choices. README has the measured errors.
+/// each 32 columns loses least of all int8 choices. .github/GUIDE.md has the measured errors.
 enum class activation_rounding : unsigned char {
     by_model,  ///< per_token where every ternary matrix has one scale, per_32 elsewhere
     per_token, ///< int8 with a scale for each token: BitNet's contract

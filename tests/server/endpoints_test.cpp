@@ -48,6 +48,19 @@ TEST_CASE("with a key, who does not have it is refused everywhere but at /health
     CHECK(status("/health", "") == 200);
 }
 
+TEST_CASE("a page is at the root for everybody, and asks nobody but its server") {
+    const auto engine = asked::opened();
+    const server::answer_options options{.api_key = "secret", .page = "<p>hello"};
+    for (const std::string path : {"/", "/?from=here"}) {
+        const auto reply = asked::sent(*engine, "GET", path, {}, "", options);
+        CHECK(reply->whole().status == 200);
+        CHECK(reply->whole().body == "<p>hello");
+        CHECK(reply->whole().type == "text/html; charset=utf-8");
+        CHECK(reply->whole().headers.at(0).second.find("connect-src 'self'") != std::string::npos);
+    }
+    CHECK(asked::sent(*engine, "POST", "/", "{}", "", options)->whole().status == 401);
+}
+
 TEST_CASE("a raw text is continued, whole and streamed, several at once") {
     const auto engine = asked::opened();
     const std::string how = R"("prompt":["Once upon","The king"],"max_tokens":6,"seed":2)";

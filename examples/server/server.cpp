@@ -3,9 +3,9 @@
 #include "../model_options.hpp"
 #include "../streams.hpp"
 #include "http_server.hpp"
+#include "open_engine.hpp"
 #include "page.hpp"
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
@@ -42,40 +42,12 @@ struct settings {
     }
 };
 
-std::string name_of(const std::string& file) {
-    const auto slash = file.find_last_of("/\\");
-    const std::string name = slash == file.npos ? file : file.substr(slash + 1);
-    const auto dot = name.rfind('.');
-    return dot == name.npos || dot == 0 ? name : name.substr(0, dot);
-}
-
-bitnet::result<std::unique_ptr<server::engine>> open_engine(const settings& chosen) {
-    auto model = tools::open_model(chosen.model.file, chosen.model.to_open(), chosen.model.isa, chosen.model.kv);
-    if (!model) {
-        return std::move(model).error();
-    }
-    for (const std::string& note : model->notes()) {
-        std::fprintf(stderr, "note: %s\n", note.c_str());
-    }
-    if (!model->has_text()) {
-        return bitnet::error{bitnet::errc::invalid_argument, chosen.model.file + ": the model has no tokenizer"};
-    }
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    auto served = server::served_model::open(
-        *std::move(model), chosen.alias.empty() ? name_of(chosen.model.file) : chosen.alias,
-        std::chrono::duration_cast<std::chrono::seconds>(now).count(), chosen.model.context, chosen.model.threads);
-    if (!served) {
-        return std::move(served).error();
-    }
-    return server::engine::open(*std::move(served), chosen.engine);
-}
-
 int run(settings& chosen) {
     if (!chosen.no_page) {
         chosen.answers.page.assign(std::begin(server::page), std::end(server::page));
     }
     server::http_server http(chosen.http); // first, because requests answer to it
-    auto opened = open_engine(chosen);
+    auto opened = server::open_engine(chosen.model, chosen.alias, chosen.engine);
     if (!opened) {
         return tools::fail(program, opened.error().message);
     }

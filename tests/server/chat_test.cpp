@@ -75,7 +75,7 @@ TEST_CASE("requests at the same time get what they get alone") {
     }
 }
 
-TEST_CASE("a stop text ends an answer and is not in it; several choices have seeds of their own") {
+TEST_CASE("a stop text ends an answer and is not in it, and several choices have seeds of their own") {
     const auto engine = asked::opened();
     const auto free = read_json(chatted(*engine, R"("max_tokens":20,"temperature":0)")->whole().body);
     const std::string text = free.text("choices.0.message.content");

@@ -3601,11 +3601,6 @@ public:
     /// \param pool null: one of its own
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                                              const pool_ref* pool) const = 0;
-    [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
-                                                                         const pool_ref* pool) const = 0;
-    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
-                                                                                 const pool_ref* pool) const = 0;
-
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
                                                                              const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -3647,7 +3642,12 @@ template <class Ladder> struct compiled_for {
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
 
-    /// See conversation::open. \param pool null: one of its own
+    /// See any_batch::open, scheduler::open and conversation::open: compiled by who calls them in a program that has
+    /// all in one source. \param pool null: one of its own
+    [[nodiscard]] static result<std::unique_ptr<detail::batch_base>>
+    open_batch(const any_model& model, const batch_options& options, const pool_ref* pool);
+    [[nodiscard]] static result<std::unique_ptr<detail::scheduler_base>>
+    open_scheduler(const any_model& model, const scheduler_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<detail::conversation_base>>
     open_conversation(const any_model& model, const conversation_options& options, const pool_ref* pool);
 
@@ -6084,14 +6084,16 @@ protected:
 class any_batch {
 public:
     /// \return errc::invalid_argument (no sessions, too many, no threads), errc::no_lm_head (a text embedding model),
-    /// errc::out_of_memory, errc::thread_error.
+    /// errc::out_of_memory, errc::thread_error. \tparam Ladder as in conversation::open
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_batch> open(const any_model& opened, const batch_options& options = {}) {
-        return made(opened.base().open_batch(options, nullptr));
+        return made(compiled_for<Ladder>::open_batch(opened, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the batch; options.threads and spin are not used.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_batch> open(const any_model& opened, pool_ref pool,
                                                 const batch_options& options = {}) {
-        return made(opened.base().open_batch(options, &pool));
+        return made(compiled_for<Ladder>::open_batch(opened, options, &pool));
     }
     static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
     static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle
@@ -7142,14 +7144,16 @@ protected:
 class scheduler {
 public:
     /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
-    /// embedding model), errc::out_of_memory, errc::thread_error.
+    /// embedding model), errc::out_of_memory, errc::thread_error. \tparam Ladder as in conversation::open
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, nullptr));
+        return made(compiled_for<Ladder>::open_scheduler(opened, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
                                                 const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, &pool));
+        return made(compiled_for<Ladder>::open_scheduler(opened, options, &pool));
     }
     static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
     static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle

@@ -62,14 +62,16 @@ protected:
 class any_batch {
 public:
     /// \return errc::invalid_argument (no sessions, too many, no threads), errc::no_lm_head (a text embedding model),
-    /// errc::out_of_memory, errc::thread_error.
+    /// errc::out_of_memory, errc::thread_error. \tparam Ladder as in conversation::open
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_batch> open(const any_model& opened, const batch_options& options = {}) {
-        return made(opened.base().open_batch(options, nullptr));
+        return made(compiled_for<Ladder>::open_batch(opened, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the batch; options.threads and spin are not used.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<any_batch> open(const any_model& opened, pool_ref pool,
                                                 const batch_options& options = {}) {
-        return made(opened.base().open_batch(options, &pool));
+        return made(compiled_for<Ladder>::open_batch(opened, options, &pool));
     }
     static result<any_batch> open(any_model&&, const batch_options& = {}) = delete;           // would dangle
     static result<any_batch> open(any_model&&, pool_ref, const batch_options& = {}) = delete; // would dangle

@@ -51,11 +51,6 @@ public:
     /// \param pool null: one of its own
     [[nodiscard]] virtual result<std::unique_ptr<session_base>> open_session(const session_options& options,
                                                                              const pool_ref* pool) const = 0;
-    [[nodiscard]] virtual result<std::unique_ptr<batch_base>> open_batch(const batch_options& options,
-                                                                         const pool_ref* pool) const = 0;
-    [[nodiscard]] virtual result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
-                                                                                 const pool_ref* pool) const = 0;
-
     [[nodiscard]] virtual result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes,
                                                                              const memory_source* memory) const = 0;
     [[nodiscard]] virtual result<chat_template> open_chat(std::string_view format) const = 0;
@@ -97,7 +92,12 @@ template <class Ladder> struct compiled_for {
     [[nodiscard]] static result<any_model> open(byte_source source, const open_options& options, std::string_view isa);
     [[nodiscard]] static result<any_model> open(model_file source, const open_options& options, std::string_view isa);
 
-    /// See conversation::open. \param pool null: one of its own
+    /// See any_batch::open, scheduler::open and conversation::open: compiled by who calls them in a program that has
+    /// all in one source. \param pool null: one of its own
+    [[nodiscard]] static result<std::unique_ptr<detail::batch_base>>
+    open_batch(const any_model& model, const batch_options& options, const pool_ref* pool);
+    [[nodiscard]] static result<std::unique_ptr<detail::scheduler_base>>
+    open_scheduler(const any_model& model, const scheduler_options& options, const pool_ref* pool);
     [[nodiscard]] static result<std::unique_ptr<detail::conversation_base>>
     open_conversation(const any_model& model, const conversation_options& options, const pool_ref* pool);
 

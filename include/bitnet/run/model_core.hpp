@@ -61,13 +61,6 @@ public:
                                                        const pool_ref* pool) const override {
         return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
     }
-    result<std::unique_ptr<batch_base>> open_batch(const batch_options& options, const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
-    }
-    result<std::unique_ptr<scheduler_base>> open_scheduler(const scheduler_options& options,
-                                                           const pool_ref* pool) const override {
-        return guarded([&] { return graph_part<>::open(parts(), with_memory(options), pool); });
-    }
 
     result<std::unique_ptr<kv_pool_base>> open_kv_pool(std::uint64_t bytes, const memory_source* from) const override {
         return guarded([&]() -> result<std::unique_ptr<kv_pool_base>> {
@@ -88,6 +81,11 @@ public:
 
     screen_state head_screen() const noexcept override { return screen_.state(); }
 
+    /// The options of a session, a batch or a scheduler.
+    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
+        options.memory = options.memory != nullptr ? options.memory : memory();
+        return options;
+    }
     [[nodiscard]] model_parts parts() const noexcept {
         return {tables_,  facts_->parameters, tensors_, screen_, facts_->turns, facts_->text ? &*facts_->text : nullptr,
                 identity_};
@@ -149,11 +147,6 @@ private:
     }
 
     [[nodiscard]] const memory_source* memory() const noexcept { return facts_->file().memory(); }
-    /// The options of a session or a batch.
-    template <class Options> [[nodiscard]] Options with_memory(Options options) const noexcept {
-        options.memory = options.memory != nullptr ? options.memory : memory();
-        return options;
-    }
 
     [[nodiscard]] result<void> read_tensors(const open_options& options, progress_meter& progress) {
         if (options.pool) {

@@ -11,6 +11,7 @@
 #include <bitnet/engine.hpp>
 #include <bitnet/io/byte_source.hpp>
 #include <bitnet/io/progress_meter.hpp>
+#include <bitnet/run/any_batch.hpp>
 #include <bitnet/run/any_model.hpp>
 #include <bitnet/run/dialog_part.hpp>
 #include <bitnet/run/dispatch.hpp>
@@ -19,6 +20,8 @@
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model_core.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/parts.hpp>
+#include <bitnet/run/scheduler.hpp>
 
 #include <memory>
 #include <span>
@@ -125,6 +128,20 @@ result<any_model> compiled_for<Ladder>::open(std::string_view utf8_path, const o
     detail::progress_meter progress(options.progress);
     auto file = detail::files_part<>::open(utf8_path, detail::checkpoint_options_of(options, progress));
     return file ? detail::open_model(*std::move(file), options, isa, Ladder::engines, progress) : failed(file);
+}
+
+template <class Ladder>
+result<std::unique_ptr<detail::batch_base>>
+compiled_for<Ladder>::open_batch(const any_model& model, const batch_options& options, const pool_ref* pool) {
+    const auto& core = static_cast<const detail::model_core&>(model.base());
+    return detail::guarded([&] { return detail::graph_part<>::open(core.parts(), core.with_memory(options), pool); });
+}
+
+template <class Ladder>
+result<std::unique_ptr<detail::scheduler_base>>
+compiled_for<Ladder>::open_scheduler(const any_model& model, const scheduler_options& options, const pool_ref* pool) {
+    const auto& core = static_cast<const detail::model_core&>(model.base());
+    return detail::guarded([&] { return detail::graph_part<>::open(core.parts(), core.with_memory(options), pool); });
 }
 
 template <class Ladder>

@@ -66,14 +66,16 @@ protected:
 class scheduler {
 public:
     /// \return errc::invalid_argument (an option that is out of its range, no threads), errc::no_lm_head (a text
-    /// embedding model), errc::out_of_memory, errc::thread_error.
+    /// embedding model), errc::out_of_memory, errc::thread_error. \tparam Ladder as in conversation::open
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<scheduler> open(const any_model& opened, const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, nullptr));
+        return made(compiled_for<Ladder>::open_scheduler(opened, options, nullptr));
     }
     /// The same on the caller's pool, which must outlive the scheduler; options.threads and spin are not used.
+    template <class Ladder = any_cpu>
     [[nodiscard]] static result<scheduler> open(const any_model& opened, pool_ref pool,
                                                 const scheduler_options& options = {}) {
-        return made(opened.base().open_scheduler(options, &pool));
+        return made(compiled_for<Ladder>::open_scheduler(opened, options, &pool));
     }
     static result<scheduler> open(any_model&&, const scheduler_options& = {}) = delete;           // would dangle
     static result<scheduler> open(any_model&&, pool_ref, const scheduler_options& = {}) = delete; // would dangle

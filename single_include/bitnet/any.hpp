@@ -1783,8 +1783,9 @@ enum class lm_head_mode {
     screened,
     /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
     /// file does not hold is made after open(), by a thread of its own that begins a second later and ends with the
-    /// model: until it is ready, the whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
-    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    /// model: until it is ready, the whole matrix is read, with the same tokens. As stored where there are no threads
+    /// (WebAssembly), in a policy with another pool than thread_pool, and where the system does not tell how much
+    /// memory is available.
     automatic,
 };
 

@@ -1788,8 +1788,9 @@ enum class lm_head_mode {
     screened,
     /// Screened where that gains and memory allows, otherwise as stored; a note says which, and why. A screen that the
     /// file does not hold is made after open(), by a thread of its own that begins a second later and ends with the
-    /// model: until it is ready, the whole matrix is read, with the same tokens. As stored where there are no threads (WebAssembly), in a policy with
-    /// another pool than thread_pool, and where the system does not tell how much memory is available.
+    /// model: until it is ready, the whole matrix is read, with the same tokens. As stored where there are no threads
+    /// (WebAssembly), in a policy with another pool than thread_pool, and where the system does not tell how much
+    /// memory is available.
     automatic,
 };
 
@@ -36910,9 +36911,9 @@ __declspec(dllimport) void __stdcall Sleep(unsigned long);
 __declspec(dllimport) int __stdcall SwitchToThread();
 }
 #else
+#include <ctime>
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 #endif
 
 #include <cstdint>
@@ -45933,7 +45934,7 @@ private:
         made->error_ = error_;
         made->dropped_ = dropped_;
         made->reserve();
-        return result<std::unique_ptr<conversation_base>>(std::move(made));
+        return {std::move(made)};
     }
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {

@@ -469,7 +469,7 @@ private:
         made->error_ = error_;
         made->dropped_ = dropped_;
         made->reserve();
-        return result<std::unique_ptr<conversation_base>>(std::move(made));
+        return {std::move(made)};
     }
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {

@@ -16,9 +16,9 @@ __declspec(dllimport) void __stdcall Sleep(unsigned long);
 __declspec(dllimport) int __stdcall SwitchToThread();
 }
 #else
+#include <ctime>
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 #endif
 
 #include <cstdint>

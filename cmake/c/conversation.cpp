@@ -104,6 +104,12 @@ int32_t bitnet_conversation_open(bitnet_model* model, const bitnet_conversation_
     auto wrong = take(options, chosen);
     wrong = wrong ? wrong : take(chosen.sampling, sampling);
     wrong = wrong ? wrong : check(chosen);
+    if (!wrong && chosen.tools != nullptr && chosen.tools->state->model != model->state) {
+        wrong = "bitnet_conversation_options: tools are of another model, whose tokens are others";
+    }
+    if (!wrong && chosen.pages != nullptr && chosen.pages->model != model->state) {
+        wrong = "bitnet_conversation_options: pages are of another model";
+    }
     if (wrong) {
         return fail(*wrong, message, capacity);
     }

@@ -36,6 +36,9 @@ int32_t bitnet_session_open(bitnet_model* model, const bitnet_session_options* o
     bitnet_sampling_init(&sampling);
     auto wrong = take(options, chosen);
     wrong = wrong ? wrong : take(chosen.sampling, sampling);
+    if (!wrong && chosen.pages != nullptr && chosen.pages->model != model->state) {
+        wrong = "bitnet_session_options: pages are of another model";
+    }
     if (wrong) {
         return fail(*wrong, message, capacity);
     }

@@ -181,6 +181,30 @@ static void check_grammars(bitnet_model* model) {
     bitnet_conversation_close(talk);
 }
 
+/* What was opened with one model is refused by another. */
+static void check_other_models(const char* path, bitnet_model* model) {
+    static const char list[] = "[{\"type\":\"function\",\"function\":{\"name\":\"go\"}}]";
+    bitnet_conversation_options options = options_with(NULL);
+    bitnet_session_options of_session;
+    bitnet_model* other = NULL;
+    bitnet_conversation* talk = NULL;
+    bitnet_session* session = NULL;
+    CHECK(bitnet_model_open(path, -1, NULL, &other, message, sizeof message) == BITNET_OK);
+    CHECK(bitnet_tools_open(other, list, -1, &options.tools, message, sizeof message) == BITNET_OK);
+    CHECK(bitnet_conversation_open(model, &options, &talk, message, sizeof message) == BITNET_E_ARGUMENT);
+    CHECK(talk == NULL && strstr(message, "tools are of another model") != NULL);
+    bitnet_tools_close(options.tools);
+    options.tools = NULL;
+    CHECK(bitnet_pages_open(other, UINT64_C(1) << 23, &options.pages, message, sizeof message) == BITNET_OK);
+    CHECK(bitnet_conversation_open(model, &options, &talk, message, sizeof message) == BITNET_E_ARGUMENT);
+    CHECK(talk == NULL && strstr(message, "pages are of another model") != NULL);
+    CHECK(bitnet_session_options_init(&of_session) == BITNET_OK);
+    of_session.pages = options.pages;
+    CHECK(bitnet_session_open(model, &of_session, &session, message, sizeof message) == BITNET_E_ARGUMENT);
+    bitnet_pages_close(options.pages);
+    bitnet_model_close(other);
+}
+
 static void check_tools(bitnet_model* model) {
     static const char list[] =
         "[{\"type\":\"function\",\"function\":{\"name\":\"give\",\"parameters\":{\"type\":\"object\",\"properties\":"
@@ -425,6 +449,7 @@ int main(int argc, char** argv) {
     check_conversations(model);
     check_grammars(model);
     check_tools(model);
+    check_other_models(argv[1], model);
     check_sessions(model);
     check_scheduler(model);
     bitnet_model_close(model);

@@ -42,7 +42,7 @@ public:
         usage_.prompt = talk_->prompt_tokens();
         usage_.cached = talk_->session().position();
         if (asked_.sampling.stream) {
-            sink().begin_stream();
+            begin_stream();
             send_delta(content_delta({}, true));
         }
         return std::nullopt;
@@ -100,12 +100,7 @@ public:
 
     void fail(const api_error& why) override {
         talk_->choose_with(std::nullopt);
-        if (asked_.sampling.stream) {
-            sink().piece(event_of(to_json(why)));
-            sink().end_stream();
-        } else {
-            sink().send(why);
-        }
+        job::fail(why);
     }
 
 private:
@@ -252,8 +247,7 @@ private:
         if (asked_.sampling.include_usage) {
             sink().piece(event_of(usage_chunk(head_, "chat.completion.chunk", usage_)));
         }
-        sink().piece(event_of("[DONE]"));
-        sink().end_stream();
+        end_stream();
     }
 
     chat_request asked_;

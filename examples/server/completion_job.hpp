@@ -47,7 +47,7 @@ public:
         }
         usage_.cached = session_->position();
         if (asked_.sampling.stream) {
-            sink().begin_stream();
+            begin_stream();
         }
         return std::nullopt;
     }
@@ -98,15 +98,6 @@ public:
         return true;
     }
     void cancel() override { finish_ = "stop"; }
-
-    void fail(const api_error& why) override {
-        if (asked_.sampling.stream) {
-            sink().piece(event_of(to_json(why)));
-            sink().end_stream();
-        } else {
-            sink().send(why);
-        }
-    }
 
 private:
     [[nodiscard]] std::size_t index() const noexcept { return choices_.size(); }
@@ -279,8 +270,7 @@ private:
             if (asked_.sampling.include_usage) {
                 sink().piece(event_of(usage_chunk(head_, "text_completion", usage_)));
             }
-            sink().piece(event_of("[DONE]"));
-            return sink().end_stream();
+            return end_stream();
         }
         tools::json_writer json;
         head_.write(json, "text_completion");

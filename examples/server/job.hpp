@@ -40,14 +40,33 @@ public:
     /// Nobody waits for it.
     virtual void cancel() = 0;
     /// After begin(): tells the client, and that is the end.
-    virtual void fail(const api_error& why) { sink_->send(why); }
+    virtual void fail(const api_error& why) {
+        if (is_stream_) {
+            sink_->piece(event_of(to_json(why)));
+            sink_->end_stream();
+        } else {
+            sink_->send(why);
+        }
+    }
 
     [[nodiscard]] reply_sink& sink() noexcept { return *sink_; }
     [[nodiscard]] const token_usage& usage() const noexcept { return usage_; }
 
 protected:
+    void begin_stream() {
+        is_stream_ = true;
+        sink_->begin_stream();
+    }
+    void end_stream() {
+        sink_->piece(event_of("[DONE]"));
+        sink_->end_stream();
+    }
+
     std::shared_ptr<reply_sink> sink_;
     token_usage usage_;
+
+private:
+    bool is_stream_ = false;
 };
 
 } // namespace server

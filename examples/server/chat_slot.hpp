@@ -110,7 +110,8 @@ private:
             tools_ = *std::move(made);
             options.tools = &*tools_->source;
             options.calls = {bitnet::tool_mode::none};
-            const auto form = has_room ? bitnet::result<std::size_t>(std::size_t{0}) : form_of(*tools_, asked.tools);
+            const auto form =
+                has_room ? bitnet::result<std::size_t>(std::size_t{0}) : form_of(of, *tools_, asked.tools);
             if (!form) {
                 return bitnet::error{form.error()};
             }
@@ -147,13 +148,21 @@ private:
     }
 
     /// Tokens that the shortest call of any function may need, one for each byte.
-    [[nodiscard]] static bitnet::result<std::size_t> form_of(const callable& made, const tool_fields& declared) {
-        constexpr bitnet::tool_form form;
+    [[nodiscard]] static bitnet::result<std::size_t> form_of(served_model& of, const callable& made,
+                                                             const tool_fields& declared) {
+        const auto format = of.model.chat();
+        if (!format) {
+            return bitnet::error{format.error()};
+        }
+        const bitnet::tool_form& form = format->calls();
         const std::string before = std::string(form.begin).append(form.before);
         const std::string after = std::string(form.after).append(form.end);
+        bitnet::tool_form whole = form;
+        whole.before = before;
+        whole.after = after;
         std::size_t most = 0;
         for (const tool_fields::function& each : declared.functions) {
-            const auto grammar = made.set.call_grammar(each.name, before, after, {.closed = true});
+            const auto grammar = made.set.call_grammar(each.name, whole, {.closed = true});
             if (!grammar) {
                 return bitnet::error{grammar.error()};
             }
@@ -205,7 +214,8 @@ private:
             calls.push_back({name, arguments});
         }
         auto added = talk_->add({turn.role, turn.text, calls});
-        if (added || added.error().code != bitnet::errc::invalid_argument || (calls.empty() && turn.role != "tool")) {
+        if (added || added.error().code != bitnet::errc::invalid_argument || talk_->format().has_tools() ||
+            (calls.empty() && turn.role != "tool")) {
             return added;
         }
         // The template has no place for calls: they are told in words, as where there are tools.

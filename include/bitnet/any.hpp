@@ -17,6 +17,7 @@
 #include <bitnet/run/embedding.hpp>
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>

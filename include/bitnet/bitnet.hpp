@@ -201,6 +201,7 @@
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/pass_times.hpp>
+#include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/prompt_lookup.hpp>
 #include <bitnet/run/repetition_penalty.hpp>
 #include <bitnet/run/rows_ahead.hpp>
@@ -276,6 +277,7 @@
 #include <bitnet/text/tokenizer_steps.hpp>
 #include <bitnet/text/tokenizer_tables.hpp>
 #include <bitnet/text/tool_form.hpp>
+#include <bitnet/text/tool_words.hpp>
 #include <bitnet/text/unicode_classes.hpp>
 #include <bitnet/text/vocabulary.hpp>
 #include <bitnet/thread/native_thread.hpp>

@@ -22,6 +22,7 @@
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/grammar_compiler.hpp>
 #include <bitnet/constrain/group_stack.hpp>
+#include <bitnet/constrain/healed_answers.hpp>
 #include <bitnet/constrain/healed_prefix.hpp>
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/json_string.hpp>

@@ -71,6 +71,7 @@ class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 struct tool_form;
+enum class tool_syntax : unsigned char;
 
 // constrain
 class constrained_tools;
@@ -80,6 +81,7 @@ template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
 enum class forced_text : unsigned char;
 class grammar;
+class healed_answers;
 class matcher;
 struct matcher_options;
 struct schema_options;
@@ -157,6 +159,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prefix_source;
 class prompt_lookup;
 class sampler;
 struct sampler_options;

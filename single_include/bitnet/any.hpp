@@ -689,6 +689,7 @@ class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 struct tool_form;
+enum class tool_syntax : unsigned char;
 
 // constrain
 class constrained_tools;
@@ -698,6 +699,7 @@ template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
 enum class forced_text : unsigned char;
 class grammar;
+class healed_answers;
 class matcher;
 struct matcher_options;
 struct schema_options;
@@ -775,6 +777,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prefix_source;
 class prompt_lookup;
 class sampler;
 struct sampler_options;
@@ -3066,34 +3069,86 @@ private:
 #endif
 
 // ---- bitnet/text/tool_form.hpp ----
-// tool_form: how functions are declared, calls written and results told where a format has no words of its own.
+// tool_form: how functions are declared, calls written and results told outside of ChatML.
 #ifndef BITNET_TEXT_TOOL_FORM_HPP
 #define BITNET_TEXT_TOOL_FORM_HPP
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":...}, `after`, `end`; `between`
-/// two of them. As Qwen's and Hermes' models write it; the first and the last may be control tokens.
+/// The ways in which models are told of functions, and write calls of them.
+enum class tool_syntax : unsigned char {
+    by_template, ///< the file's own, where it is one of these; otherwise `marked`, if chat_options::tools_in_words
+    /// As Qwen's and Hermes' models do. A ChatML template has its own words for it; elsewhere the functions are
+    /// declared in the system's turn and results are turns of the user's, <tool_response>.
+    marked,
+    /// LLaMA-3.1's: declared in the first turn of the user's. The call is the whole answer, without a mark, and there
+    /// is one: an answer that begins with {"name" is a call. A content beside a call is not written, as the template
+    /// has it. A result is a turn of `ipython`, as a JSON string.
+    llama3,
+    /// Falcon3's: declared in the system's turn; calls are a list between the marks, results turns of the assistant's
+    /// without an end. What models write is a list of one call, and another one for each further call. The template
+    /// forgets the header of a call without content; here it is written, as what the model had.
+    falcon3
+};
+
+/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":{...}}, `after`, `end`; `between`
+/// two of them. Begin and end may be control tokens.
 struct tool_form {
-    std::string_view begin = "<tool_call>";
+    std::string_view begin = "<tool_call>"; ///< empty: see `lead`
     std::string_view before = "\n";
     std::string_view after = "\n";
     std::string_view end = "</tool_call>";
     std::string_view between = "\n";
+    std::string_view arguments = "arguments"; ///< the key of the arguments
+    /// Where nothing is in front of a call: what its text begins with. An answer that begins so is a call and nothing
+    /// else, so that it has no other.
+    std::string_view lead = {};
+    tool_syntax syntax = tool_syntax::marked;
+
+    [[nodiscard]] constexpr bool has_one_call() const noexcept { return begin.empty(); }
 };
 
 namespace detail {
 
+/// In the order of tool_syntax, from `marked` on.
+inline constexpr std::array<tool_form, 3> tool_forms{{
+    {},
+    {.begin = {},
+     .before = {},
+     .after = {},
+     .end = {},
+     .between = {},
+     .arguments = "parameters",
+     .lead = "{\"name\"",
+     .syntax = tool_syntax::llama3},
+    {.before = "\n[\n  ", .after = "\n]\n", .syntax = tool_syntax::falcon3},
+}};
+
+/// \pre syntax is not by_template
+[[nodiscard]] constexpr const tool_form& form_of(tool_syntax syntax) noexcept {
+    return tool_forms[static_cast<std::size_t>(syntax) - 1];
+}
+
 /// Appends the calls of a message to its content.
-inline void append_calls(std::string& content, const chat_message& message) {
-    constexpr tool_form form;
-    for (const chat_tool_call& call : message.calls) {
-        content.append(content.empty() ? std::string_view{} : form.between).append(form.begin).append(form.before);
-        content.append("{\"name\": \"").append(call.name).append("\", \"arguments\": ").append(call.arguments);
-        content.append("}").append(form.after).append(form.end);
+inline void append_calls(std::string& content, const chat_message& message, const tool_form& form = {}) {
+    const bool is_list = form.syntax == tool_syntax::falcon3;
+    std::string_view between = content.empty() ? std::string_view{} : form.between;
+    for (std::size_t i = 0; i < message.calls.size(); ++i) {
+        const bool goes_on = is_list && i + 1 < message.calls.size();
+        if (is_list && i != 0) {
+            content.append(",\n  ");
+        } else {
+            content.append(between).append(form.begin).append(form.before);
+        }
+        content.append("{\"name\": \"").append(message.calls[i].name).append("\", \"").append(form.arguments);
+        content.append("\": ").append(message.calls[i].arguments).append("}");
+        content.append(goes_on ? "" : form.after).append(goes_on ? "" : form.end);
+        between = form.between;
     }
 }
 
@@ -3110,6 +3165,17 @@ inline void append_calls(std::string& content, const chat_message& message) {
     made.append("\n</tools>\n\nA call is written as follows, and its result is told next:\n<tool_call>\n");
     return made.append("{\"name\": NAME, \"arguments\": OBJECT}\n</tool_call>");
 }
+
+/// What else the forms of LLaMA-3.1 and Falcon3 write: see text/tool_words.hpp. Pointers, so that programs do not
+/// compile what reads JSON.
+struct tool_words {
+    /// A JSON array of functions, as declaration() is to have it. \return errc::invalid_argument if it is no array
+    result<std::string> (*list)(std::string_view json, tool_syntax syntax) = nullptr;
+    /// The turn in which functions are declared. \param content its own
+    std::string (*declaration)(std::string_view content, std::string_view list, tool_syntax syntax) = nullptr;
+    std::string (*outcome)(std::string_view text, tool_syntax syntax) = nullptr; ///< of a call
+    result<std::string> (*arguments)(std::string_view json) = nullptr;           ///< of a call
+};
 
 } // namespace detail
 
@@ -3160,14 +3226,13 @@ public:
     /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
     /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        return !tools_.empty() || has_declared_ ? detail::guarded([&] { return add_in_words(message); })
-                                                : add_one(message);
+        return form_ != nullptr ? detail::guarded([&] { return add_with_tools(message); }) : add_one(message);
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
         if (!tools_.empty() && is_complete_) {
-            is_complete_ = detail::guarded([&] { return declare({}); }).has_value();
+            is_complete_ = detail::guarded([&] { return declare({"assistant", {}}); }).has_value();
         }
         append([&] {
             if (own_) {
@@ -3275,35 +3340,122 @@ private:
         return added;
     }
 
-    /// What add() does where functions are declared and the format has no words for them: see chat_options.
-    [[nodiscard]] result<void> add_in_words(const chat_message& message) {
+    /// What add() does where `form_` is how calls are written.
+    [[nodiscard]] result<void> add_with_tools(const chat_message& message) {
         if (!tools_.empty()) {
-            const bool is_led = message.role == "system";
             chat_dialog next = *this; // so that nothing is declared if the message cannot follow
-            auto done = next.declare(is_led ? message.content : std::string_view{});
-            done = done && !is_led ? next.add_in_words(message) : std::move(done);
+            const auto is_part = next.declare(message);
+            auto done = !is_part ? failed(is_part) : *is_part ? result<void>() : next.add_with_tools(message);
             if (done) {
                 *this = std::move(next);
             }
             return done;
         }
         if (message.role == "tool") {
-            return add_one({"user", detail::as_tool_response(message.content)});
+            return add_result(message.content);
         }
         if (message.calls.empty() || message.role != "assistant") {
             return add_one(message);
         }
-        std::string content(message.content);
-        detail::append_calls(content, message);
+        return add_calls(message);
+    }
+    [[nodiscard]] result<void> add_result(std::string_view text) {
+        switch (form_->syntax) {
+        case tool_syntax::llama3:
+            return add_one({"ipython", words_->outcome(text, form_->syntax)});
+        case tool_syntax::falcon3:
+            return add_unended("assistant", words_->outcome(text, form_->syntax));
+        default:
+            return add_one({"user", detail::as_tool_response(text)});
+        }
+    }
+    [[nodiscard]] result<void> add_calls(const chat_message& message) {
+        if (form_->has_one_call() && message.calls.size() != 1) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, ": a message has ", message.calls.size(),
+                                         " calls of tools, the model's template writes one"});
+        }
+        std::vector<std::string> texts;
+        std::vector<chat_tool_call> calls(message.calls.begin(), message.calls.end());
+        texts.reserve(calls.size());
+        for (chat_tool_call& call : calls) {
+            const bool is_respelled = form_->syntax != tool_syntax::marked;
+            auto written = is_respelled ? words_->arguments(call.arguments) : std::string(call.arguments);
+            if (!written && written.error().code == errc::out_of_memory) {
+                return failed(written);
+            }
+            call.arguments = written ? std::string_view(texts.emplace_back(*std::move(written))) : call.arguments;
+        }
+        std::string content(form_->has_one_call() ? std::string_view{} : message.content);
+        detail::append_calls(content, {message.role, message.content, calls}, *form_);
         return add_one({message.role, content});
     }
-    [[nodiscard]] result<void> declare(std::string_view system) {
-        auto added = add_one({"system", detail::declared_tools(system, tools_)});
-        if (added) {
-            has_declared_ = true;
-            tools_.clear();
+
+    /// Declares the functions in front of the first message, or in it. \return whether it is part of that
+    [[nodiscard]] result<bool> declare(const chat_message& first) {
+        if (form_->syntax == tool_syntax::llama3) {
+            return declare_in_question(first);
         }
-        return added;
+        const bool is_led = first.role == "system";
+        const std::string_view content = is_led ? first.content : std::string_view{};
+        auto added = add_one({"system", form_->syntax == tool_syntax::falcon3
+                                            ? words_->declaration(content, tools_, form_->syntax)
+                                            : detail::declared_tools(content, tools_)});
+        return declared(added, is_led);
+    }
+    /// The same in the first question, which a turn of the system's precedes that says so.
+    [[nodiscard]] result<bool> declare_in_question(const chat_message& first) {
+        const bool is_led = first.role == "system";
+        if (!is_led_) {
+            const std::string_view content = is_led ? detail::stripped(first.content) : std::string_view{};
+            auto added = add_unstripped("system", std::string("Environment: ipython\n\n").append(content));
+            is_led_ = added.has_value();
+            if (!added || is_led) {
+                return added ? result<bool>(true) : failed(added);
+            }
+        }
+        const bool is_question = first.role == "user";
+        if (is_led) {
+            auto added = add_one(first);
+            return added ? result<bool>(true) : failed(added);
+        }
+        const std::string_view content = is_question ? detail::stripped(first.content) : std::string_view{};
+        return declared(add_unstripped("user", words_->declaration(content, tools_, form_->syntax)), is_question);
+    }
+    [[nodiscard]] result<bool> declared(const result<void>& added, bool is_part) {
+        if (!added) {
+            return failed(added);
+        }
+        tools_.clear();
+        return is_part;
+    }
+
+    /// A turn whose content is written as it is.
+    [[nodiscard]] result<void> add_unstripped(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            write_header(role);
+            pieces_.write(content);
+            end_turn(true);
+        });
+    }
+    /// A turn of Falcon3's assistant without the mark that ends its answers.
+    [[nodiscard]] result<void> add_unended(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            if (std::exchange(text_due_, false)) {
+                pieces_.write(rule_->after_turn);
+            }
+            write_header(role);
+            pieces_.write(content);
+            pieces_.write(rule_->after_turn);
+        });
+    }
+    template <class Work> [[nodiscard]] result<void> add_written(Work&& work) {
+        const bool text_was_due = text_due_;
+        if (is_complete_ && pieces_.try_to(work)) {
+            return {};
+        }
+        text_due_ = text_was_due;
+        return detail::out_of_memory();
     }
 
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
@@ -3382,11 +3534,13 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
-    std::string tools_;                       ///< declared in the system's turn, in words, unless that was done
-    bool has_declared_ = false;
-    std::size_t position_ = 0; ///< tokens taken, and those of answers
-    bool text_due_ = false;    ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_;   ///< of the file's own template, if it says more than the format
+    const tool_form* form_ = nullptr;           ///< how calls are written, if `own_` does not see to it; null: not
+    const detail::tool_words* words_ = nullptr; ///< for all forms but `marked`
+    std::string tools_;                         ///< to be declared as `form_` has it, unless that was done
+    bool is_led_ = false;                       ///< llama3: the system's turn that precedes the declaration is written
+    std::size_t position_ = 0;                  ///< tokens taken, and those of answers
+    bool text_due_ = false;                     ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 
@@ -3415,9 +3569,11 @@ struct chat_format_choice {
 struct chat_options {
     std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
     chat_thinking thinking = chat_thinking::by_template;
-    /// Where the template has no place for tools: they are declared in the system's turn all the same, calls and
-    /// results written as Qwen's models do, and results told in turns of the user's. See text/tool_form.hpp.
+    /// Where the template has no place for tools that is known here: they are declared all the same, as
+    /// tool_syntax::marked has it.
     bool tools_in_words = false;
+    /// How functions are declared, calls written and results told, in place of what the template says.
+    tool_syntax syntax = tool_syntax::by_template;
 };
 
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
@@ -3450,9 +3606,13 @@ public:
         return false;
     }
 
-    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
-    /// as Qwen's models do. Its own words are used for it.
-    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether dialogs can have tools, calls of them and their results as the file's template writes them: a ChatML
+    /// template, whose own words are used, LLaMA-3.1's or Falcon3's.
+    [[nodiscard]] bool has_tools() const noexcept { return has_own_tools() || syntax_ != tool_syntax::marked; }
+    /// How answers have calls.
+    [[nodiscard]] const tool_form& calls(tool_syntax chosen = tool_syntax::by_template) const noexcept {
+        return detail::form_of(chosen != tool_syntax::by_template ? chosen : syntax_);
+    }
     /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
     [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
     /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
@@ -3468,19 +3628,26 @@ public:
     /// model that is to think and cannot; what json_document::parse returns.
     [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
         return detail::guarded([&]() -> result<chat_dialog> {
-            std::vector<std::string> tools;
             if (auto accepted = accepts(options); !accepted) {
                 return failed(accepted);
             }
-            if (!options.tools.empty() && has_tools()) {
-                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+            if (has_own_tools()) {
+                auto listed = options.tools.empty() ? result<std::vector<std::string>>(std::vector<std::string>())
+                                                    : facts_->to_json_list(options.tools, "the list of tools");
+                return listed ? result<chat_dialog>(opened(*std::move(listed), options.thinking)) : failed(listed);
+            }
+            chat_dialog made = opened({}, options.thinking);
+            if (!options.tools.empty() || options.syntax != tool_syntax::by_template) {
+                made.form_ = &calls(options.syntax);
+            }
+            made.tools_ = options.tools;
+            if (!options.tools.empty() && made.form_->syntax != tool_syntax::marked) {
+                auto listed = words_->list(options.tools, made.form_->syntax);
                 if (!listed) {
                     return failed(listed);
                 }
-                tools = *std::move(listed);
+                made.tools_ = *std::move(listed);
             }
-            chat_dialog made = opened(std::move(tools), options.thinking);
-            made.tools_ = has_tools() ? std::string_view{} : options.tools;
             return made;
         });
     }
@@ -3511,20 +3678,36 @@ public:
 
 private:
     chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
-                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+                  std::shared_ptr<const detail::chatml_facts> facts, tool_syntax syntax,
+                  const detail::tool_words& words) noexcept
         : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
-          facts_(std::move(facts)) {}
+          facts_(std::move(facts)), syntax_(syntax), words_(&words) {}
+
+    [[nodiscard]] bool has_own_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
 
     [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
         chat_dialog made(choice_.format, *text_, begins_with_bos_);
         if (facts_ != nullptr) {
             made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        } else if (syntax_ != tool_syntax::marked) {
+            made.form_ = &calls();
         }
+        made.words_ = words_;
         return made;
     }
 
     [[nodiscard]] result<void> accepts(const chat_options& options) const {
-        if (!options.tools.empty() && !has_tools() && !options.tools_in_words) {
+        const bool is_of_format = options.syntax == tool_syntax::llama3    ? format() == chat_format::llama3
+                                  : options.syntax == tool_syntax::falcon3 ? format() == chat_format::falcon3
+                                                                           : true;
+        if (!is_of_format) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": calls of tools are to be written as ",
+                                           options.syntax == tool_syntax::llama3 ? "LLaMA-3.1's" : "Falcon3's",
+                                           " are, whose chat format is another one"})};
+        }
+        const bool is_chosen = options.syntax != tool_syntax::by_template;
+        if (!options.tools.empty() && !has_tools() && !options.tools_in_words && !is_chosen) {
             return error{errc::invalid_argument,
                          detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
                                            facts_ != nullptr ? std::string_view(facts_->why_no_tools)
@@ -3560,6 +3743,8 @@ private:
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
     std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
+    tool_syntax syntax_;                                ///< of calls; `marked` also where the file says nothing
+    const detail::tool_words* words_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6151,6 +6336,58 @@ private:
 #ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
 #define BITNET_RUN_CONVERSATION_OPTIONS_HPP
 
+// ---- bitnet/run/prefix_source.hpp ----
+// prefix_source: has the model write again how a word goes on in which the host's beginning of an answer ends.
+#ifndef BITNET_RUN_PREFIX_SOURCE_HPP
+#define BITNET_RUN_PREFIX_SOURCE_HPP
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Of one conversation: which tokens at the end of a beginning are taken back, and that their bytes come again first.
+class answer_healer {
+public:
+    answer_healer() noexcept = default;
+    answer_healer(const answer_healer&) = delete;
+    answer_healer& operator=(const answer_healer&) = delete;
+    virtual ~answer_healer() = default;
+
+    /// How many of the last tokens of an answer's beginning the model is to write itself.
+    [[nodiscard]] virtual std::size_t taken_back(std::span<const token> begun) const noexcept = 0;
+    /// These bytes, of tokens that were taken back, are to come first.
+    virtual void begin(std::string_view missing) = 0;
+    /// How to choose the next token, if `free` is what would choose behind the beginning. Valid until the next call.
+    [[nodiscard]] virtual any_chooser chooser(any_chooser free) noexcept = 0;
+};
+
+} // namespace detail
+
+/// For conversation_options::heal: healed_answers, which bitnet/constrain.hpp has. An interface, so that programs
+/// without it compile nothing of it.
+class prefix_source {
+public:
+    /// For one conversation. \param text its tokenizer, which outlives the healer
+    /// \return errc::out_of_memory, errc::invalid_argument for another tokenizer than this is of
+    [[nodiscard]] virtual result<std::unique_ptr<detail::answer_healer>> healer(const tokenizer& text) const = 0;
+
+    prefix_source(const prefix_source&) = default;
+    prefix_source& operator=(const prefix_source&) = default;
+
+protected:
+    prefix_source() noexcept = default;
+    ~prefix_source() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/tool_choice.hpp ----
 // tool_choice: whether the model may or has to call a function in its answers.
 #ifndef BITNET_RUN_TOOL_CHOICE_HPP
@@ -6171,7 +6408,8 @@ enum class tool_mode : unsigned char {
 struct tool_choice {
     tool_mode mode = tool_mode::automatic;
     std::string_view name = {}; ///< of the function; named only
-    /// Whether an answer may have several calls. If not, the first one ends it.
+    /// Whether an answer may have several calls. If not, or if the model's form has but one
+    /// (tool_form::has_one_call()), the first one ends it.
     bool parallel = false;
 };
 
@@ -6336,6 +6574,12 @@ struct conversation_options {
     /// it must outlive the conversation and its forks. Null: none.
     const tool_source* tools = nullptr;
     tool_choice calls = {}; ///< whether it may or has to call them
+    /// Whether what answers are begun with (say(text, begun)) may end in the middle of a word, as "Fra" of France: the
+    /// model chooses the tokens of its end, whose bytes are the same. take_text() and the history are as without; what
+    /// is written again counts for answer_limit. Not while choose_with() has a constrained chooser, for which there is
+    /// token_constraint::restart_behind(), and not beside `tools`. Borrowed: it must outlive the conversation and its
+    /// forks. Null: no.
+    const prefix_source* heal = nullptr;
     full_context when_full = full_context::stop;
     /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
     /// again takes time, and with more room happens less often. 0: a quarter of the context.
@@ -6551,8 +6795,8 @@ public:
 
     /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
     /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
-    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
-    /// return.
+    /// and best ends where a word does, but with conversation_options::heal. \return errc::context_full, and what
+    /// chat_dialog::add and tokenizer::encode return.
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
         return base_->say(text, begun);
     }

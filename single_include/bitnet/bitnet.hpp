@@ -694,6 +694,7 @@ class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 struct tool_form;
+enum class tool_syntax : unsigned char;
 
 // constrain
 class constrained_tools;
@@ -703,6 +704,7 @@ template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
 enum class forced_text : unsigned char;
 class grammar;
+class healed_answers;
 class matcher;
 struct matcher_options;
 struct schema_options;
@@ -780,6 +782,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prefix_source;
 class prompt_lookup;
 class sampler;
 struct sampler_options;
@@ -3071,34 +3074,86 @@ private:
 #endif
 
 // ---- bitnet/text/tool_form.hpp ----
-// tool_form: how functions are declared, calls written and results told where a format has no words of its own.
+// tool_form: how functions are declared, calls written and results told outside of ChatML.
 #ifndef BITNET_TEXT_TOOL_FORM_HPP
 #define BITNET_TEXT_TOOL_FORM_HPP
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":...}, `after`, `end`; `between`
-/// two of them. As Qwen's and Hermes' models write it; the first and the last may be control tokens.
+/// The ways in which models are told of functions, and write calls of them.
+enum class tool_syntax : unsigned char {
+    by_template, ///< the file's own, where it is one of these; otherwise `marked`, if chat_options::tools_in_words
+    /// As Qwen's and Hermes' models do. A ChatML template has its own words for it; elsewhere the functions are
+    /// declared in the system's turn and results are turns of the user's, <tool_response>.
+    marked,
+    /// LLaMA-3.1's: declared in the first turn of the user's. The call is the whole answer, without a mark, and there
+    /// is one: an answer that begins with {"name" is a call. A content beside a call is not written, as the template
+    /// has it. A result is a turn of `ipython`, as a JSON string.
+    llama3,
+    /// Falcon3's: declared in the system's turn; calls are a list between the marks, results turns of the assistant's
+    /// without an end. What models write is a list of one call, and another one for each further call. The template
+    /// forgets the header of a call without content; here it is written, as what the model had.
+    falcon3
+};
+
+/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":{...}}, `after`, `end`; `between`
+/// two of them. Begin and end may be control tokens.
 struct tool_form {
-    std::string_view begin = "<tool_call>";
+    std::string_view begin = "<tool_call>"; ///< empty: see `lead`
     std::string_view before = "\n";
     std::string_view after = "\n";
     std::string_view end = "</tool_call>";
     std::string_view between = "\n";
+    std::string_view arguments = "arguments"; ///< the key of the arguments
+    /// Where nothing is in front of a call: what its text begins with. An answer that begins so is a call and nothing
+    /// else, so that it has no other.
+    std::string_view lead = {};
+    tool_syntax syntax = tool_syntax::marked;
+
+    [[nodiscard]] constexpr bool has_one_call() const noexcept { return begin.empty(); }
 };
 
 namespace detail {
 
+/// In the order of tool_syntax, from `marked` on.
+inline constexpr std::array<tool_form, 3> tool_forms{{
+    {},
+    {.begin = {},
+     .before = {},
+     .after = {},
+     .end = {},
+     .between = {},
+     .arguments = "parameters",
+     .lead = "{\"name\"",
+     .syntax = tool_syntax::llama3},
+    {.before = "\n[\n  ", .after = "\n]\n", .syntax = tool_syntax::falcon3},
+}};
+
+/// \pre syntax is not by_template
+[[nodiscard]] constexpr const tool_form& form_of(tool_syntax syntax) noexcept {
+    return tool_forms[static_cast<std::size_t>(syntax) - 1];
+}
+
 /// Appends the calls of a message to its content.
-inline void append_calls(std::string& content, const chat_message& message) {
-    constexpr tool_form form;
-    for (const chat_tool_call& call : message.calls) {
-        content.append(content.empty() ? std::string_view{} : form.between).append(form.begin).append(form.before);
-        content.append("{\"name\": \"").append(call.name).append("\", \"arguments\": ").append(call.arguments);
-        content.append("}").append(form.after).append(form.end);
+inline void append_calls(std::string& content, const chat_message& message, const tool_form& form = {}) {
+    const bool is_list = form.syntax == tool_syntax::falcon3;
+    std::string_view between = content.empty() ? std::string_view{} : form.between;
+    for (std::size_t i = 0; i < message.calls.size(); ++i) {
+        const bool goes_on = is_list && i + 1 < message.calls.size();
+        if (is_list && i != 0) {
+            content.append(",\n  ");
+        } else {
+            content.append(between).append(form.begin).append(form.before);
+        }
+        content.append("{\"name\": \"").append(message.calls[i].name).append("\", \"").append(form.arguments);
+        content.append("\": ").append(message.calls[i].arguments).append("}");
+        content.append(goes_on ? "" : form.after).append(goes_on ? "" : form.end);
+        between = form.between;
     }
 }
 
@@ -3115,6 +3170,17 @@ inline void append_calls(std::string& content, const chat_message& message) {
     made.append("\n</tools>\n\nA call is written as follows, and its result is told next:\n<tool_call>\n");
     return made.append("{\"name\": NAME, \"arguments\": OBJECT}\n</tool_call>");
 }
+
+/// What else the forms of LLaMA-3.1 and Falcon3 write: see text/tool_words.hpp. Pointers, so that programs do not
+/// compile what reads JSON.
+struct tool_words {
+    /// A JSON array of functions, as declaration() is to have it. \return errc::invalid_argument if it is no array
+    result<std::string> (*list)(std::string_view json, tool_syntax syntax) = nullptr;
+    /// The turn in which functions are declared. \param content its own
+    std::string (*declaration)(std::string_view content, std::string_view list, tool_syntax syntax) = nullptr;
+    std::string (*outcome)(std::string_view text, tool_syntax syntax) = nullptr; ///< of a call
+    result<std::string> (*arguments)(std::string_view json) = nullptr;           ///< of a call
+};
 
 } // namespace detail
 
@@ -3165,14 +3231,13 @@ public:
     /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
     /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        return !tools_.empty() || has_declared_ ? detail::guarded([&] { return add_in_words(message); })
-                                                : add_one(message);
+        return form_ != nullptr ? detail::guarded([&] { return add_with_tools(message); }) : add_one(message);
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
         if (!tools_.empty() && is_complete_) {
-            is_complete_ = detail::guarded([&] { return declare({}); }).has_value();
+            is_complete_ = detail::guarded([&] { return declare({"assistant", {}}); }).has_value();
         }
         append([&] {
             if (own_) {
@@ -3280,35 +3345,122 @@ private:
         return added;
     }
 
-    /// What add() does where functions are declared and the format has no words for them: see chat_options.
-    [[nodiscard]] result<void> add_in_words(const chat_message& message) {
+    /// What add() does where `form_` is how calls are written.
+    [[nodiscard]] result<void> add_with_tools(const chat_message& message) {
         if (!tools_.empty()) {
-            const bool is_led = message.role == "system";
             chat_dialog next = *this; // so that nothing is declared if the message cannot follow
-            auto done = next.declare(is_led ? message.content : std::string_view{});
-            done = done && !is_led ? next.add_in_words(message) : std::move(done);
+            const auto is_part = next.declare(message);
+            auto done = !is_part ? failed(is_part) : *is_part ? result<void>() : next.add_with_tools(message);
             if (done) {
                 *this = std::move(next);
             }
             return done;
         }
         if (message.role == "tool") {
-            return add_one({"user", detail::as_tool_response(message.content)});
+            return add_result(message.content);
         }
         if (message.calls.empty() || message.role != "assistant") {
             return add_one(message);
         }
-        std::string content(message.content);
-        detail::append_calls(content, message);
+        return add_calls(message);
+    }
+    [[nodiscard]] result<void> add_result(std::string_view text) {
+        switch (form_->syntax) {
+        case tool_syntax::llama3:
+            return add_one({"ipython", words_->outcome(text, form_->syntax)});
+        case tool_syntax::falcon3:
+            return add_unended("assistant", words_->outcome(text, form_->syntax));
+        default:
+            return add_one({"user", detail::as_tool_response(text)});
+        }
+    }
+    [[nodiscard]] result<void> add_calls(const chat_message& message) {
+        if (form_->has_one_call() && message.calls.size() != 1) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, ": a message has ", message.calls.size(),
+                                         " calls of tools, the model's template writes one"});
+        }
+        std::vector<std::string> texts;
+        std::vector<chat_tool_call> calls(message.calls.begin(), message.calls.end());
+        texts.reserve(calls.size());
+        for (chat_tool_call& call : calls) {
+            const bool is_respelled = form_->syntax != tool_syntax::marked;
+            auto written = is_respelled ? words_->arguments(call.arguments) : std::string(call.arguments);
+            if (!written && written.error().code == errc::out_of_memory) {
+                return failed(written);
+            }
+            call.arguments = written ? std::string_view(texts.emplace_back(*std::move(written))) : call.arguments;
+        }
+        std::string content(form_->has_one_call() ? std::string_view{} : message.content);
+        detail::append_calls(content, {message.role, message.content, calls}, *form_);
         return add_one({message.role, content});
     }
-    [[nodiscard]] result<void> declare(std::string_view system) {
-        auto added = add_one({"system", detail::declared_tools(system, tools_)});
-        if (added) {
-            has_declared_ = true;
-            tools_.clear();
+
+    /// Declares the functions in front of the first message, or in it. \return whether it is part of that
+    [[nodiscard]] result<bool> declare(const chat_message& first) {
+        if (form_->syntax == tool_syntax::llama3) {
+            return declare_in_question(first);
         }
-        return added;
+        const bool is_led = first.role == "system";
+        const std::string_view content = is_led ? first.content : std::string_view{};
+        auto added = add_one({"system", form_->syntax == tool_syntax::falcon3
+                                            ? words_->declaration(content, tools_, form_->syntax)
+                                            : detail::declared_tools(content, tools_)});
+        return declared(added, is_led);
+    }
+    /// The same in the first question, which a turn of the system's precedes that says so.
+    [[nodiscard]] result<bool> declare_in_question(const chat_message& first) {
+        const bool is_led = first.role == "system";
+        if (!is_led_) {
+            const std::string_view content = is_led ? detail::stripped(first.content) : std::string_view{};
+            auto added = add_unstripped("system", std::string("Environment: ipython\n\n").append(content));
+            is_led_ = added.has_value();
+            if (!added || is_led) {
+                return added ? result<bool>(true) : failed(added);
+            }
+        }
+        const bool is_question = first.role == "user";
+        if (is_led) {
+            auto added = add_one(first);
+            return added ? result<bool>(true) : failed(added);
+        }
+        const std::string_view content = is_question ? detail::stripped(first.content) : std::string_view{};
+        return declared(add_unstripped("user", words_->declaration(content, tools_, form_->syntax)), is_question);
+    }
+    [[nodiscard]] result<bool> declared(const result<void>& added, bool is_part) {
+        if (!added) {
+            return failed(added);
+        }
+        tools_.clear();
+        return is_part;
+    }
+
+    /// A turn whose content is written as it is.
+    [[nodiscard]] result<void> add_unstripped(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            write_header(role);
+            pieces_.write(content);
+            end_turn(true);
+        });
+    }
+    /// A turn of Falcon3's assistant without the mark that ends its answers.
+    [[nodiscard]] result<void> add_unended(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            if (std::exchange(text_due_, false)) {
+                pieces_.write(rule_->after_turn);
+            }
+            write_header(role);
+            pieces_.write(content);
+            pieces_.write(rule_->after_turn);
+        });
+    }
+    template <class Work> [[nodiscard]] result<void> add_written(Work&& work) {
+        const bool text_was_due = text_due_;
+        if (is_complete_ && pieces_.try_to(work)) {
+            return {};
+        }
+        text_due_ = text_was_due;
+        return detail::out_of_memory();
     }
 
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
@@ -3387,11 +3539,13 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
-    std::string tools_;                       ///< declared in the system's turn, in words, unless that was done
-    bool has_declared_ = false;
-    std::size_t position_ = 0; ///< tokens taken, and those of answers
-    bool text_due_ = false;    ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_;   ///< of the file's own template, if it says more than the format
+    const tool_form* form_ = nullptr;           ///< how calls are written, if `own_` does not see to it; null: not
+    const detail::tool_words* words_ = nullptr; ///< for all forms but `marked`
+    std::string tools_;                         ///< to be declared as `form_` has it, unless that was done
+    bool is_led_ = false;                       ///< llama3: the system's turn that precedes the declaration is written
+    std::size_t position_ = 0;                  ///< tokens taken, and those of answers
+    bool text_due_ = false;                     ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 
@@ -3420,9 +3574,11 @@ struct chat_format_choice {
 struct chat_options {
     std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
     chat_thinking thinking = chat_thinking::by_template;
-    /// Where the template has no place for tools: they are declared in the system's turn all the same, calls and
-    /// results written as Qwen's models do, and results told in turns of the user's. See text/tool_form.hpp.
+    /// Where the template has no place for tools that is known here: they are declared all the same, as
+    /// tool_syntax::marked has it.
     bool tools_in_words = false;
+    /// How functions are declared, calls written and results told, in place of what the template says.
+    tool_syntax syntax = tool_syntax::by_template;
 };
 
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
@@ -3455,9 +3611,13 @@ public:
         return false;
     }
 
-    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
-    /// as Qwen's models do. Its own words are used for it.
-    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether dialogs can have tools, calls of them and their results as the file's template writes them: a ChatML
+    /// template, whose own words are used, LLaMA-3.1's or Falcon3's.
+    [[nodiscard]] bool has_tools() const noexcept { return has_own_tools() || syntax_ != tool_syntax::marked; }
+    /// How answers have calls.
+    [[nodiscard]] const tool_form& calls(tool_syntax chosen = tool_syntax::by_template) const noexcept {
+        return detail::form_of(chosen != tool_syntax::by_template ? chosen : syntax_);
+    }
     /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
     [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
     /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
@@ -3473,19 +3633,26 @@ public:
     /// model that is to think and cannot; what json_document::parse returns.
     [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
         return detail::guarded([&]() -> result<chat_dialog> {
-            std::vector<std::string> tools;
             if (auto accepted = accepts(options); !accepted) {
                 return failed(accepted);
             }
-            if (!options.tools.empty() && has_tools()) {
-                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+            if (has_own_tools()) {
+                auto listed = options.tools.empty() ? result<std::vector<std::string>>(std::vector<std::string>())
+                                                    : facts_->to_json_list(options.tools, "the list of tools");
+                return listed ? result<chat_dialog>(opened(*std::move(listed), options.thinking)) : failed(listed);
+            }
+            chat_dialog made = opened({}, options.thinking);
+            if (!options.tools.empty() || options.syntax != tool_syntax::by_template) {
+                made.form_ = &calls(options.syntax);
+            }
+            made.tools_ = options.tools;
+            if (!options.tools.empty() && made.form_->syntax != tool_syntax::marked) {
+                auto listed = words_->list(options.tools, made.form_->syntax);
                 if (!listed) {
                     return failed(listed);
                 }
-                tools = *std::move(listed);
+                made.tools_ = *std::move(listed);
             }
-            chat_dialog made = opened(std::move(tools), options.thinking);
-            made.tools_ = has_tools() ? std::string_view{} : options.tools;
             return made;
         });
     }
@@ -3516,20 +3683,36 @@ public:
 
 private:
     chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
-                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+                  std::shared_ptr<const detail::chatml_facts> facts, tool_syntax syntax,
+                  const detail::tool_words& words) noexcept
         : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
-          facts_(std::move(facts)) {}
+          facts_(std::move(facts)), syntax_(syntax), words_(&words) {}
+
+    [[nodiscard]] bool has_own_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
 
     [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
         chat_dialog made(choice_.format, *text_, begins_with_bos_);
         if (facts_ != nullptr) {
             made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        } else if (syntax_ != tool_syntax::marked) {
+            made.form_ = &calls();
         }
+        made.words_ = words_;
         return made;
     }
 
     [[nodiscard]] result<void> accepts(const chat_options& options) const {
-        if (!options.tools.empty() && !has_tools() && !options.tools_in_words) {
+        const bool is_of_format = options.syntax == tool_syntax::llama3    ? format() == chat_format::llama3
+                                  : options.syntax == tool_syntax::falcon3 ? format() == chat_format::falcon3
+                                                                           : true;
+        if (!is_of_format) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": calls of tools are to be written as ",
+                                           options.syntax == tool_syntax::llama3 ? "LLaMA-3.1's" : "Falcon3's",
+                                           " are, whose chat format is another one"})};
+        }
+        const bool is_chosen = options.syntax != tool_syntax::by_template;
+        if (!options.tools.empty() && !has_tools() && !options.tools_in_words && !is_chosen) {
             return error{errc::invalid_argument,
                          detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
                                            facts_ != nullptr ? std::string_view(facts_->why_no_tools)
@@ -3565,6 +3748,8 @@ private:
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
     std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
+    tool_syntax syntax_;                                ///< of calls; `marked` also where the file says nothing
+    const detail::tool_words* words_;
 };
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6156,6 +6341,58 @@ private:
 #ifndef BITNET_RUN_CONVERSATION_OPTIONS_HPP
 #define BITNET_RUN_CONVERSATION_OPTIONS_HPP
 
+// ---- bitnet/run/prefix_source.hpp ----
+// prefix_source: has the model write again how a word goes on in which the host's beginning of an answer ends.
+#ifndef BITNET_RUN_PREFIX_SOURCE_HPP
+#define BITNET_RUN_PREFIX_SOURCE_HPP
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Of one conversation: which tokens at the end of a beginning are taken back, and that their bytes come again first.
+class answer_healer {
+public:
+    answer_healer() noexcept = default;
+    answer_healer(const answer_healer&) = delete;
+    answer_healer& operator=(const answer_healer&) = delete;
+    virtual ~answer_healer() = default;
+
+    /// How many of the last tokens of an answer's beginning the model is to write itself.
+    [[nodiscard]] virtual std::size_t taken_back(std::span<const token> begun) const noexcept = 0;
+    /// These bytes, of tokens that were taken back, are to come first.
+    virtual void begin(std::string_view missing) = 0;
+    /// How to choose the next token, if `free` is what would choose behind the beginning. Valid until the next call.
+    [[nodiscard]] virtual any_chooser chooser(any_chooser free) noexcept = 0;
+};
+
+} // namespace detail
+
+/// For conversation_options::heal: healed_answers, which bitnet/constrain.hpp has. An interface, so that programs
+/// without it compile nothing of it.
+class prefix_source {
+public:
+    /// For one conversation. \param text its tokenizer, which outlives the healer
+    /// \return errc::out_of_memory, errc::invalid_argument for another tokenizer than this is of
+    [[nodiscard]] virtual result<std::unique_ptr<detail::answer_healer>> healer(const tokenizer& text) const = 0;
+
+    prefix_source(const prefix_source&) = default;
+    prefix_source& operator=(const prefix_source&) = default;
+
+protected:
+    prefix_source() noexcept = default;
+    ~prefix_source() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/run/tool_choice.hpp ----
 // tool_choice: whether the model may or has to call a function in its answers.
 #ifndef BITNET_RUN_TOOL_CHOICE_HPP
@@ -6176,7 +6413,8 @@ enum class tool_mode : unsigned char {
 struct tool_choice {
     tool_mode mode = tool_mode::automatic;
     std::string_view name = {}; ///< of the function; named only
-    /// Whether an answer may have several calls. If not, the first one ends it.
+    /// Whether an answer may have several calls. If not, or if the model's form has but one
+    /// (tool_form::has_one_call()), the first one ends it.
     bool parallel = false;
 };
 
@@ -6341,6 +6579,12 @@ struct conversation_options {
     /// it must outlive the conversation and its forks. Null: none.
     const tool_source* tools = nullptr;
     tool_choice calls = {}; ///< whether it may or has to call them
+    /// Whether what answers are begun with (say(text, begun)) may end in the middle of a word, as "Fra" of France: the
+    /// model chooses the tokens of its end, whose bytes are the same. take_text() and the history are as without; what
+    /// is written again counts for answer_limit. Not while choose_with() has a constrained chooser, for which there is
+    /// token_constraint::restart_behind(), and not beside `tools`. Borrowed: it must outlive the conversation and its
+    /// forks. Null: no.
+    const prefix_source* heal = nullptr;
     full_context when_full = full_context::stop;
     /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
     /// again takes time, and with more room happens less often. 0: a quarter of the context.
@@ -6556,8 +6800,8 @@ public:
 
     /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
     /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
-    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
-    /// return.
+    /// and best ends where a word does, but with conversation_options::heal. \return errc::context_full, and what
+    /// chat_dialog::add and tokenizer::encode return.
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
         return base_->say(text, begun);
     }
@@ -25089,9 +25333,24 @@ inline void append_python_string(std::string& out, std::string_view text) {
     out += '"';
 }
 
-/// Appends `value` on one line: ", " between items, ": " after keys, members in the order of the text, numbers as the
-/// text spells them (Python would write 1e2 as 100.0).
-inline void append_python_json(std::string& out, json_value value) {
+/// How json.dumps(indent=...) breaks lines.
+struct python_indent {
+    std::size_t spaces = 0; ///< of a level; 0: all is on one line
+    std::size_t level = 0;
+
+    [[nodiscard]] python_indent deeper() const noexcept { return {spaces, level + 1}; }
+    /// Appends what is in front of an item, or of the end of a list.
+    void begin_line(std::string& out) const {
+        if (spaces != 0) {
+            out.append(1, '\n').append(spaces * level, ' ');
+        }
+    }
+};
+
+/// Appends `value`: ", " between items where there are no lines, ": " after keys, members in the order of the text,
+/// numbers as the text spells them (Python would write 1e2 as 100.0).
+inline void append_python_json(std::string& out, json_value value, python_indent lines = {}) {
+    const std::string_view after_item = lines.spaces != 0 ? "," : ", ";
     std::string_view between;
     switch (value.type()) {
     case json_type::null:
@@ -25110,8 +25369,12 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '[';
         for (const json_value element : value.elements()) {
             out += between;
-            append_python_json(out, element);
-            between = ", ";
+            lines.deeper().begin_line(out);
+            append_python_json(out, element, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += ']';
         break;
@@ -25119,10 +25382,14 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '{';
         for (const json_member member : value.members()) {
             out += between;
+            lines.deeper().begin_line(out);
             append_python_string(out, member.key);
             out += ": ";
-            append_python_json(out, member.value);
-            between = ", ";
+            append_python_json(out, member.value, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += '}';
         break;
@@ -37559,7 +37826,9 @@ public:
     }
 
     /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
-    void begin(std::string_view begun) {
+    /// \param missing bytes at the end of that with which the tokens begin
+    void begin(std::string_view begun, std::size_t missing) {
+        missing_ = missing;
         decoder_ = made_decoder(!begun.empty());
         filter_.reset(begins_in_thought());
         stops_.reset();
@@ -37576,7 +37845,12 @@ public:
     /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
     /// it then.
     [[nodiscard]] bool put(token id, std::string& whole) {
-        const std::string_view decoded = decoder_.feed(id);
+        std::string_view decoded = decoder_.feed(id);
+        if (missing_ != 0) {
+            const std::size_t known = (std::min)(missing_, decoded.size());
+            decoded.remove_prefix(known);
+            missing_ -= known;
+        }
         whole += decoded;
         return show(decoded, whole);
     }
@@ -37624,6 +37898,7 @@ public:
         made.shown_ = shown_;
         made.held_ = held_;
         made.follows_call_ = follows_call_;
+        made.missing_ = missing_;
         made.out_ = out_;
         return made;
     }
@@ -37692,6 +37967,7 @@ private:
     thought_filter filter_;
     std::string held_;          ///< what may become a call, and was not fed to the filters
     bool follows_call_ = false; ///< and nothing but line ends since
+    std::size_t missing_ = 0;   ///< bytes of the host's beginning that come again
     std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
     std::size_t shown_ = 0;     ///< and that came back
     std::string out_;
@@ -42945,6 +43221,85 @@ inline std::optional<chatml_facts::tool_list> chatml_reader::tool_list(bool has_
 
 #endif
 
+// ---- bitnet/text/tool_words.hpp ----
+// tool_words: functions, calls and results as the templates of LLaMA-3.1 and Falcon3 write them.
+#ifndef BITNET_TEXT_TOOL_WORDS_HPP
+#define BITNET_TEXT_TOOL_WORDS_HPP
+
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// LLaMA-3.1's sentences follow each other without a space, and Falcon3's those of the system, as in their templates.
+[[nodiscard]] inline std::string declaration_of(std::string_view content, std::string_view list, tool_syntax syntax) {
+    if (syntax == tool_syntax::llama3) {
+        return std::string("Given the following functions, please respond with a JSON for a function call with its "
+                           "proper arguments that best answers the given prompt.\n\nRespond in the format "
+                           "{\"name\": function name, \"parameters\": dictionary of argument name and its value}."
+                           "Do not use variables.\n\n")
+            .append(list)
+            .append(content);
+    }
+    return std::string(content)
+        .append("You are a Falcon assistant skilled in function calling. You are helpful, respectful, and concise."
+                "\n\n# Tools\n\nYou have access to the following functions. You MUST use them to answer questions "
+                "when needed. For each function call, you MUST return a JSON object inside <tool_call></tool_call> "
+                "tags.\n\n<tools>")
+        .append(list)
+        .append("</tools>\n\n# Output Format\n\nYour response MUST follow this format when making function calls:"
+                "\n<tool_call>\n[\n  {\"name\": \"function_name\", \"arguments\": {\"arg1\": \"value1\", "
+                "\"arg2\": \"value2\"}},\n  {\"name\": \"another_function\", \"arguments\": {\"arg\": "
+                "\"value\"}}\n]\n</tool_call>\nIf no function calls are needed, respond normally without the "
+                "tool_call tags.");
+}
+
+/// LLaMA-3.1 has each function with a line between, Falcon3 the array.
+[[nodiscard]] inline result<std::string> list_of_tools(std::string_view json, tool_syntax syntax) {
+    return guarded([&]() -> result<std::string> {
+        constexpr std::string_view name = "the list of tools";
+        const auto document = json_document::parse(json, name);
+        if (!document) {
+            return failed(document);
+        }
+        const json_value list = document->root();
+        if (!list.is_array()) {
+            return error_saying(errc::invalid_argument,
+                                {name, " is of the type ", name_of(list.type()), ", not an array"});
+        }
+        std::string made;
+        if (syntax == tool_syntax::falcon3) {
+            append_python_json(made, list, {.spaces = 2});
+            return made;
+        }
+        for (const json_value tool : list.elements()) {
+            append_python_json(made, tool, {.spaces = 4});
+            made += "\n\n";
+        }
+        return made;
+    });
+}
+
+/// LLaMA-3.1's template writes texts as JSON strings, also where they are JSON.
+[[nodiscard]] inline std::string outcome_of_call(std::string_view text, tool_syntax syntax) {
+    std::string made;
+    if (syntax != tool_syntax::llama3) {
+        return as_tool_response(text);
+    }
+    append_python_string(made, text);
+    return made;
+}
+
+[[nodiscard]] inline result<std::string> arguments_of_call(std::string_view json) {
+    return python_json(json, "the arguments of a call");
+}
+
+inline constexpr tool_words published_tool_words{&list_of_tools, &declaration_of, &outcome_of_call, &arguments_of_call};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -42990,6 +43345,25 @@ struct chat_template_extra {
 inline constexpr std::array<chat_template_extra, 2> chat_template_extras{{
     {"CuttingKnowledgeDate", "its lines with dates are not written"},
     {"<think>", "its thinking parts are not written"},
+}};
+
+/// How the words for tools of a recognised template are recognised themselves.
+struct tool_fingerprint {
+    chat_format format;
+    tool_syntax syntax;
+    std::string_view what;                 ///< for people
+    std::array<std::string_view, 3> parts; ///< as in chat_fingerprint
+};
+inline constexpr std::array<tool_fingerprint, 2> tool_fingerprints{{
+    {chat_format::llama3,
+     tool_syntax::llama3,
+     "calls of tools are LLaMA-3.1's, one in an answer",
+     {"Giventhefollowingfunctions,pleaserespondwithaJSONforafunctioncall", "ipython<|end_header_id|>",
+      "tool_call.arguments|tojson"}},
+    {chat_format::falcon3,
+     tool_syntax::falcon3,
+     "calls of tools are Falcon3's",
+     {"skilledinfunctioncalling", "<tool_call>", "<tool_response>"}},
 }};
 
 /// Longer texts are not searched; published templates have less than 32 KiB.
@@ -43065,6 +43439,8 @@ public:
     [[nodiscard]] bool adds_bos() const noexcept { return bos_wanted_ || begins_with_bos(choice_.format); }
     /// The tokens that end an answer, ascending. \pre run() has succeeded
     [[nodiscard]] std::vector<token> stops() const;
+    /// How calls of tools are written. \pre run() has succeeded
+    [[nodiscard]] tool_syntax syntax() const noexcept { return syntax_; }
     /// What a ChatML template of the file says beyond the format; null for others. \pre run() has succeeded
     [[nodiscard]] const std::shared_ptr<const chatml_facts>& facts() const noexcept { return facts_; }
 
@@ -43073,6 +43449,7 @@ private:
 
     [[nodiscard]] result<void> choose(std::string_view name);
     [[nodiscard]] result<void> read_chatml(std::string_view in_file);
+    void find_tools(std::string_view comparable);
     [[nodiscard]] bool infer();
     [[nodiscard]] result<void> check_tokens() const;
     [[nodiscard]] error unknown(std::string_view what) const;
@@ -43082,6 +43459,7 @@ private:
     chat_format_choice choice_;
     bool bos_wanted_ = false; ///< by the vocabulary or by the template
     std::shared_ptr<const chatml_facts> facts_;
+    tool_syntax syntax_ = tool_syntax::marked;
 };
 
 inline result<void> chat_format_reader::choose(std::string_view name) {
@@ -43112,6 +43490,7 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
                 choice_.why.append("; ").append(what);
             }
         }
+        find_tools(comparable);
     } else if (!in_file->empty()) {
         return unknown(sentence({template_key, " is not known, it begins ", quoted_name(*in_file)}));
     } else if (!infer()) {
@@ -43131,6 +43510,22 @@ inline result<void> chat_format_reader::read_chatml(std::string_view in_file) {
     }
     facts_ = std::make_shared<const chatml_facts>(std::move(reader.facts()));
     return {};
+}
+
+inline void chat_format_reader::find_tools(std::string_view comparable) {
+    for (const tool_fingerprint& known : tool_fingerprints) {
+        const auto has = [comparable](std::string_view part) {
+            return comparable.find(part) != std::string_view::npos;
+        };
+        if (known.format == choice_.format && std::all_of(known.parts.begin(), known.parts.end(), has)) {
+            syntax_ = known.syntax;
+            choice_.why.append("; ").append(known.what);
+            return;
+        }
+    }
+    if (comparable.find("iftools") != std::string_view::npos) {
+        choice_.why.append("; its words for tools are not known");
+    }
 }
 
 inline bool chat_format_reader::infer() {
@@ -43198,7 +43593,8 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
         if (auto found = reader.run(name); !found) {
             return failed(found);
         }
-        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts());
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts(),
+                             reader.syntax(), detail::published_tool_words);
     });
 }
 
@@ -45306,6 +45702,7 @@ public:
     transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
 
     [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
+    [[nodiscard]] const tokenizer& text_of_tokens() const noexcept { return *text_; }
     /// All tokens, those of an open answer included.
     [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
     /// Whether the last turn is an answer that the model writes or wrote.
@@ -45340,15 +45737,32 @@ public:
         return take();
     }
 
-    /// Begins an answer with `text`, which may be empty.
-    [[nodiscard]] result<void> begin_answer(std::string_view text) {
+    /// Begins an answer with `text`, which may be empty. \param healer null: the model goes on behind all of it
+    [[nodiscard]] result<void> begin_answer(std::string_view text, const answer_healer* healer = nullptr) {
         conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
         if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
             return encoded;
         }
-        turn.begun_tokens = turn.tokens.size();
         turn.begun_bytes = text.size();
+        const std::size_t back = healer != nullptr ? healer->taken_back(turn.tokens) : 0;
+        turn.begun_tokens = turn.tokens.size() - back;
+        if (back != 0 && !is_healable(missing_in(turn))) {
+            turn.begun_tokens = turn.tokens.size();
+        }
+        turn.tokens.resize(turn.begun_tokens);
         return open(std::move(turn));
+    }
+
+    /// What of the text with which the host began the open answer the model has to write, too. \pre is_open()
+    [[nodiscard]] std::string_view missing() const noexcept { return missing_in(turns_.back()); }
+    /// What of that it has not written yet. \pre is_open()
+    [[nodiscard]] std::string_view missing_yet() const noexcept {
+        const conversation_turn& last = turns_.back();
+        std::string_view left = missing();
+        for (std::size_t i = last.begun_tokens; !left.empty() && i < last.tokens.size(); ++i) {
+            left.remove_prefix((std::min)(left.size(), text_->bytes_of(last.tokens[i]).size()));
+        }
+        return left;
     }
 
     /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
@@ -45378,8 +45792,9 @@ public:
     [[nodiscard]] result<void> cut(answer_decoder decoder) {
         conversation_turn& last = turns_.back();
         const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
-        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
-        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
+        const std::size_t begin = last.begun_bytes - missing().size(); // of what they are
+        const auto kept = decoder.share_of(written, last.text.size() - begin);
+        const std::string_view rest = std::string_view(last.text).substr(begin + kept.bytes);
         std::vector<token> end;
         if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
             return encoded;
@@ -45444,6 +45859,30 @@ public:
     }
 
 private:
+    /// The end of the text that an answer was begun with, behind the tokens that it was begun with; empty if these are
+    /// not the bytes in front of it.
+    [[nodiscard]] std::string_view missing_in(const conversation_turn& turn) const noexcept {
+        std::string_view rest = std::string_view(turn.text).substr(0, turn.begun_bytes);
+        for (std::size_t i = 0; i < turn.begun_tokens; ++i) {
+            const std::string_view bytes = text_->bytes_of(turn.tokens[i]);
+            if (!rest.starts_with(bytes)) {
+                return {};
+            }
+            rest.remove_prefix(bytes.size());
+        }
+        return rest;
+    }
+    /// Whether it is characters: what comes again is decoded by itself.
+    [[nodiscard]] static bool is_healable(std::string_view missing) noexcept {
+        bool is_text = !missing.empty();
+        while (is_text && !missing.empty()) {
+            const decoded_code_point first = first_code_point(missing);
+            is_text = first.value != invalid_code_point;
+            missing.remove_prefix(first.size);
+        }
+        return is_text;
+    }
+
     [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
         return turn.role == "assistant" || turn.role == "tool";
     }
@@ -45527,7 +45966,7 @@ public:
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun) override {
         return change(fate::begins, [&](transcript& next) {
             auto added = next.add({.role = "user", .text = std::string(text)});
-            return added ? next.begin_answer(begun) : std::move(added);
+            return added ? next.begin_answer(begun, healer()) : std::move(added);
         });
     }
 
@@ -45564,7 +46003,7 @@ public:
     }
 
     [[nodiscard]] result<void> begin_answer(std::string_view begun) override {
-        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun); });
+        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun, healer()); });
     }
 
     [[nodiscard]] result<void> regenerate() override {
@@ -45711,7 +46150,7 @@ public:
             return std::nullopt;
         }
         const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
-        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
+        return guide_ != nullptr ? guide_->chooser(chosen) : healer_ != nullptr ? healer_->chooser(chosen) : chosen;
     }
     void take(std::optional<token> id) noexcept override {
         if (!is_answering()) {
@@ -45745,6 +46184,7 @@ private:
         std::size_t room = 0; ///< 0: the full context is where it stops
         bool has_window = false;
         dialog_draft_options draft = {};
+        const prefix_source* heal = nullptr;
     };
 
     conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
@@ -45771,6 +46211,11 @@ private:
             }
             of_chat.tools = options.tools->declarations();
             of_chat.tools_in_words = true;
+        }
+        if (options.tools != nullptr && options.heal != nullptr) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation_options: `heal` and `tools` are given, and what begins an answer that "
+                                 "may have calls is not healed"});
         }
         auto dialog = format->open_dialog(of_chat);
         if (!dialog) {
@@ -45821,7 +46266,8 @@ private:
         auto made = options.tools->guide({.text = &model.text(),
                                           .stops = format.stop_tokens(),
                                           .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts()});
+                                          .has_thoughts = format.has_thoughts(),
+                                          .tools = format.calls(options.chat.syntax)});
         auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
         return chosen ? std::move(made) : failed(chosen);
     }
@@ -45849,7 +46295,8 @@ private:
     }
 
     [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        settings made{
+            .system = std::string(options.system), .answer_limit = options.answer_limit, .heal = options.heal};
         for (const std::string_view text : options.stop_texts) {
             made.stop_texts.emplace_back(text);
         }
@@ -45875,7 +46322,29 @@ private:
             return failed(opened);
         }
         draft_ = *std::move(opened);
+        return open_healer();
+    }
+    [[nodiscard]] result<void> open_healer() {
+        if (settings_.heal == nullptr) {
+            return {};
+        }
+        auto opened = settings_.heal->healer(now_.text_of_tokens());
+        if (!opened) {
+            return failed(opened);
+        }
+        healer_ = *std::move(opened);
+        heal_open_answer();
         return {};
+    }
+    /// Those of a grammar know of prefixes themselves.
+    [[nodiscard]] const answer_healer* healer() const noexcept {
+        return chooser_ && chooser_->is_constrained() ? nullptr : healer_.get();
+    }
+    /// The healer is where the open answer is.
+    void heal_open_answer() {
+        if (healer_ != nullptr) {
+            healer_->begin(now_.is_open() ? now_.missing_yet() : std::string_view{});
+        }
     }
 
     /// With the system's turn.
@@ -46011,6 +46480,7 @@ private:
         ended_ = dialog.ended;
         error_ = std::move(why);
         dropped_ = to_size(dialog.dropped);
+        heal_open_answer();
         reserve();
         return {};
     }
@@ -46025,7 +46495,7 @@ private:
         auto made = text_.copy(*std::move(stops));
         if (next.is_open()) {
             const conversation_turn& answer = next.turns().back();
-            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes), next.missing().size());
             std::string whole;
             for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
                 static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
@@ -46150,7 +46620,8 @@ private:
         accept_last(told);
         if (answers == fate::begins) {
             const conversation_turn& answer = now_.turns().back();
-            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes), now_.missing().size());
+            heal_open_answer();
             ended_ = answer_end::none;
             cancel_.store(false, std::memory_order_relaxed);
         } else if (answers == fate::ends && was_answering) {
@@ -46360,7 +46831,7 @@ private:
             if (why != answer_end::stop_text && text_.end(now_.text())) {
                 ended_ = answer_end::stop_text;
             }
-            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            const bool follows_text = now_.turns().back().begun_bytes != 0;
             return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
         });
         if (!done) {
@@ -46373,8 +46844,9 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
-    std::unique_ptr<call_guide> guide_;   ///< null without tools
-    std::unique_ptr<dialog_draft> draft_; ///< null without guesses
+    std::unique_ptr<call_guide> guide_;     ///< null without tools
+    std::unique_ptr<answer_healer> healer_; ///< null if answers are not healed
+    std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
     transcript now_;
     answer_text text_;
     std::atomic<bool> cancel_{false};

@@ -797,7 +797,8 @@ enum class tool_mode : unsigned char {
 struct tool_choice {
     tool_mode mode = tool_mode::automatic;
     std::string_view name = {}; ///< of the function; named only
-    /// Whether an answer may have several calls. If not, the first one ends it.
+    /// Whether an answer may have several calls. If not, or if the model's form has but one
+    /// (tool_form::has_one_call()), the first one ends it.
     bool parallel = false;
 };
 
@@ -881,6 +882,7 @@ class chat_template;
 enum class chat_thinking : unsigned char;
 struct chat_tool_call;
 struct tool_form;
+enum class tool_syntax : unsigned char;
 
 // constrain
 class constrained_tools;
@@ -890,6 +892,7 @@ template <class Owner, class Member> struct field;
 template <class T> struct fields_of;
 enum class forced_text : unsigned char;
 class grammar;
+class healed_answers;
 class matcher;
 struct matcher_options;
 struct schema_options;
@@ -967,6 +970,7 @@ struct logit_bias;
 struct logits_visitor;
 struct memory_estimate;
 struct open_options;
+class prefix_source;
 class prompt_lookup;
 class sampler;
 struct sampler_options;
@@ -1284,7 +1288,7 @@ private:
 #endif
 
 // ---- bitnet/text/tool_form.hpp ----
-// tool_form: how functions are declared, calls written and results told where a format has no words of its own.
+// tool_form: how functions are declared, calls written and results told outside of ChatML.
 #ifndef BITNET_TEXT_TOOL_FORM_HPP
 #define BITNET_TEXT_TOOL_FORM_HPP
 
@@ -1611,30 +1615,82 @@ namespace detail {
 
 #endif
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":...}, `after`, `end`; `between`
-/// two of them. As Qwen's and Hermes' models write it; the first and the last may be control tokens.
+/// The ways in which models are told of functions, and write calls of them.
+enum class tool_syntax : unsigned char {
+    by_template, ///< the file's own, where it is one of these; otherwise `marked`, if chat_options::tools_in_words
+    /// As Qwen's and Hermes' models do. A ChatML template has its own words for it; elsewhere the functions are
+    /// declared in the system's turn and results are turns of the user's, <tool_response>.
+    marked,
+    /// LLaMA-3.1's: declared in the first turn of the user's. The call is the whole answer, without a mark, and there
+    /// is one: an answer that begins with {"name" is a call. A content beside a call is not written, as the template
+    /// has it. A result is a turn of `ipython`, as a JSON string.
+    llama3,
+    /// Falcon3's: declared in the system's turn; calls are a list between the marks, results turns of the assistant's
+    /// without an end. What models write is a list of one call, and another one for each further call. The template
+    /// forgets the header of a call without content; here it is written, as what the model had.
+    falcon3
+};
+
+/// How an answer has a call: `begin`, `before`, the JSON text {"name":...,"arguments":{...}}, `after`, `end`; `between`
+/// two of them. Begin and end may be control tokens.
 struct tool_form {
-    std::string_view begin = "<tool_call>";
+    std::string_view begin = "<tool_call>"; ///< empty: see `lead`
     std::string_view before = "\n";
     std::string_view after = "\n";
     std::string_view end = "</tool_call>";
     std::string_view between = "\n";
+    std::string_view arguments = "arguments"; ///< the key of the arguments
+    /// Where nothing is in front of a call: what its text begins with. An answer that begins so is a call and nothing
+    /// else, so that it has no other.
+    std::string_view lead = {};
+    tool_syntax syntax = tool_syntax::marked;
+
+    [[nodiscard]] constexpr bool has_one_call() const noexcept { return begin.empty(); }
 };
 
 namespace detail {
 
+/// In the order of tool_syntax, from `marked` on.
+inline constexpr std::array<tool_form, 3> tool_forms{{
+    {},
+    {.begin = {},
+     .before = {},
+     .after = {},
+     .end = {},
+     .between = {},
+     .arguments = "parameters",
+     .lead = "{\"name\"",
+     .syntax = tool_syntax::llama3},
+    {.before = "\n[\n  ", .after = "\n]\n", .syntax = tool_syntax::falcon3},
+}};
+
+/// \pre syntax is not by_template
+[[nodiscard]] constexpr const tool_form& form_of(tool_syntax syntax) noexcept {
+    return tool_forms[static_cast<std::size_t>(syntax) - 1];
+}
+
 /// Appends the calls of a message to its content.
-inline void append_calls(std::string& content, const chat_message& message) {
-    constexpr tool_form form;
-    for (const chat_tool_call& call : message.calls) {
-        content.append(content.empty() ? std::string_view{} : form.between).append(form.begin).append(form.before);
-        content.append("{\"name\": \"").append(call.name).append("\", \"arguments\": ").append(call.arguments);
-        content.append("}").append(form.after).append(form.end);
+inline void append_calls(std::string& content, const chat_message& message, const tool_form& form = {}) {
+    const bool is_list = form.syntax == tool_syntax::falcon3;
+    std::string_view between = content.empty() ? std::string_view{} : form.between;
+    for (std::size_t i = 0; i < message.calls.size(); ++i) {
+        const bool goes_on = is_list && i + 1 < message.calls.size();
+        if (is_list && i != 0) {
+            content.append(",\n  ");
+        } else {
+            content.append(between).append(form.begin).append(form.before);
+        }
+        content.append("{\"name\": \"").append(message.calls[i].name).append("\", \"").append(form.arguments);
+        content.append("\": ").append(message.calls[i].arguments).append("}");
+        content.append(goes_on ? "" : form.after).append(goes_on ? "" : form.end);
+        between = form.between;
     }
 }
 
@@ -1651,6 +1707,17 @@ inline void append_calls(std::string& content, const chat_message& message) {
     made.append("\n</tools>\n\nA call is written as follows, and its result is told next:\n<tool_call>\n");
     return made.append("{\"name\": NAME, \"arguments\": OBJECT}\n</tool_call>");
 }
+
+/// What else the forms of LLaMA-3.1 and Falcon3 write: see text/tool_words.hpp. Pointers, so that programs do not
+/// compile what reads JSON.
+struct tool_words {
+    /// A JSON array of functions, as declaration() is to have it. \return errc::invalid_argument if it is no array
+    result<std::string> (*list)(std::string_view json, tool_syntax syntax) = nullptr;
+    /// The turn in which functions are declared. \param content its own
+    std::string (*declaration)(std::string_view content, std::string_view list, tool_syntax syntax) = nullptr;
+    std::string (*outcome)(std::string_view text, tool_syntax syntax) = nullptr; ///< of a call
+    result<std::string> (*arguments)(std::string_view json) = nullptr;           ///< of a call
+};
 
 } // namespace detail
 
@@ -1851,7 +1918,8 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Of one vocabulary and format. A mark is its own token where the vocabulary has one, otherwise text.
+/// Of one vocabulary and format. A mark is its own token where the vocabulary has one, otherwise text. Where a form has
+/// none, `open` and `close` are empty.
 struct call_marks {
     /// Tokens that complete the mark in front of calls, given how much of it was there.
     struct endings {
@@ -1898,12 +1966,16 @@ struct call_marks {
         return made;
     }
 
-    /// How much of the mark in front of calls a text ends with that ended with so much of it before.
+    /// What a call is known by: the mark in front of it, or what the answer begins with that is one.
+    [[nodiscard]] std::string_view mark() const noexcept { return is_lead() ? tools.lead : tools.begin; }
+    /// Whether that belongs to the call, and is one at the beginning of an answer only.
+    [[nodiscard]] bool is_lead() const noexcept { return tools.begin.empty(); }
+    /// How much of the mark a text ends with that ended with so much of it before.
     [[nodiscard]] std::size_t after(std::size_t matched, char byte) const noexcept {
-        while (matched != 0 && tools.begin[matched] != byte) {
+        while (matched != 0 && mark()[matched] != byte) {
             matched = borders[matched];
         }
-        return tools.begin[matched] == byte ? matched + 1 : 0;
+        return mark()[matched] == byte ? matched + 1 : 0;
     }
 
 private:
@@ -1927,17 +1999,17 @@ private:
 
     /// borders[n]: the longest beginning of the mark, shorter than n, that its first n bytes end with.
     void find_borders() {
-        borders.assign(tools.begin.size() + 1, 0);
+        borders.assign(mark().size() + 1, 0);
         for (std::size_t n = 2; n < borders.size(); ++n) {
-            borders[n] = after(borders[n - 1], tools.begin[n - 1]);
+            borders[n] = after(borders[n - 1], mark()[n - 1]);
         }
     }
     void find_endings(const tokenizer& text) {
-        ends.resize(tools.begin.size());
+        ends.resize(mark().size());
         std::vector<std::vector<token>> longer(ends.size());
         for (std::size_t id = 0; id < text.vocabulary_size(); ++id) {
             const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            const std::size_t last = bytes.find(tools.begin.back());
+            const std::size_t last = bytes.find(mark().back());
             for (std::size_t state = 0; last != std::string_view::npos && state < ends.size(); ++state) {
                 if (const std::size_t end = end_of(state, bytes); end != 0) {
                     auto& list = end == bytes.size() ? ends[state].tokens : longer[state];
@@ -1953,8 +2025,11 @@ private:
     /// Up to where the mark is complete, 0 if it does not become so.
     [[nodiscard]] std::size_t end_of(std::size_t state, std::string_view bytes) const noexcept {
         for (std::size_t i = 0; i < bytes.size(); ++i) {
+            if (is_lead() && mark()[state] != bytes[i]) {
+                return 0;
+            }
             state = after(state, bytes[i]);
-            if (state == tools.begin.size()) {
+            if (state == mark().size()) {
                 return i + 1;
             }
         }
@@ -12076,9 +12151,24 @@ inline void append_python_string(std::string& out, std::string_view text) {
     out += '"';
 }
 
-/// Appends `value` on one line: ", " between items, ": " after keys, members in the order of the text, numbers as the
-/// text spells them (Python would write 1e2 as 100.0).
-inline void append_python_json(std::string& out, json_value value) {
+/// How json.dumps(indent=...) breaks lines.
+struct python_indent {
+    std::size_t spaces = 0; ///< of a level; 0: all is on one line
+    std::size_t level = 0;
+
+    [[nodiscard]] python_indent deeper() const noexcept { return {spaces, level + 1}; }
+    /// Appends what is in front of an item, or of the end of a list.
+    void begin_line(std::string& out) const {
+        if (spaces != 0) {
+            out.append(1, '\n').append(spaces * level, ' ');
+        }
+    }
+};
+
+/// Appends `value`: ", " between items where there are no lines, ": " after keys, members in the order of the text,
+/// numbers as the text spells them (Python would write 1e2 as 100.0).
+inline void append_python_json(std::string& out, json_value value, python_indent lines = {}) {
+    const std::string_view after_item = lines.spaces != 0 ? "," : ", ";
     std::string_view between;
     switch (value.type()) {
     case json_type::null:
@@ -12097,8 +12187,12 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '[';
         for (const json_value element : value.elements()) {
             out += between;
-            append_python_json(out, element);
-            between = ", ";
+            lines.deeper().begin_line(out);
+            append_python_json(out, element, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += ']';
         break;
@@ -12106,10 +12200,14 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '{';
         for (const json_member member : value.members()) {
             out += between;
+            lines.deeper().begin_line(out);
             append_python_string(out, member.key);
             out += ": ";
-            append_python_json(out, member.value);
-            between = ", ";
+            append_python_json(out, member.value, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += '}';
         break;
@@ -12403,8 +12501,10 @@ public:
         return std::any_of(tools_.begin(), tools_.end(), [&](const auto& each) { return each->name() == name; });
     }
 
-    /// The JSON Schema of one call of any of the functions, or of the one of that name. \return errc::out_of_memory.
-    [[nodiscard]] result<std::string> call_schema(std::string_view name = {}) const {
+    /// The JSON Schema of one call of any of the functions, or of the one of that name. \param key of its arguments
+    /// \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> call_schema(std::string_view name = {},
+                                                  std::string_view key = "arguments") const {
         return detail::guarded([&]() -> result<std::string> {
             std::string made = "{\"anyOf\":[";
             for (std::size_t i = 0, written = 0; i < tools_.size(); ++i) {
@@ -12414,9 +12514,10 @@ public:
                 made += written == 0 ? "" : ",";
                 made += "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":";
                 detail::append_json_string(made, tools_[i]->name());
-                made += "},\"arguments\":";
-                made += tools_[i]->schema("#/anyOf/" + std::to_string(written++) + "/properties/arguments");
-                made += "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}";
+                made.append("},\"").append(key).append("\":");
+                made += tools_[i]->schema(
+                    std::string("#/anyOf/").append(std::to_string(written++)).append("/properties/").append(key));
+                made.append("},\"required\":[\"name\",\"").append(key).append("\"],\"additionalProperties\":false}");
             }
             return made + "]}";
         });
@@ -12425,13 +12526,14 @@ public:
     /// The grammar of one call, of any of the functions or of the one of that name.
     /// \return errc::bad_schema without any function, and what grammar::json_schema returns.
     [[nodiscard]] result<grammar> call_grammar(std::string_view name = {}) const {
-        return call_grammar(name, {}, {}, {.closed = true});
+        return call_grammar(name, {.before = {}, .after = {}}, {.closed = true});
     }
-    /// The same with a text in front and one behind.
-    [[nodiscard]] result<grammar> call_grammar(std::string_view name, std::string_view before, std::string_view after,
+    /// The same with the texts of a form in front and behind, its marks not among them.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name, const tool_form& form,
                                                const schema_options& options) const {
-        auto schema = call_schema(name);
-        return schema ? detail::json_schema_between(before, after, *schema, options, "tools") : failed(schema);
+        auto schema = call_schema(name, form.arguments);
+        return schema ? detail::json_schema_between(form.before, form.after, *schema, options, "tools")
+                      : failed(schema);
     }
 
     /// What the functions are, as chat templates show it to models: a JSON array of {"type":"function","function":
@@ -12632,6 +12734,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 ///     json     {"name":...,"arguments":{...}}, held to its grammar
 ///     done     the answer has ended
 ///
+/// Where a form has no mark in front of calls, the grammar goes along with the text from its first byte until that is
+/// no call any more, and a text that has come as far as the form's `lead` is in `json`.
+///
 /// It is a constrained_token_chooser, too, for all places where not every token is allowed.
 class call_writer final : public call_guide {
 public:
@@ -12669,8 +12774,7 @@ public:
             made.calls = next_->calls;
             made.least_call = next_->least_call;
         } else {
-            const tool_form& form = marks_->tools;
-            auto calls = tools_->call_grammar(made.name, form.before, form.after, {.closed = true, .spaces = true});
+            auto calls = tools_->call_grammar(made.name, marks_->tools, {.closed = true, .spaces = true});
             if (!calls) {
                 return failed(calls);
             }
@@ -12700,11 +12804,16 @@ public:
         is_told_again_ = !is_new;
         left_ = most;
         matched_ = 0;
+        json_.clear();
+        is_lead_ = marks_->is_lead() && begun.empty();
+        is_led_ = is_lead_ && may_call() && held_->restart(left_).has_value();
         filter_.reset(marks_->begins_in_thought);
         static_cast<void>(marks_->has_thoughts ? filter_.feed(begun) : std::string_view{});
         go_to(place::text);
         if (requires_call(*now_) && filter_.is_in_thought()) {
             go_to(place::thought);
+        } else if (requires_call(*now_) && marks_->is_lead()) {
+            begin_call();
         } else if (requires_call(*now_)) {
             const bool may_think =
                 begun.empty() && marks_->may_think && has_room_for_call(marks_->think.size() + tokens_after_thought());
@@ -12713,7 +12822,7 @@ public:
             if (may_think) {
                 add_way(marks_->think, outcome::thought);
             }
-        } else {
+        } else if (!marks_->is_lead()) {
             static_cast<void>(match(begun));
         }
         end_thought_in_time();
@@ -12735,7 +12844,9 @@ public:
 
     [[nodiscard]] result<conversation_turn::call> call() const override {
         const auto json = json_document::parse(json_, "call", written_json);
-        const auto name = json ? json->root().find("name") : std::nullopt;
+        const auto name = json
+                              ? (json->root().is_array() ? *json->root().elements().begin() : json->root()).find("name")
+                              : std::nullopt;
         const auto called = name ? name->as_string() : std::nullopt;
         if (!called) {
             return json ? error{errc::bad_value, "call: it has no name"} : failed(json);
@@ -12766,7 +12877,7 @@ public:
         case place::fixed:
             return allowed_ways();
         case place::text:
-            return all_but(forbidden());
+            return marks_->is_lead() ? all_but_no_call(forbidden()) : all_but(forbidden());
         default:
             return all_but({});
         }
@@ -12874,7 +12985,7 @@ private:
             }
             return {};
         case place::text:
-            return follow_text(bytes);
+            return marks_->is_lead() ? follow_lead(id, bytes) : follow_text(bytes);
         case place::fixed:
             return follow_way(id);
         case place::json:
@@ -12896,12 +13007,29 @@ private:
         }
         return {part_kind::text, matched_};
     }
+    /// The same where a call has no mark in front of it.
+    [[nodiscard]] answer_part follow_lead(token id, std::string_view bytes) {
+        for (std::size_t i = 0; is_lead_ && i < bytes.size() && matched_ < marks_->mark().size(); ++i) {
+            is_lead_ = marks_->mark()[matched_] == bytes[i];
+            matched_ += is_lead_ ? 1u : 0u;
+        }
+        is_led_ = is_led_ && is_lead_ && held_->accept(id);
+        json_ += is_led_ ? bytes : std::string_view{};
+        const bool is_whole = is_lead_ && matched_ == marks_->mark().size();
+        is_lead_ = is_lead_ && !is_whole;
+        if (is_whole && is_led_) {
+            is_cut_short_ = false;
+            go_to(place::json);
+            return {part_kind::call, answer_part::all};
+        }
+        return {part_kind::text, is_lead_ ? matched_ : 0};
+    }
     /// \return whether the mark in front of calls ends with these bytes
     [[nodiscard]] bool match(std::string_view bytes) noexcept {
         bool is_end = false;
         for (const char byte : bytes) {
             matched_ = marks_->after(matched_, byte);
-            is_end = matched_ == marks_->tools.begin.size();
+            is_end = matched_ == marks_->mark().size();
             matched_ = is_end ? 0 : matched_;
         }
         return is_end;
@@ -12943,7 +13071,7 @@ private:
             begin_call();
             return {part_kind::call, answer_part::all};
         }
-        const bool is_last = !now_->is_parallel;
+        const bool is_last = !now_->is_parallel || marks_->tools.has_one_call();
         const bool goes_on = requires_call(*now_);
         go_to(is_last ? place::done : goes_on ? place::fixed : place::text);
         matched_ = 0;
@@ -12963,6 +13091,9 @@ private:
             return {};
         }
         json_ += bytes;
+        if (held_->can_end() && marks_->close.empty()) {
+            return end_way(outcome::call_end);
+        }
         if (held_->can_end()) {
             go_way(marks_->close, outcome::call_end);
         }
@@ -12975,6 +13106,9 @@ private:
     [[nodiscard]] std::span<const token> forbidden() const noexcept {
         if (marks_->has_thoughts && filter_.is_in_thought()) {
             return {};
+        }
+        if (marks_->is_lead()) { // those with which what may be a call comes to be one
+            return is_lead_ ? std::span<const token>(marks_->ends[matched_].tokens) : std::span<const token>();
         }
         const call_marks::endings& ends = marks_->ends[matched_];
         const bool may_begin = may_call() && has_room_for_call(1);
@@ -12995,6 +13129,18 @@ private:
             std::for_each(marks_->stops.begin(), marks_->stops.end(), take_out);
         }
         return {count, bits_.span()};
+    }
+    /// All but those of these tokens that are not of a call.
+    [[nodiscard]] allowed_tokens all_but_no_call(std::span<const token> those) noexcept {
+        allowed_tokens made = all_but(those);
+        for (const token id : those) {
+            if (is_led_ && held_->allows(id)) {
+                const auto at = static_cast<std::size_t>(id);
+                bits_[at / 64] |= std::uint64_t{1} << at % 64;
+                ++made.count;
+            }
+        }
+        return made;
     }
     [[nodiscard]] allowed_tokens allowed_ways() noexcept {
         std::fill_n(bits_.data(), bits_.size(), std::uint64_t{0});
@@ -13049,6 +13195,8 @@ private:
     bool may_stop_ = false;
     bool is_cut_short_ = false;
     bool is_told_again_ = false;
+    bool is_lead_ = false; ///< the answer so far begins the form's `lead`
+    bool is_led_ = false;  ///< and held_ has gone along with it
     thought_filter filter_{false};
     std::string json_;
     buffer<std::uint64_t> bits_;
@@ -13625,6 +13773,11 @@ inline result<grammar> grammar::gbnf(std::string_view source, std::string_view n
 
 #endif
 
+// ---- bitnet/constrain/healed_answers.hpp ----
+// healed_answers: conversations whose answers may begin with a text that ends in the middle of a word.
+#ifndef BITNET_CONSTRAIN_HEALED_ANSWERS_HPP
+#define BITNET_CONSTRAIN_HEALED_ANSWERS_HPP
+
 // ---- bitnet/constrain/healed_prefix.hpp ----
 // healed_prefix: goes on with a text that ends in the middle of a word, as if the model had written its end.
 #ifndef BITNET_CONSTRAIN_HEALED_PREFIX_HPP
@@ -13641,16 +13794,21 @@ inline result<grammar> grammar::gbnf(std::string_view source, std::string_view n
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
+inline constexpr std::size_t most_tokens_to_heal = 4;
+
+} // namespace detail
+
 /// How many tokens at the end of a prompt are to be taken back, so that the model chooses how the word goes on that
 /// they may have cut: the most of the last four whose bytes another, longer token begins with. 0 where none does.
 /// Control tokens stay, and so does the first token. Their bytes have to come first again: healed_prefix sees to that,
 /// and where a grammar follows token_constraint::restart_behind().
 [[nodiscard]] inline std::size_t tokens_to_heal(const token_trie& trie, std::span<const token> prompt) noexcept {
-    constexpr std::size_t most = 4;
     const tokenizer& text = trie.text();
     const detail::token_tree& tree = detail::trie_access::all(trie);
     std::size_t found = 0;
-    for (std::size_t count = 1; count <= most && count < prompt.size(); ++count) {
+    for (std::size_t count = 1; count <= detail::most_tokens_to_heal && count < prompt.size(); ++count) {
         const std::span<const token> last = prompt.last(count);
         if (text.is_special(last[0]) || text.is_stop(last[0]) || text.bytes_of(last[0]).empty()) {
             break;
@@ -13676,10 +13834,9 @@ namespace bitnet::inline BITNET_ABI {
 ///     session.feed(std::span(prompt).first(fed));
 ///     while (auto id = session.next(healed)) ...              // missing() bytes come first that the prompt had
 ///
-/// In a conversation: talk.say(question, *healed.begin(begun)) and talk.choose_with(healed), and the text of the answer
-/// begins with the rest of `begun`. With a grammar, token_constraint::restart_behind() takes what tokens_to_heal()
-/// says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in open() and
-/// begin() only.
+/// In a conversation: conversation_options::heal. With a grammar, token_constraint::restart_behind() takes what
+/// tokens_to_heal() says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in
+/// open() and begin() only.
 template <token_chooser C> class healed_prefix {
     static_assert(!constrained_token_chooser<C>, "a grammar takes a prefix itself: token_constraint::restart_behind()");
 
@@ -13691,6 +13848,10 @@ public:
         detail::allocate(made.bits_, (trie.vocabulary() + 63) / 64, "healed prefix", failure);
         detail::allocate(made.few_, allowed_tokens::most_listed, "healed prefix", failure);
         detail::allocate(made.candidates_, trie.vocabulary(), "healed prefix", failure);
+        if (!detail::has_memory_for(
+                [&] { made.missing_.reserve(detail::most_tokens_to_heal * trie.text().longest_token()); })) {
+            return detail::out_of_memory();
+        }
         return failure.code != errc{} ? result<healed_prefix>(failure) : std::move(made);
     }
     static result<healed_prefix> open(C&, token_trie&&) = delete; // would dangle
@@ -13723,6 +13884,12 @@ public:
             }
             return begun.substr(0, begun.size() - missing_.size());
         });
+    }
+    /// The same where the tokens of these bytes were taken back already. Allocates nothing for what tokens_to_heal()
+    /// takes back.
+    void begin_behind(std::string_view missing) {
+        missing_ = missing;
+        at_ = 0;
     }
     /// The bytes that were taken back and have not come again.
     [[nodiscard]] std::string_view missing() const noexcept { return std::string_view(missing_).substr(at_); }
@@ -13765,6 +13932,137 @@ private:
     buffer<std::uint64_t> bits_;
     buffer<std::uint32_t> few_;
     buffer<scored_token> candidates_;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/run/prefix_source.hpp ----
+// prefix_source: has the model write again how a word goes on in which the host's beginning of an answer ends.
+#ifndef BITNET_RUN_PREFIX_SOURCE_HPP
+#define BITNET_RUN_PREFIX_SOURCE_HPP
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Of one conversation: which tokens at the end of a beginning are taken back, and that their bytes come again first.
+class answer_healer {
+public:
+    answer_healer() noexcept = default;
+    answer_healer(const answer_healer&) = delete;
+    answer_healer& operator=(const answer_healer&) = delete;
+    virtual ~answer_healer() = default;
+
+    /// How many of the last tokens of an answer's beginning the model is to write itself.
+    [[nodiscard]] virtual std::size_t taken_back(std::span<const token> begun) const noexcept = 0;
+    /// These bytes, of tokens that were taken back, are to come first.
+    virtual void begin(std::string_view missing) = 0;
+    /// How to choose the next token, if `free` is what would choose behind the beginning. Valid until the next call.
+    [[nodiscard]] virtual any_chooser chooser(any_chooser free) noexcept = 0;
+};
+
+} // namespace detail
+
+/// For conversation_options::heal: healed_answers, which bitnet/constrain.hpp has. An interface, so that programs
+/// without it compile nothing of it.
+class prefix_source {
+public:
+    /// For one conversation. \param text its tokenizer, which outlives the healer
+    /// \return errc::out_of_memory, errc::invalid_argument for another tokenizer than this is of
+    [[nodiscard]] virtual result<std::unique_ptr<detail::answer_healer>> healer(const tokenizer& text) const = 0;
+
+    prefix_source(const prefix_source&) = default;
+    prefix_source& operator=(const prefix_source&) = default;
+
+protected:
+    prefix_source() noexcept = default;
+    ~prefix_source() = default;
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Stays where it is: its parts know each other's place.
+class answer_healing final : public answer_healer {
+public:
+    [[nodiscard]] static result<std::unique_ptr<answer_healer>> open(const token_trie& trie) {
+        return guarded([&]() -> result<std::unique_ptr<answer_healer>> {
+            auto made = std::make_unique<answer_healing>(trie);
+            auto healed = healed_prefix<inner_chooser>::open(made->inner_, trie);
+            if (!healed) {
+                return failed(healed);
+            }
+            made->healed_.emplace(*std::move(healed));
+            return std::unique_ptr<answer_healer>(std::move(made));
+        });
+    }
+    /// Use open().
+    explicit answer_healing(const token_trie& trie) noexcept : trie_(&trie) {}
+
+    [[nodiscard]] std::size_t taken_back(std::span<const token> begun) const noexcept override {
+        return tokens_to_heal(*trie_, begun);
+    }
+    void begin(std::string_view missing) override { healed_->begin_behind(missing); }
+    [[nodiscard]] any_chooser chooser(any_chooser free) noexcept override {
+        inner_.chooser = free;
+        return healed_->missing().empty() ? free : any_chooser(*healed_);
+    }
+
+private:
+    /// What chooses, which is told what may be chosen.
+    struct inner_chooser {
+        std::optional<any_chooser> chooser;
+
+        [[nodiscard]] std::size_t needs() const noexcept { return chooser->needs(); }
+        [[nodiscard]] token choose(std::span<const float> all) const noexcept { return chooser->choose(all); }
+        [[nodiscard]] token choose(std::span<const scored_token> some) const noexcept { return chooser->choose(some); }
+        void accept(token id) const noexcept { chooser->accept(id); }
+    };
+
+    const token_trie* trie_;
+    inner_chooser inner_;
+    std::optional<healed_prefix<inner_chooser>> healed_;
+};
+
+} // namespace detail
+
+/// For conversation_options::heal: say(text, begun) and begin_answer(begun) may end in the middle of a word. Borrows
+/// the trie, of the tokenizer of the conversation's model, which must outlive it. Immutable: any number of
+/// conversations may use it at a time, each of which has 8 bytes for each token of the vocabulary.
+class healed_answers final : public prefix_source {
+public:
+    explicit healed_answers(const token_trie& trie) noexcept : trie_(&trie) {}
+    explicit healed_answers(token_trie&&) = delete; // would dangle
+
+    [[nodiscard]] result<std::unique_ptr<detail::answer_healer>> healer(const tokenizer& text) const override {
+        if (&trie_->text() != &text) {
+            return error{errc::invalid_argument, "healed_answers: the token_trie is of another tokenizer than that of "
+                                                 "the conversation's model"};
+        }
+        return detail::answer_healing::open(*trie_);
+    }
+
+private:
+    const token_trie* trie_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

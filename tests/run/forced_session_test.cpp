@@ -5,6 +5,7 @@
 
 #include <bitnet/constrain/constrained_chooser.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
+#include <bitnet/constrain/healed_answers.hpp>
 #include <bitnet/constrain/healed_prefix.hpp>
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/matcher.hpp>
@@ -359,4 +360,102 @@ TEST_CASE("a conversation goes on with a word that the host began") {
     must(talk.answer([&](std::string_view text) { answer += text; }));
     CHECK(answer.starts_with(missing));
     CHECK(talk.history().back().text.starts_with(begun));
+}
+
+TEST_CASE("a conversation heals what the host began: as by hand, written anew, forked, saved and with a stop text") {
+    const any_model opened = open_tiny(lm_head_mode::screened);
+    const token_trie trie = must(token_trie::open(opened.text()));
+    const healed_answers heals(trie);
+    const std::string begun = "Once upon a ti";
+    conversation_options options;
+    options.chat_format = "llama3";
+    options.answer_limit = 8;
+    options.session.threads = 1;
+    options.sampling = sampling_of(1.0f);
+    const auto written = [](conversation& talk) {
+        std::string text;
+        static_cast<void>(must(talk.answer([&](std::string_view more) { text += more; })));
+        return text;
+    };
+    const auto tokens_of = [](const conversation& talk) {
+        return std::vector<token>(talk.tokens().begin(), talk.tokens().end());
+    };
+
+    // By hand: what is missing is shown again there.
+    auto by_hand = must(conversation::open(opened, options));
+    auto inner = must(sampler::open(*options.sampling, opened.parameters().vocabulary));
+    auto choose = must(healed_prefix<sampler>::open(inner, trie));
+    const std::string_view said = must(choose.begin(std::string_view(begun)));
+    const std::string missing(choose.missing());
+    REQUIRE(!missing.empty());
+    by_hand.choose_with(choose);
+    REQUIRE(by_hand.say("Tell me", said));
+    const std::string shown = written(by_hand);
+    REQUIRE(shown.starts_with(missing));
+
+    options.heal = &heals;
+    auto talk = must(conversation::open(opened, options));
+    REQUIRE(talk.say("Tell me", begun));
+    CHECK(talk.tokens().size() ==
+          by_hand.prompt_tokens() + must(opened.text().encode(said, {.follows_text = true})).size());
+    const std::string text = written(talk);
+    CHECK(missing + text == shown);
+    CHECK(tokens_of(talk) == tokens_of(by_hand));
+    CHECK(talk.history().back().text == begun + text);
+    CHECK(talk.history().back().text == by_hand.history().back().text);
+    CHECK(talk.answer_tokens() == 8);
+
+    // Forked and saved before, within and behind what comes again, and written anew.
+    for (std::size_t steps = 0; steps <= 4; ++steps) {
+        auto first = must(conversation::open(opened, options));
+        REQUIRE(first.say("Tell me", begun));
+        std::string early;
+        while (first.answer_tokens() < steps) {
+            REQUIRE(first.step(std::chrono::nanoseconds(0)));
+        }
+        early += first.take_text();
+        std::vector<std::byte> saved;
+        REQUIRE(first.save(saved));
+        auto fork = must(first.fork());
+        auto restored = must(conversation::open(opened, options));
+        REQUIRE(restored.restore(saved));
+        CHECK(early + written(fork) == text);
+        CHECK(early + written(restored) == text);
+        CHECK(tokens_of(restored) == tokens_of(talk));
+        CHECK(tokens_of(fork) == tokens_of(talk));
+        CHECK(restored.history().back().text == begun + text);
+        REQUIRE(restored.regenerate());
+        CHECK(restored.history().back().text == begun);
+        const std::string again = written(restored);
+        CHECK(restored.history().back().text == begun + again);
+        const auto all = tokens_of(restored);
+        const std::size_t answer = restored.prompt_tokens();
+        CHECK(text_of(opened, std::span(all).subspan(answer)).starts_with(begun + again.substr(0, 1)));
+    }
+
+    // A stop text takes off what is behind it only.
+    const std::array<std::string_view, 1> stops{std::string_view(text).substr(text.size() / 2, 3)};
+    options.stop_texts = stops;
+    auto stopped = must(conversation::open(opened, options));
+    REQUIRE(stopped.say("Tell me", begun));
+    const std::string before = written(stopped);
+    CHECK(before == text.substr(0, text.find(stops[0])));
+    CHECK(stopped.history().back().text == begun + before);
+    const auto all = tokens_of(stopped);
+    CHECK(text_of(opened, std::span(all).subspan(stopped.prompt_tokens())) == begun + before);
+    options.stop_texts = {};
+
+    // What ends where a word does is as without; a constrained chooser is let alone; tools are refused.
+    auto plain = options;
+    plain.heal = nullptr;
+    auto with = must(conversation::open(opened, options));
+    auto without = must(conversation::open(opened, plain));
+    REQUIRE(with.say("Tell me"));
+    REQUIRE(without.say("Tell me"));
+    CHECK(written(with) == written(without));
+    auto constraint = must(token_constraint::open(must(grammar::gbnf("root ::= \"me \" [a-z]{1,20}")), trie));
+    auto held = must(constrained_chooser<sampler>::open(inner, constraint));
+    with.choose_with(held);
+    REQUIRE(with.say("Tell me", begun));
+    CHECK(written(with).starts_with("me "));
 }

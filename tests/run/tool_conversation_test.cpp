@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Tools in conversations: calls are whole and valid whatever is chosen, and dialogs what the formats write.
 #include "golden/golden_data.hpp"
+#include "text/tool_templates.hpp"
 
 #include <bitnet/constrain/constrained_tools.hpp>
 #include <bitnet/constrain/matcher.hpp>
@@ -31,6 +32,7 @@
 #include <vector>
 
 using namespace bitnet;
+using namespace bitnet_tests;
 
 namespace {
 
@@ -568,4 +570,175 @@ TEST_CASE("golden: a call that is required comes after the thought, which ends i
         const auto read = json_document::parse(limited.calls()[0].arguments, "arguments");
         CHECK(read.has_value());
     }
+}
+
+namespace {
+
+/// The tiny model with another template, which takes the place of its own.
+std::string with_template(std::string_view text) {
+    std::string bytes = with_large_context(tiny_model_path());
+    const std::string_view key = "tokenizer.chat_template";
+    const std::size_t at = bytes.find(key) + key.size() + 4 + 8; // a type and a length
+    std::uint64_t size = 0;
+    std::memcpy(&size, bytes.data() + at - 8, sizeof size); // a little-endian u64
+    REQUIRE(text.size() <= size);
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::ptrdiff_t>(size), ' ');
+    std::copy(text.begin(), text.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
+    return bytes;
+}
+
+/// The functions of some_tools(), for a model whose template has words of its own for them.
+struct published_form {
+    std::string bytes;
+    any_model model = opened(bytes);
+    token_trie trie = must(token_trie::open(model.text()));
+    tool_set tools = some_tools();
+    constrained_tools source = must(constrained_tools::open(tools, trie));
+
+    explicit published_form(std::string_view text) : bytes(with_template(text)) {}
+
+    [[nodiscard]] conversation talk(tool_choice calls, std::size_t limit = 0, conversation_options options = {}) const {
+        options.session = {.context = 1536, .threads = 1};
+        options.sampling = sampler_options{.temperature = 2.0f, .top_k = 0, .seed = 7};
+        options.tools = &source;
+        options.calls = calls;
+        options.answer_limit = limit;
+        return must(conversation::open(model, options));
+    }
+    [[nodiscard]] std::string text_of(const conversation& talk) const { return model.text().decode(talk.tokens()); }
+    void check(const conversation_turn::call& call) {
+        const auto outcome = tools.call(call.name, call.arguments);
+        REQUIRE_MESSAGE((outcome && *outcome != "?"), call.name, call.arguments);
+    }
+    [[nodiscard]] std::vector<token> script(std::string_view text) const { return tokens_of(model, text); }
+};
+
+constexpr std::string_view dice_call = R"({"name": "dice", "parameters": {"n": 6}})";
+
+} // namespace
+
+TEST_CASE("an answer that begins as a call of LLaMA-3.1's is one, whole and valid, and nothing else") {
+    published_form form(llama3_tools);
+    conversation talk = form.talk({tool_mode::automatic, {}, true});
+    scripted calls(form.script(dice_call), 1);
+    talk.choose_with(calls);
+    must_be_done(talk.say("Go"));
+    CHECK(answered(talk).empty());
+    CHECK(calls.is_done());
+    CHECK(talk.ended_by() == answer_end::tool_calls); // one call, also where several may be
+    REQUIRE(talk.calls().size() == 1);
+    CHECK(talk.calls()[0].name == "dice");
+    CHECK(talk.calls()[0].arguments == R"({"n": 6})");
+    must_be_done(talk.say_result("4"));
+    const std::string answered_dialog = form.text_of(talk);
+    const std::string end = "Go<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n" + std::string(dice_call) +
+                            "<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n\"4\"<|eot_id|>"
+                            "<|start_header_id|>assistant<|end_header_id|>\n\n";
+    CHECK(answered_dialog.ends_with(end));
+    CHECK(answered_dialog.find("Environment: ipython\n\n<|eot_id|>") != std::string::npos);
+    CHECK(answered_dialog.find("\n\nGo<|eot_id|>") != std::string::npos);
+
+    // The same dialog from data, and from a save.
+    conversation added = form.talk({});
+    const std::array<chat_tool_call, 1> as_data{{{"dice", R"({"n":6})"}}};
+    must_be_done(added.add({"user", "Go"}));
+    must_be_done(added.add({"assistant", "", as_data}));
+    must_be_done(added.add({"tool", "4"}));
+    must_be_done(added.begin_answer());
+    CHECK(form.text_of(added) == answered_dialog);
+    std::vector<std::byte> saved;
+    must_be_done(talk.save(saved));
+    conversation restored = form.talk({tool_mode::automatic});
+    must_be_done(restored.restore(saved, "saved"));
+    CHECK(form.text_of(restored) == answered_dialog);
+    CHECK(restored.history()[1].calls.size() == 1);
+}
+
+TEST_CASE("what is no call in LLaMA-3.1's form stays text, and what looks like one is one") {
+    published_form form(llama3_tools);
+    // Text that begins with a brace, or has a call behind its beginning.
+    for (const std::string text : {R"({"a": 1})", R"(So {"name": "dice"})", R"({"nam)"}) {
+        conversation talk = form.talk({tool_mode::automatic}, form.script(text).size());
+        scripted says(form.script(text), 1);
+        talk.choose_with(says);
+        must_be_done(talk.say("Go"));
+        CHECK(answered(talk) == text);
+        CHECK(talk.calls().empty());
+        CHECK(says.is_done());
+    }
+    // No function has that name: the call goes on as one that there is.
+    for (unsigned seed = 1; seed <= 6; ++seed) {
+        conversation talk = form.talk({tool_mode::automatic}, 80);
+        scripted wrong(form.script(R"({"name": "sing"})"), seed);
+        talk.choose_with(wrong);
+        must_be_done(talk.say("Go"));
+        static_cast<void>(answered(talk));
+        REQUIRE_MESSAGE(talk.calls().size() == 1, talk.history().back().text);
+        form.check(talk.calls()[0]);
+    }
+    // Where there is no room for a call, or none is wanted, none begins.
+    conversation small = form.talk({tool_mode::automatic}, 20);
+    scripted asks(form.script(dice_call), 3);
+    small.choose_with(asks);
+    must_be_done(small.say("Go"));
+    CHECK(answered(small).find("{\"name\"") == std::string::npos);
+    CHECK(small.calls().empty());
+    conversation none = form.talk({tool_mode::none}, 60);
+    scripted tries(form.script(dice_call), 3);
+    none.choose_with(tries);
+    must_be_done(none.say("Go"));
+    CHECK(!answered(none).starts_with("{\"name\""));
+    CHECK(none.calls().empty());
+    // An answer that the host begins is text.
+    conversation begun = form.talk({tool_mode::automatic}, form.script(dice_call).size());
+    scripted goes_on(form.script(dice_call), 1);
+    begun.choose_with(goes_on);
+    must_be_done(begun.say("Go", "Well: "));
+    CHECK(answered(begun) == dice_call);
+    CHECK(begun.calls().empty());
+}
+
+TEST_CASE("required and named calls are held to the published forms from their first byte, at every limit") {
+    for (const std::string_view text : {llama3_tools, falcon3_tools}) {
+        published_form form(text);
+        for (const std::size_t limit : {72u, 80u, 100u, 160u}) {
+            conversation talk = form.talk({tool_mode::required}, limit);
+            must_be_done(talk.say("Go"));
+            CHECK(answered(talk).empty());
+            REQUIRE(talk.calls().size() == 1);
+            form.check(talk.calls()[0]);
+            CHECK(talk.answer_tokens() <= limit);
+            CHECK((talk.ended_by() == answer_end::tool_calls || talk.ended_by() == answer_end::limit));
+            must_be_done(talk.choose_calls({tool_mode::named, "wait"}));
+            must_be_done(talk.regenerate());
+            conversation fork = must(talk.fork());
+            CHECK(answered(talk).empty());
+            CHECK(answered(fork).empty());
+            REQUIRE(talk.calls().size() == 1);
+            CHECK(talk.calls()[0].name == "wait");
+            CHECK(fork.history().back().text == talk.history().back().text);
+        }
+    }
+}
+
+TEST_CASE("calls of Falcon3's are lists between marks, and results turns of the assistant's") {
+    published_form form(falcon3_tools);
+    conversation talk = form.talk({tool_mode::automatic, {}, true});
+    const std::string list = "<tool_call>\n[\n  {\"name\": \"dice\", \"arguments\": {\"n\": 6}}\n]\n</tool_call>";
+    std::vector<token> script = form.script("Both.\n" + list + "\n" + list);
+    script.push_back(*form.model.text().eos());
+    scripted calls(script, 1);
+    talk.choose_with(calls);
+    must_be_done(talk.say("Go"));
+    CHECK(answered(talk) == "Both.\n");
+    CHECK(calls.is_done());
+    REQUIRE(talk.calls().size() == 2);
+    CHECK(talk.calls()[1].name == "dice");
+    CHECK(talk.calls()[1].arguments == R"({"n": 6})");
+    const std::array<std::string, 2> results{"4", "5"};
+    must_be_done(talk.say_results(results));
+    const std::string eos(form.model.text().bytes_of(*form.model.text().eos()));
+    CHECK(form.text_of(talk).ends_with("<|user|>\nGo\n<|assistant|>\nBoth.\n" + list + "\n" + list + eos +
+                                       "\n<|assistant|>\n<tool_response>\n4\n</tool_response>\n<|assistant|>\n"
+                                       "<tool_response>\n5\n</tool_response>\n<|assistant|>\n"));
 }

@@ -21,7 +21,8 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Of one vocabulary and format. A mark is its own token where the vocabulary has one, otherwise text.
+/// Of one vocabulary and format. A mark is its own token where the vocabulary has one, otherwise text. Where a form has
+/// none, `open` and `close` are empty.
 struct call_marks {
     /// Tokens that complete the mark in front of calls, given how much of it was there.
     struct endings {
@@ -68,12 +69,16 @@ struct call_marks {
         return made;
     }
 
-    /// How much of the mark in front of calls a text ends with that ended with so much of it before.
+    /// What a call is known by: the mark in front of it, or what the answer begins with that is one.
+    [[nodiscard]] std::string_view mark() const noexcept { return is_lead() ? tools.lead : tools.begin; }
+    /// Whether that belongs to the call, and is one at the beginning of an answer only.
+    [[nodiscard]] bool is_lead() const noexcept { return tools.begin.empty(); }
+    /// How much of the mark a text ends with that ended with so much of it before.
     [[nodiscard]] std::size_t after(std::size_t matched, char byte) const noexcept {
-        while (matched != 0 && tools.begin[matched] != byte) {
+        while (matched != 0 && mark()[matched] != byte) {
             matched = borders[matched];
         }
-        return tools.begin[matched] == byte ? matched + 1 : 0;
+        return mark()[matched] == byte ? matched + 1 : 0;
     }
 
 private:
@@ -97,17 +102,17 @@ private:
 
     /// borders[n]: the longest beginning of the mark, shorter than n, that its first n bytes end with.
     void find_borders() {
-        borders.assign(tools.begin.size() + 1, 0);
+        borders.assign(mark().size() + 1, 0);
         for (std::size_t n = 2; n < borders.size(); ++n) {
-            borders[n] = after(borders[n - 1], tools.begin[n - 1]);
+            borders[n] = after(borders[n - 1], mark()[n - 1]);
         }
     }
     void find_endings(const tokenizer& text) {
-        ends.resize(tools.begin.size());
+        ends.resize(mark().size());
         std::vector<std::vector<token>> longer(ends.size());
         for (std::size_t id = 0; id < text.vocabulary_size(); ++id) {
             const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            const std::size_t last = bytes.find(tools.begin.back());
+            const std::size_t last = bytes.find(mark().back());
             for (std::size_t state = 0; last != std::string_view::npos && state < ends.size(); ++state) {
                 if (const std::size_t end = end_of(state, bytes); end != 0) {
                     auto& list = end == bytes.size() ? ends[state].tokens : longer[state];
@@ -123,8 +128,11 @@ private:
     /// Up to where the mark is complete, 0 if it does not become so.
     [[nodiscard]] std::size_t end_of(std::size_t state, std::string_view bytes) const noexcept {
         for (std::size_t i = 0; i < bytes.size(); ++i) {
+            if (is_lead() && mark()[state] != bytes[i]) {
+                return 0;
+            }
             state = after(state, bytes[i]);
-            if (state == tools.begin.size()) {
+            if (state == mark().size()) {
                 return i + 1;
             }
         }

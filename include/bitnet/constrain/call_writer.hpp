@@ -47,6 +47,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 ///     json     {"name":...,"arguments":{...}}, held to its grammar
 ///     done     the answer has ended
 ///
+/// Where a form has no mark in front of calls, the grammar goes along with the text from its first byte until that is
+/// no call any more, and a text that has come as far as the form's `lead` is in `json`.
+///
 /// It is a constrained_token_chooser, too, for all places where not every token is allowed.
 class call_writer final : public call_guide {
 public:
@@ -84,8 +87,7 @@ public:
             made.calls = next_->calls;
             made.least_call = next_->least_call;
         } else {
-            const tool_form& form = marks_->tools;
-            auto calls = tools_->call_grammar(made.name, form.before, form.after, {.closed = true, .spaces = true});
+            auto calls = tools_->call_grammar(made.name, marks_->tools, {.closed = true, .spaces = true});
             if (!calls) {
                 return failed(calls);
             }
@@ -115,11 +117,16 @@ public:
         is_told_again_ = !is_new;
         left_ = most;
         matched_ = 0;
+        json_.clear();
+        is_lead_ = marks_->is_lead() && begun.empty();
+        is_led_ = is_lead_ && may_call() && held_->restart(left_).has_value();
         filter_.reset(marks_->begins_in_thought);
         static_cast<void>(marks_->has_thoughts ? filter_.feed(begun) : std::string_view{});
         go_to(place::text);
         if (requires_call(*now_) && filter_.is_in_thought()) {
             go_to(place::thought);
+        } else if (requires_call(*now_) && marks_->is_lead()) {
+            begin_call();
         } else if (requires_call(*now_)) {
             const bool may_think =
                 begun.empty() && marks_->may_think && has_room_for_call(marks_->think.size() + tokens_after_thought());
@@ -128,7 +135,7 @@ public:
             if (may_think) {
                 add_way(marks_->think, outcome::thought);
             }
-        } else {
+        } else if (!marks_->is_lead()) {
             static_cast<void>(match(begun));
         }
         end_thought_in_time();
@@ -150,7 +157,9 @@ public:
 
     [[nodiscard]] result<conversation_turn::call> call() const override {
         const auto json = json_document::parse(json_, "call", written_json);
-        const auto name = json ? json->root().find("name") : std::nullopt;
+        const auto name = json
+                              ? (json->root().is_array() ? *json->root().elements().begin() : json->root()).find("name")
+                              : std::nullopt;
         const auto called = name ? name->as_string() : std::nullopt;
         if (!called) {
             return json ? error{errc::bad_value, "call: it has no name"} : failed(json);
@@ -181,7 +190,7 @@ public:
         case place::fixed:
             return allowed_ways();
         case place::text:
-            return all_but(forbidden());
+            return marks_->is_lead() ? all_but_no_call(forbidden()) : all_but(forbidden());
         default:
             return all_but({});
         }
@@ -289,7 +298,7 @@ private:
             }
             return {};
         case place::text:
-            return follow_text(bytes);
+            return marks_->is_lead() ? follow_lead(id, bytes) : follow_text(bytes);
         case place::fixed:
             return follow_way(id);
         case place::json:
@@ -311,12 +320,29 @@ private:
         }
         return {part_kind::text, matched_};
     }
+    /// The same where a call has no mark in front of it.
+    [[nodiscard]] answer_part follow_lead(token id, std::string_view bytes) {
+        for (std::size_t i = 0; is_lead_ && i < bytes.size() && matched_ < marks_->mark().size(); ++i) {
+            is_lead_ = marks_->mark()[matched_] == bytes[i];
+            matched_ += is_lead_ ? 1u : 0u;
+        }
+        is_led_ = is_led_ && is_lead_ && held_->accept(id);
+        json_ += is_led_ ? bytes : std::string_view{};
+        const bool is_whole = is_lead_ && matched_ == marks_->mark().size();
+        is_lead_ = is_lead_ && !is_whole;
+        if (is_whole && is_led_) {
+            is_cut_short_ = false;
+            go_to(place::json);
+            return {part_kind::call, answer_part::all};
+        }
+        return {part_kind::text, is_lead_ ? matched_ : 0};
+    }
     /// \return whether the mark in front of calls ends with these bytes
     [[nodiscard]] bool match(std::string_view bytes) noexcept {
         bool is_end = false;
         for (const char byte : bytes) {
             matched_ = marks_->after(matched_, byte);
-            is_end = matched_ == marks_->tools.begin.size();
+            is_end = matched_ == marks_->mark().size();
             matched_ = is_end ? 0 : matched_;
         }
         return is_end;
@@ -358,7 +384,7 @@ private:
             begin_call();
             return {part_kind::call, answer_part::all};
         }
-        const bool is_last = !now_->is_parallel;
+        const bool is_last = !now_->is_parallel || marks_->tools.has_one_call();
         const bool goes_on = requires_call(*now_);
         go_to(is_last ? place::done : goes_on ? place::fixed : place::text);
         matched_ = 0;
@@ -378,6 +404,9 @@ private:
             return {};
         }
         json_ += bytes;
+        if (held_->can_end() && marks_->close.empty()) {
+            return end_way(outcome::call_end);
+        }
         if (held_->can_end()) {
             go_way(marks_->close, outcome::call_end);
         }
@@ -390,6 +419,9 @@ private:
     [[nodiscard]] std::span<const token> forbidden() const noexcept {
         if (marks_->has_thoughts && filter_.is_in_thought()) {
             return {};
+        }
+        if (marks_->is_lead()) { // those with which what may be a call comes to be one
+            return is_lead_ ? std::span<const token>(marks_->ends[matched_].tokens) : std::span<const token>();
         }
         const call_marks::endings& ends = marks_->ends[matched_];
         const bool may_begin = may_call() && has_room_for_call(1);
@@ -410,6 +442,18 @@ private:
             std::for_each(marks_->stops.begin(), marks_->stops.end(), take_out);
         }
         return {count, bits_.span()};
+    }
+    /// All but those of these tokens that are not of a call.
+    [[nodiscard]] allowed_tokens all_but_no_call(std::span<const token> those) noexcept {
+        allowed_tokens made = all_but(those);
+        for (const token id : those) {
+            if (is_led_ && held_->allows(id)) {
+                const auto at = static_cast<std::size_t>(id);
+                bits_[at / 64] |= std::uint64_t{1} << at % 64;
+                ++made.count;
+            }
+        }
+        return made;
     }
     [[nodiscard]] allowed_tokens allowed_ways() noexcept {
         std::fill_n(bits_.data(), bits_.size(), std::uint64_t{0});
@@ -464,6 +508,8 @@ private:
     bool may_stop_ = false;
     bool is_cut_short_ = false;
     bool is_told_again_ = false;
+    bool is_lead_ = false; ///< the answer so far begins the form's `lead`
+    bool is_led_ = false;  ///< and held_ has gone along with it
     thought_filter filter_{false};
     std::string json_;
     buffer<std::uint64_t> bits_;

@@ -27,16 +27,21 @@
 
 namespace bitnet::inline BITNET_ABI {
 
+namespace detail {
+
+inline constexpr std::size_t most_tokens_to_heal = 4;
+
+} // namespace detail
+
 /// How many tokens at the end of a prompt are to be taken back, so that the model chooses how the word goes on that
 /// they may have cut: the most of the last four whose bytes another, longer token begins with. 0 where none does.
 /// Control tokens stay, and so does the first token. Their bytes have to come first again: healed_prefix sees to that,
 /// and where a grammar follows token_constraint::restart_behind().
 [[nodiscard]] inline std::size_t tokens_to_heal(const token_trie& trie, std::span<const token> prompt) noexcept {
-    constexpr std::size_t most = 4;
     const tokenizer& text = trie.text();
     const detail::token_tree& tree = detail::trie_access::all(trie);
     std::size_t found = 0;
-    for (std::size_t count = 1; count <= most && count < prompt.size(); ++count) {
+    for (std::size_t count = 1; count <= detail::most_tokens_to_heal && count < prompt.size(); ++count) {
         const std::span<const token> last = prompt.last(count);
         if (text.is_special(last[0]) || text.is_stop(last[0]) || text.bytes_of(last[0]).empty()) {
             break;
@@ -62,10 +67,9 @@ namespace bitnet::inline BITNET_ABI {
 ///     session.feed(std::span(prompt).first(fed));
 ///     while (auto id = session.next(healed)) ...              // missing() bytes come first that the prompt had
 ///
-/// In a conversation: talk.say(question, *healed.begin(begun)) and talk.choose_with(healed), and the text of the answer
-/// begins with the rest of `begun`. With a grammar, token_constraint::restart_behind() takes what tokens_to_heal()
-/// says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in open() and
-/// begin() only.
+/// In a conversation: conversation_options::heal. With a grammar, token_constraint::restart_behind() takes what
+/// tokens_to_heal() says, in place of this. Borrows both, which must outlive it, and serves one sequence. Allocates in
+/// open() and begin() only.
 template <token_chooser C> class healed_prefix {
     static_assert(!constrained_token_chooser<C>, "a grammar takes a prefix itself: token_constraint::restart_behind()");
 
@@ -77,6 +81,10 @@ public:
         detail::allocate(made.bits_, (trie.vocabulary() + 63) / 64, "healed prefix", failure);
         detail::allocate(made.few_, allowed_tokens::most_listed, "healed prefix", failure);
         detail::allocate(made.candidates_, trie.vocabulary(), "healed prefix", failure);
+        if (!detail::has_memory_for(
+                [&] { made.missing_.reserve(detail::most_tokens_to_heal * trie.text().longest_token()); })) {
+            return detail::out_of_memory();
+        }
         return failure.code != errc{} ? result<healed_prefix>(failure) : std::move(made);
     }
     static result<healed_prefix> open(C&, token_trie&&) = delete; // would dangle
@@ -109,6 +117,12 @@ public:
             }
             return begun.substr(0, begun.size() - missing_.size());
         });
+    }
+    /// The same where the tokens of these bytes were taken back already. Allocates nothing for what tokens_to_heal()
+    /// takes back.
+    void begin_behind(std::string_view missing) {
+        missing_ = missing;
+        at_ = 0;
     }
     /// The bytes that were taken back and have not come again.
     [[nodiscard]] std::string_view missing() const noexcept { return std::string_view(missing_).substr(at_); }

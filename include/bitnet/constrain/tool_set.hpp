@@ -16,6 +16,7 @@
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/io/json.hpp>
 #include <bitnet/io/python_json.hpp>
+#include <bitnet/text/tool_form.hpp>
 
 #include <algorithm>
 #include <array>
@@ -267,8 +268,10 @@ public:
         return std::any_of(tools_.begin(), tools_.end(), [&](const auto& each) { return each->name() == name; });
     }
 
-    /// The JSON Schema of one call of any of the functions, or of the one of that name. \return errc::out_of_memory.
-    [[nodiscard]] result<std::string> call_schema(std::string_view name = {}) const {
+    /// The JSON Schema of one call of any of the functions, or of the one of that name. \param key of its arguments
+    /// \return errc::out_of_memory.
+    [[nodiscard]] result<std::string> call_schema(std::string_view name = {},
+                                                  std::string_view key = "arguments") const {
         return detail::guarded([&]() -> result<std::string> {
             std::string made = "{\"anyOf\":[";
             for (std::size_t i = 0, written = 0; i < tools_.size(); ++i) {
@@ -278,9 +281,10 @@ public:
                 made += written == 0 ? "" : ",";
                 made += "{\"type\":\"object\",\"properties\":{\"name\":{\"const\":";
                 detail::append_json_string(made, tools_[i]->name());
-                made += "},\"arguments\":";
-                made += tools_[i]->schema("#/anyOf/" + std::to_string(written++) + "/properties/arguments");
-                made += "},\"required\":[\"name\",\"arguments\"],\"additionalProperties\":false}";
+                made.append("},\"").append(key).append("\":");
+                made += tools_[i]->schema(
+                    std::string("#/anyOf/").append(std::to_string(written++)).append("/properties/").append(key));
+                made.append("},\"required\":[\"name\",\"").append(key).append("\"],\"additionalProperties\":false}");
             }
             return made + "]}";
         });
@@ -289,13 +293,14 @@ public:
     /// The grammar of one call, of any of the functions or of the one of that name.
     /// \return errc::bad_schema without any function, and what grammar::json_schema returns.
     [[nodiscard]] result<grammar> call_grammar(std::string_view name = {}) const {
-        return call_grammar(name, {}, {}, {.closed = true});
+        return call_grammar(name, {.before = {}, .after = {}}, {.closed = true});
     }
-    /// The same with a text in front and one behind.
-    [[nodiscard]] result<grammar> call_grammar(std::string_view name, std::string_view before, std::string_view after,
+    /// The same with the texts of a form in front and behind, its marks not among them.
+    [[nodiscard]] result<grammar> call_grammar(std::string_view name, const tool_form& form,
                                                const schema_options& options) const {
-        auto schema = call_schema(name);
-        return schema ? detail::json_schema_between(before, after, *schema, options, "tools") : failed(schema);
+        auto schema = call_schema(name, form.arguments);
+        return schema ? detail::json_schema_between(form.before, form.after, *schema, options, "tools")
+                      : failed(schema);
     }
 
     /// What the functions are, as chat templates show it to models: a JSON array of {"type":"function","function":

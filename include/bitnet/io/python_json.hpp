@@ -35,9 +35,24 @@ inline void append_python_string(std::string& out, std::string_view text) {
     out += '"';
 }
 
-/// Appends `value` on one line: ", " between items, ": " after keys, members in the order of the text, numbers as the
-/// text spells them (Python would write 1e2 as 100.0).
-inline void append_python_json(std::string& out, json_value value) {
+/// How json.dumps(indent=...) breaks lines.
+struct python_indent {
+    std::size_t spaces = 0; ///< of a level; 0: all is on one line
+    std::size_t level = 0;
+
+    [[nodiscard]] python_indent deeper() const noexcept { return {spaces, level + 1}; }
+    /// Appends what is in front of an item, or of the end of a list.
+    void begin_line(std::string& out) const {
+        if (spaces != 0) {
+            out.append(1, '\n').append(spaces * level, ' ');
+        }
+    }
+};
+
+/// Appends `value`: ", " between items where there are no lines, ": " after keys, members in the order of the text,
+/// numbers as the text spells them (Python would write 1e2 as 100.0).
+inline void append_python_json(std::string& out, json_value value, python_indent lines = {}) {
+    const std::string_view after_item = lines.spaces != 0 ? "," : ", ";
     std::string_view between;
     switch (value.type()) {
     case json_type::null:
@@ -56,8 +71,12 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '[';
         for (const json_value element : value.elements()) {
             out += between;
-            append_python_json(out, element);
-            between = ", ";
+            lines.deeper().begin_line(out);
+            append_python_json(out, element, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += ']';
         break;
@@ -65,10 +84,14 @@ inline void append_python_json(std::string& out, json_value value) {
         out += '{';
         for (const json_member member : value.members()) {
             out += between;
+            lines.deeper().begin_line(out);
             append_python_string(out, member.key);
             out += ": ";
-            append_python_json(out, member.value);
-            between = ", ";
+            append_python_json(out, member.value, lines.deeper());
+            between = after_item;
+        }
+        if (!between.empty()) {
+            lines.begin_line(out);
         }
         out += '}';
         break;

@@ -84,7 +84,9 @@ public:
     }
 
     /// Another answer, which the host began with `begun`; what was not taken of the one before is gone.
-    void begin(std::string_view begun) {
+    /// \param missing bytes at the end of that with which the tokens begin
+    void begin(std::string_view begun, std::size_t missing) {
+        missing_ = missing;
         decoder_ = made_decoder(!begun.empty());
         filter_.reset(begins_in_thought());
         stops_.reset();
@@ -101,7 +103,12 @@ public:
     /// The next token, whose text is appended to `whole`, too. \return whether a stop text was hit: `whole` ends before
     /// it then.
     [[nodiscard]] bool put(token id, std::string& whole) {
-        const std::string_view decoded = decoder_.feed(id);
+        std::string_view decoded = decoder_.feed(id);
+        if (missing_ != 0) {
+            const std::size_t known = (std::min)(missing_, decoded.size());
+            decoded.remove_prefix(known);
+            missing_ -= known;
+        }
         whole += decoded;
         return show(decoded, whole);
     }
@@ -149,6 +156,7 @@ public:
         made.shown_ = shown_;
         made.held_ = held_;
         made.follows_call_ = follows_call_;
+        made.missing_ = missing_;
         made.out_ = out_;
         return made;
     }
@@ -217,6 +225,7 @@ private:
     thought_filter filter_;
     std::string held_;          ///< what may become a call, and was not fed to the filters
     bool follows_call_ = false; ///< and nothing but line ends since
+    std::size_t missing_ = 0;   ///< bytes of the host's beginning that come again
     std::size_t fed_ = 0;       ///< bytes of the answer that went to stops_
     std::size_t shown_ = 0;     ///< and that came back
     std::string out_;

@@ -124,8 +124,8 @@ public:
 
     /// Adds a turn of the user's, which the model is to answer. Nothing is computed. An answer that is being given ends
     /// here. \param begun what the answer is to begin with: take_text() does not have it, the history has. It is text,
-    /// and best ends where a word does. \return errc::context_full, and what chat_dialog::add and tokenizer::encode
-    /// return.
+    /// and best ends where a word does, but with conversation_options::heal. \return errc::context_full, and what
+    /// chat_dialog::add and tokenizer::encode return.
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun = {}) {
         return base_->say(text, begun);
     }

@@ -18,6 +18,7 @@
 #include <bitnet/run/conversation_options.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/dialog_draft.hpp>
+#include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
 #include <bitnet/run/saved_conversation.hpp>
@@ -62,7 +63,7 @@ public:
     [[nodiscard]] result<void> say(std::string_view text, std::string_view begun) override {
         return change(fate::begins, [&](transcript& next) {
             auto added = next.add({.role = "user", .text = std::string(text)});
-            return added ? next.begin_answer(begun) : std::move(added);
+            return added ? next.begin_answer(begun, healer()) : std::move(added);
         });
     }
 
@@ -99,7 +100,7 @@ public:
     }
 
     [[nodiscard]] result<void> begin_answer(std::string_view begun) override {
-        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun); });
+        return change(fate::begins, [&](transcript& next) { return next.begin_answer(begun, healer()); });
     }
 
     [[nodiscard]] result<void> regenerate() override {
@@ -246,7 +247,7 @@ public:
             return std::nullopt;
         }
         const any_chooser chosen = chooser_ ? *chooser_ : any_chooser(sampler_);
-        return guide_ != nullptr ? guide_->chooser(chosen) : chosen;
+        return guide_ != nullptr ? guide_->chooser(chosen) : healer_ != nullptr ? healer_->chooser(chosen) : chosen;
     }
     void take(std::optional<token> id) noexcept override {
         if (!is_answering()) {
@@ -280,6 +281,7 @@ private:
         std::size_t room = 0; ///< 0: the full context is where it stops
         bool has_window = false;
         dialog_draft_options draft = {};
+        const prefix_source* heal = nullptr;
     };
 
     conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
@@ -306,6 +308,11 @@ private:
             }
             of_chat.tools = options.tools->declarations();
             of_chat.tools_in_words = true;
+        }
+        if (options.tools != nullptr && options.heal != nullptr) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation_options: `heal` and `tools` are given, and what begins an answer that "
+                                 "may have calls is not healed"});
         }
         auto dialog = format->open_dialog(of_chat);
         if (!dialog) {
@@ -356,7 +363,8 @@ private:
         auto made = options.tools->guide({.text = &model.text(),
                                           .stops = format.stop_tokens(),
                                           .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts()});
+                                          .has_thoughts = format.has_thoughts(),
+                                          .tools = format.calls(options.chat.syntax)});
         auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
         return chosen ? std::move(made) : failed(chosen);
     }
@@ -384,7 +392,8 @@ private:
     }
 
     [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{.system = std::string(options.system), .answer_limit = options.answer_limit};
+        settings made{
+            .system = std::string(options.system), .answer_limit = options.answer_limit, .heal = options.heal};
         for (const std::string_view text : options.stop_texts) {
             made.stop_texts.emplace_back(text);
         }
@@ -410,7 +419,29 @@ private:
             return failed(opened);
         }
         draft_ = *std::move(opened);
+        return open_healer();
+    }
+    [[nodiscard]] result<void> open_healer() {
+        if (settings_.heal == nullptr) {
+            return {};
+        }
+        auto opened = settings_.heal->healer(now_.text_of_tokens());
+        if (!opened) {
+            return failed(opened);
+        }
+        healer_ = *std::move(opened);
+        heal_open_answer();
         return {};
+    }
+    /// Those of a grammar know of prefixes themselves.
+    [[nodiscard]] const answer_healer* healer() const noexcept {
+        return chooser_ && chooser_->is_constrained() ? nullptr : healer_.get();
+    }
+    /// The healer is where the open answer is.
+    void heal_open_answer() {
+        if (healer_ != nullptr) {
+            healer_->begin(now_.is_open() ? now_.missing_yet() : std::string_view{});
+        }
     }
 
     /// With the system's turn.
@@ -546,6 +577,7 @@ private:
         ended_ = dialog.ended;
         error_ = std::move(why);
         dropped_ = to_size(dialog.dropped);
+        heal_open_answer();
         reserve();
         return {};
     }
@@ -560,7 +592,7 @@ private:
         auto made = text_.copy(*std::move(stops));
         if (next.is_open()) {
             const conversation_turn& answer = next.turns().back();
-            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            made.begin(std::string_view(answer.text).substr(0, answer.begun_bytes), next.missing().size());
             std::string whole;
             for (const token id : std::span(answer.tokens).subspan(answer.begun_tokens)) {
                 static_cast<void>(guide != nullptr ? made.put(id, whole, guide->take(id)) : made.put(id, whole));
@@ -685,7 +717,8 @@ private:
         accept_last(told);
         if (answers == fate::begins) {
             const conversation_turn& answer = now_.turns().back();
-            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes));
+            text_.begin(std::string_view(answer.text).substr(0, answer.begun_bytes), now_.missing().size());
+            heal_open_answer();
             ended_ = answer_end::none;
             cancel_.store(false, std::memory_order_relaxed);
         } else if (answers == fate::ends && was_answering) {
@@ -895,7 +928,7 @@ private:
             if (why != answer_end::stop_text && text_.end(now_.text())) {
                 ended_ = answer_end::stop_text;
             }
-            const bool follows_text = now_.turns().back().begun_tokens != 0;
+            const bool follows_text = now_.turns().back().begun_bytes != 0;
             return ended_ == answer_end::stop_text ? now_.cut(text_.made_decoder(follows_text)) : result<void>();
         });
         if (!done) {
@@ -908,8 +941,9 @@ private:
     any_session session_;
     sampler sampler_;
     std::optional<any_chooser> chooser_;
-    std::unique_ptr<call_guide> guide_;   ///< null without tools
-    std::unique_ptr<dialog_draft> draft_; ///< null without guesses
+    std::unique_ptr<call_guide> guide_;     ///< null without tools
+    std::unique_ptr<answer_healer> healer_; ///< null if answers are not healed
+    std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
     transcript now_;
     answer_text text_;
     std::atomic<bool> cancel_{false};

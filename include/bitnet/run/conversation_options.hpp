@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/run/any_model.hpp>
+#include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/session_options.hpp>
 #include <bitnet/run/speculation_options.hpp>
@@ -46,6 +47,12 @@ struct conversation_options {
     /// it must outlive the conversation and its forks. Null: none.
     const tool_source* tools = nullptr;
     tool_choice calls = {}; ///< whether it may or has to call them
+    /// Whether what answers are begun with (say(text, begun)) may end in the middle of a word, as "Fra" of France: the
+    /// model chooses the tokens of its end, whose bytes are the same. take_text() and the history are as without; what
+    /// is written again counts for answer_limit. Not while choose_with() has a constrained chooser, for which there is
+    /// token_constraint::restart_behind(), and not beside `tools`. Borrowed: it must outlive the conversation and its
+    /// forks. Null: no.
+    const prefix_source* heal = nullptr;
     full_context when_full = full_context::stop;
     /// drop_oldest: how many positions are to be free afterwards, if there are turns enough to drop: feeding the rest
     /// again takes time, and with more room happens less often. 0: a quarter of the context.

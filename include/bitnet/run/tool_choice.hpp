@@ -20,7 +20,8 @@ enum class tool_mode : unsigned char {
 struct tool_choice {
     tool_mode mode = tool_mode::automatic;
     std::string_view name = {}; ///< of the function; named only
-    /// Whether an answer may have several calls. If not, the first one ends it.
+    /// Whether an answer may have several calls. If not, or if the model's form has but one
+    /// (tool_form::has_one_call()), the first one ends it.
     bool parallel = false;
 };
 

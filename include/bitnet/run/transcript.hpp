@@ -5,8 +5,10 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
+#include <bitnet/core/utf8.hpp>
 #include <bitnet/run/answer_text.hpp>
 #include <bitnet/run/conversation_turn.hpp>
+#include <bitnet/run/prefix_source.hpp>
 #include <bitnet/text/chat_dialog.hpp>
 #include <bitnet/text/chat_format.hpp>
 #include <bitnet/text/token.hpp>
@@ -31,6 +33,7 @@ public:
     transcript(chat_dialog empty, const tokenizer& text) : text_(&text), empty_(empty), dialog_(std::move(empty)) {}
 
     [[nodiscard]] const std::vector<conversation_turn>& turns() const noexcept { return turns_; }
+    [[nodiscard]] const tokenizer& text_of_tokens() const noexcept { return *text_; }
     /// All tokens, those of an open answer included.
     [[nodiscard]] const std::vector<token>& tokens() const noexcept { return tokens_; }
     /// Whether the last turn is an answer that the model writes or wrote.
@@ -65,15 +68,32 @@ public:
         return take();
     }
 
-    /// Begins an answer with `text`, which may be empty.
-    [[nodiscard]] result<void> begin_answer(std::string_view text) {
+    /// Begins an answer with `text`, which may be empty. \param healer null: the model goes on behind all of it
+    [[nodiscard]] result<void> begin_answer(std::string_view text, const answer_healer* healer = nullptr) {
         conversation_turn turn{.role = "assistant", .text = std::string(text), .is_answer = true};
         if (auto encoded = text_->encode(text, turn.tokens, {.follows_text = true}); !encoded) {
             return encoded;
         }
-        turn.begun_tokens = turn.tokens.size();
         turn.begun_bytes = text.size();
+        const std::size_t back = healer != nullptr ? healer->taken_back(turn.tokens) : 0;
+        turn.begun_tokens = turn.tokens.size() - back;
+        if (back != 0 && !is_healable(missing_in(turn))) {
+            turn.begun_tokens = turn.tokens.size();
+        }
+        turn.tokens.resize(turn.begun_tokens);
         return open(std::move(turn));
+    }
+
+    /// What of the text with which the host began the open answer the model has to write, too. \pre is_open()
+    [[nodiscard]] std::string_view missing() const noexcept { return missing_in(turns_.back()); }
+    /// What of that it has not written yet. \pre is_open()
+    [[nodiscard]] std::string_view missing_yet() const noexcept {
+        const conversation_turn& last = turns_.back();
+        std::string_view left = missing();
+        for (std::size_t i = last.begun_tokens; !left.empty() && i < last.tokens.size(); ++i) {
+            left.remove_prefix((std::min)(left.size(), text_->bytes_of(last.tokens[i]).size()));
+        }
+        return left;
     }
 
     /// Room for so many more tokens of the open answer and their text, so that these allocate nothing.
@@ -103,8 +123,9 @@ public:
     [[nodiscard]] result<void> cut(answer_decoder decoder) {
         conversation_turn& last = turns_.back();
         const std::span<const token> written = std::span(last.tokens).subspan(last.begun_tokens);
-        const auto kept = decoder.share_of(written, last.text.size() - last.begun_bytes);
-        const std::string_view rest = std::string_view(last.text).substr(last.begun_bytes + kept.bytes);
+        const std::size_t begin = last.begun_bytes - missing().size(); // of what they are
+        const auto kept = decoder.share_of(written, last.text.size() - begin);
+        const std::string_view rest = std::string_view(last.text).substr(begin + kept.bytes);
         std::vector<token> end;
         if (auto encoded = text_->encode(rest, end, {.follows_text = true}); !encoded) {
             return encoded;
@@ -169,6 +190,30 @@ public:
     }
 
 private:
+    /// The end of the text that an answer was begun with, behind the tokens that it was begun with; empty if these are
+    /// not the bytes in front of it.
+    [[nodiscard]] std::string_view missing_in(const conversation_turn& turn) const noexcept {
+        std::string_view rest = std::string_view(turn.text).substr(0, turn.begun_bytes);
+        for (std::size_t i = 0; i < turn.begun_tokens; ++i) {
+            const std::string_view bytes = text_->bytes_of(turn.tokens[i]);
+            if (!rest.starts_with(bytes)) {
+                return {};
+            }
+            rest.remove_prefix(bytes.size());
+        }
+        return rest;
+    }
+    /// Whether it is characters: what comes again is decoded by itself.
+    [[nodiscard]] static bool is_healable(std::string_view missing) noexcept {
+        bool is_text = !missing.empty();
+        while (is_text && !missing.empty()) {
+            const decoded_code_point first = first_code_point(missing);
+            is_text = first.value != invalid_code_point;
+            missing.remove_prefix(first.size);
+        }
+        return is_text;
+    }
+
     [[nodiscard]] static bool answers(const conversation_turn& turn) noexcept {
         return turn.role == "assistant" || turn.role == "tool";
     }

@@ -58,14 +58,13 @@ public:
     /// Appends a whole turn. Results of calls, of the role "tool", may share one with those before them.
     /// \return errc::invalid_argument for a role that the format does not have, and for calls that it cannot write.
     [[nodiscard]] result<void> add(const chat_message& message) {
-        return !tools_.empty() || has_declared_ ? detail::guarded([&] { return add_in_words(message); })
-                                                : add_one(message);
+        return form_ != nullptr ? detail::guarded([&] { return add_with_tools(message); }) : add_one(message);
     }
 
     /// Appends the beginning of the assistant's turn, which the model is to continue.
     void add_prompt() noexcept {
         if (!tools_.empty() && is_complete_) {
-            is_complete_ = detail::guarded([&] { return declare({}); }).has_value();
+            is_complete_ = detail::guarded([&] { return declare({"assistant", {}}); }).has_value();
         }
         append([&] {
             if (own_) {
@@ -173,35 +172,122 @@ private:
         return added;
     }
 
-    /// What add() does where functions are declared and the format has no words for them: see chat_options.
-    [[nodiscard]] result<void> add_in_words(const chat_message& message) {
+    /// What add() does where `form_` is how calls are written.
+    [[nodiscard]] result<void> add_with_tools(const chat_message& message) {
         if (!tools_.empty()) {
-            const bool is_led = message.role == "system";
             chat_dialog next = *this; // so that nothing is declared if the message cannot follow
-            auto done = next.declare(is_led ? message.content : std::string_view{});
-            done = done && !is_led ? next.add_in_words(message) : std::move(done);
+            const auto is_part = next.declare(message);
+            auto done = !is_part ? failed(is_part) : *is_part ? result<void>() : next.add_with_tools(message);
             if (done) {
                 *this = std::move(next);
             }
             return done;
         }
         if (message.role == "tool") {
-            return add_one({"user", detail::as_tool_response(message.content)});
+            return add_result(message.content);
         }
         if (message.calls.empty() || message.role != "assistant") {
             return add_one(message);
         }
-        std::string content(message.content);
-        detail::append_calls(content, message);
+        return add_calls(message);
+    }
+    [[nodiscard]] result<void> add_result(std::string_view text) {
+        switch (form_->syntax) {
+        case tool_syntax::llama3:
+            return add_one({"ipython", words_->outcome(text, form_->syntax)});
+        case tool_syntax::falcon3:
+            return add_unended("assistant", words_->outcome(text, form_->syntax));
+        default:
+            return add_one({"user", detail::as_tool_response(text)});
+        }
+    }
+    [[nodiscard]] result<void> add_calls(const chat_message& message) {
+        if (form_->has_one_call() && message.calls.size() != 1) {
+            return detail::error_saying(errc::invalid_argument,
+                                        {"chat format ", rule_->name, ": a message has ", message.calls.size(),
+                                         " calls of tools, the model's template writes one"});
+        }
+        std::vector<std::string> texts;
+        std::vector<chat_tool_call> calls(message.calls.begin(), message.calls.end());
+        texts.reserve(calls.size());
+        for (chat_tool_call& call : calls) {
+            const bool is_respelled = form_->syntax != tool_syntax::marked;
+            auto written = is_respelled ? words_->arguments(call.arguments) : std::string(call.arguments);
+            if (!written && written.error().code == errc::out_of_memory) {
+                return failed(written);
+            }
+            call.arguments = written ? std::string_view(texts.emplace_back(*std::move(written))) : call.arguments;
+        }
+        std::string content(form_->has_one_call() ? std::string_view{} : message.content);
+        detail::append_calls(content, {message.role, message.content, calls}, *form_);
         return add_one({message.role, content});
     }
-    [[nodiscard]] result<void> declare(std::string_view system) {
-        auto added = add_one({"system", detail::declared_tools(system, tools_)});
-        if (added) {
-            has_declared_ = true;
-            tools_.clear();
+
+    /// Declares the functions in front of the first message, or in it. \return whether it is part of that
+    [[nodiscard]] result<bool> declare(const chat_message& first) {
+        if (form_->syntax == tool_syntax::llama3) {
+            return declare_in_question(first);
         }
-        return added;
+        const bool is_led = first.role == "system";
+        const std::string_view content = is_led ? first.content : std::string_view{};
+        auto added = add_one({"system", form_->syntax == tool_syntax::falcon3
+                                            ? words_->declaration(content, tools_, form_->syntax)
+                                            : detail::declared_tools(content, tools_)});
+        return declared(added, is_led);
+    }
+    /// The same in the first question, which a turn of the system's precedes that says so.
+    [[nodiscard]] result<bool> declare_in_question(const chat_message& first) {
+        const bool is_led = first.role == "system";
+        if (!is_led_) {
+            const std::string_view content = is_led ? detail::stripped(first.content) : std::string_view{};
+            auto added = add_unstripped("system", std::string("Environment: ipython\n\n").append(content));
+            is_led_ = added.has_value();
+            if (!added || is_led) {
+                return added ? result<bool>(true) : failed(added);
+            }
+        }
+        const bool is_question = first.role == "user";
+        if (is_led) {
+            auto added = add_one(first);
+            return added ? result<bool>(true) : failed(added);
+        }
+        const std::string_view content = is_question ? detail::stripped(first.content) : std::string_view{};
+        return declared(add_unstripped("user", words_->declaration(content, tools_, form_->syntax)), is_question);
+    }
+    [[nodiscard]] result<bool> declared(const result<void>& added, bool is_part) {
+        if (!added) {
+            return failed(added);
+        }
+        tools_.clear();
+        return is_part;
+    }
+
+    /// A turn whose content is written as it is.
+    [[nodiscard]] result<void> add_unstripped(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            write_header(role);
+            pieces_.write(content);
+            end_turn(true);
+        });
+    }
+    /// A turn of Falcon3's assistant without the mark that ends its answers.
+    [[nodiscard]] result<void> add_unended(std::string_view role, std::string_view content) {
+        return add_written([&] {
+            if (std::exchange(text_due_, false)) {
+                pieces_.write(rule_->after_turn);
+            }
+            write_header(role);
+            pieces_.write(content);
+            pieces_.write(rule_->after_turn);
+        });
+    }
+    template <class Work> [[nodiscard]] result<void> add_written(Work&& work) {
+        const bool text_was_due = text_due_;
+        if (is_complete_ && pieces_.try_to(work)) {
+            return {};
+        }
+        text_due_ = text_was_due;
+        return detail::out_of_memory();
     }
 
     template <class Work> void append(Work&& work) noexcept { is_complete_ = is_complete_ && pieces_.try_to(work); }
@@ -280,11 +366,13 @@ private:
     const detail::chat_format_rule* rule_;
     const tokenizer* tokenizer_;
     detail::chat_pieces pieces_;
-    std::optional<detail::chatml_turns> own_; ///< of the file's own template, if it says more than the format
-    std::string tools_;                       ///< declared in the system's turn, in words, unless that was done
-    bool has_declared_ = false;
-    std::size_t position_ = 0; ///< tokens taken, and those of answers
-    bool text_due_ = false;    ///< `after_turn` of an answer, if another turn follows
+    std::optional<detail::chatml_turns> own_;   ///< of the file's own template, if it says more than the format
+    const tool_form* form_ = nullptr;           ///< how calls are written, if `own_` does not see to it; null: not
+    const detail::tool_words* words_ = nullptr; ///< for all forms but `marked`
+    std::string tools_;                         ///< to be declared as `form_` has it, unless that was done
+    bool is_led_ = false;                       ///< llama3: the system's turn that precedes the declaration is written
+    std::size_t position_ = 0;                  ///< tokens taken, and those of answers
+    bool text_due_ = false;                     ///< `after_turn` of an answer, if another turn follows
     bool is_complete_ = true;
 };
 

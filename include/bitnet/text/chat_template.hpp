@@ -13,6 +13,7 @@
 #include <bitnet/text/chatml_facts.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/tool_form.hpp>
 
 #include <memory>
 #include <span>
@@ -35,9 +36,11 @@ struct chat_format_choice {
 struct chat_options {
     std::string_view tools = {}; ///< a JSON array of what the model may call, as OpenAI's interface has it; empty: none
     chat_thinking thinking = chat_thinking::by_template;
-    /// Where the template has no place for tools: they are declared in the system's turn all the same, calls and
-    /// results written as Qwen's models do, and results told in turns of the user's. See text/tool_form.hpp.
+    /// Where the template has no place for tools that is known here: they are declared all the same, as
+    /// tool_syntax::marked has it.
     bool tools_in_words = false;
+    /// How functions are declared, calls written and results told, in place of what the template says.
+    tool_syntax syntax = tool_syntax::by_template;
 };
 
 /// The chat format of a model. Immutable: any number of threads may use it at a time. Borrows the tokenizer, which must
@@ -70,9 +73,13 @@ public:
         return false;
     }
 
-    /// Whether dialogs can have tools, calls of them and their results: the file's template is ChatML and writes them
-    /// as Qwen's models do. Its own words are used for it.
-    [[nodiscard]] bool has_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
+    /// Whether dialogs can have tools, calls of them and their results as the file's template writes them: a ChatML
+    /// template, whose own words are used, LLaMA-3.1's or Falcon3's.
+    [[nodiscard]] bool has_tools() const noexcept { return has_own_tools() || syntax_ != tool_syntax::marked; }
+    /// How answers have calls.
+    [[nodiscard]] const tool_form& calls(tool_syntax chosen = tool_syntax::by_template) const noexcept {
+        return detail::form_of(chosen != tool_syntax::by_template ? chosen : syntax_);
+    }
     /// Whether the file's template knows of thoughts, between <think> and </think> in front of an answer.
     [[nodiscard]] bool has_thoughts() const noexcept { return facts_ != nullptr && facts_->has_thoughts(); }
     /// What an answer is prompted with after the header of its turn, such as an empty thought, which keeps a model from
@@ -88,19 +95,26 @@ public:
     /// model that is to think and cannot; what json_document::parse returns.
     [[nodiscard]] result<chat_dialog> open_dialog(const chat_options& options) const {
         return detail::guarded([&]() -> result<chat_dialog> {
-            std::vector<std::string> tools;
             if (auto accepted = accepts(options); !accepted) {
                 return failed(accepted);
             }
-            if (!options.tools.empty() && has_tools()) {
-                auto listed = facts_->to_json_list(options.tools, "the list of tools");
+            if (has_own_tools()) {
+                auto listed = options.tools.empty() ? result<std::vector<std::string>>(std::vector<std::string>())
+                                                    : facts_->to_json_list(options.tools, "the list of tools");
+                return listed ? result<chat_dialog>(opened(*std::move(listed), options.thinking)) : failed(listed);
+            }
+            chat_dialog made = opened({}, options.thinking);
+            if (!options.tools.empty() || options.syntax != tool_syntax::by_template) {
+                made.form_ = &calls(options.syntax);
+            }
+            made.tools_ = options.tools;
+            if (!options.tools.empty() && made.form_->syntax != tool_syntax::marked) {
+                auto listed = words_->list(options.tools, made.form_->syntax);
                 if (!listed) {
                     return failed(listed);
                 }
-                tools = *std::move(listed);
+                made.tools_ = *std::move(listed);
             }
-            chat_dialog made = opened(std::move(tools), options.thinking);
-            made.tools_ = has_tools() ? std::string_view{} : options.tools;
             return made;
         });
     }
@@ -131,20 +145,36 @@ public:
 
 private:
     chat_template(const tokenizer& text, chat_format_choice choice, std::vector<token> stops, bool begins_with_bos,
-                  std::shared_ptr<const detail::chatml_facts> facts) noexcept
+                  std::shared_ptr<const detail::chatml_facts> facts, tool_syntax syntax,
+                  const detail::tool_words& words) noexcept
         : text_(&text), choice_(std::move(choice)), stops_(std::move(stops)), begins_with_bos_(begins_with_bos),
-          facts_(std::move(facts)) {}
+          facts_(std::move(facts)), syntax_(syntax), words_(&words) {}
+
+    [[nodiscard]] bool has_own_tools() const noexcept { return facts_ != nullptr && facts_->tools.has_value(); }
 
     [[nodiscard]] chat_dialog opened(std::vector<std::string> tools, chat_thinking thinking) const {
         chat_dialog made(choice_.format, *text_, begins_with_bos_);
         if (facts_ != nullptr) {
             made.own_.emplace(facts_, *text_, std::move(tools), thinking);
+        } else if (syntax_ != tool_syntax::marked) {
+            made.form_ = &calls();
         }
+        made.words_ = words_;
         return made;
     }
 
     [[nodiscard]] result<void> accepts(const chat_options& options) const {
-        if (!options.tools.empty() && !has_tools() && !options.tools_in_words) {
+        const bool is_of_format = options.syntax == tool_syntax::llama3    ? format() == chat_format::llama3
+                                  : options.syntax == tool_syntax::falcon3 ? format() == chat_format::falcon3
+                                                                           : true;
+        if (!is_of_format) {
+            return error{errc::invalid_argument,
+                         detail::sentence({"chat format ", name_of(format()), ": calls of tools are to be written as ",
+                                           options.syntax == tool_syntax::llama3 ? "LLaMA-3.1's" : "Falcon3's",
+                                           " are, whose chat format is another one"})};
+        }
+        const bool is_chosen = options.syntax != tool_syntax::by_template;
+        if (!options.tools.empty() && !has_tools() && !options.tools_in_words && !is_chosen) {
             return error{errc::invalid_argument,
                          detail::sentence({"chat format ", name_of(format()), ": there are tools, but ",
                                            facts_ != nullptr ? std::string_view(facts_->why_no_tools)
@@ -180,6 +210,8 @@ private:
     std::vector<token> stops_;
     bool begins_with_bos_ = false;
     std::shared_ptr<const detail::chatml_facts> facts_; ///< null unless the format is ChatML by the file's own template
+    tool_syntax syntax_;                                ///< of calls; `marked` also where the file says nothing
+    const detail::tool_words* words_;
 };
 
 } // namespace bitnet::inline BITNET_ABI

@@ -15,6 +15,8 @@
 #include <bitnet/text/chatml_reader.hpp>
 #include <bitnet/text/token.hpp>
 #include <bitnet/text/tokenizer.hpp>
+#include <bitnet/text/tool_form.hpp>
+#include <bitnet/text/tool_words.hpp>
 
 #include <algorithm>
 #include <array>
@@ -61,6 +63,25 @@ struct chat_template_extra {
 inline constexpr std::array<chat_template_extra, 2> chat_template_extras{{
     {"CuttingKnowledgeDate", "its lines with dates are not written"},
     {"<think>", "its thinking parts are not written"},
+}};
+
+/// How the words for tools of a recognised template are recognised themselves.
+struct tool_fingerprint {
+    chat_format format;
+    tool_syntax syntax;
+    std::string_view what;                 ///< for people
+    std::array<std::string_view, 3> parts; ///< as in chat_fingerprint
+};
+inline constexpr std::array<tool_fingerprint, 2> tool_fingerprints{{
+    {chat_format::llama3,
+     tool_syntax::llama3,
+     "calls of tools are LLaMA-3.1's, one in an answer",
+     {"Giventhefollowingfunctions,pleaserespondwithaJSONforafunctioncall", "ipython<|end_header_id|>",
+      "tool_call.arguments|tojson"}},
+    {chat_format::falcon3,
+     tool_syntax::falcon3,
+     "calls of tools are Falcon3's",
+     {"skilledinfunctioncalling", "<tool_call>", "<tool_response>"}},
 }};
 
 /// Longer texts are not searched; published templates have less than 32 KiB.
@@ -136,6 +157,8 @@ public:
     [[nodiscard]] bool adds_bos() const noexcept { return bos_wanted_ || begins_with_bos(choice_.format); }
     /// The tokens that end an answer, ascending. \pre run() has succeeded
     [[nodiscard]] std::vector<token> stops() const;
+    /// How calls of tools are written. \pre run() has succeeded
+    [[nodiscard]] tool_syntax syntax() const noexcept { return syntax_; }
     /// What a ChatML template of the file says beyond the format; null for others. \pre run() has succeeded
     [[nodiscard]] const std::shared_ptr<const chatml_facts>& facts() const noexcept { return facts_; }
 
@@ -144,6 +167,7 @@ private:
 
     [[nodiscard]] result<void> choose(std::string_view name);
     [[nodiscard]] result<void> read_chatml(std::string_view in_file);
+    void find_tools(std::string_view comparable);
     [[nodiscard]] bool infer();
     [[nodiscard]] result<void> check_tokens() const;
     [[nodiscard]] error unknown(std::string_view what) const;
@@ -153,6 +177,7 @@ private:
     chat_format_choice choice_;
     bool bos_wanted_ = false; ///< by the vocabulary or by the template
     std::shared_ptr<const chatml_facts> facts_;
+    tool_syntax syntax_ = tool_syntax::marked;
 };
 
 inline result<void> chat_format_reader::choose(std::string_view name) {
@@ -183,6 +208,7 @@ inline result<void> chat_format_reader::choose(std::string_view name) {
                 choice_.why.append("; ").append(what);
             }
         }
+        find_tools(comparable);
     } else if (!in_file->empty()) {
         return unknown(sentence({template_key, " is not known, it begins ", quoted_name(*in_file)}));
     } else if (!infer()) {
@@ -202,6 +228,22 @@ inline result<void> chat_format_reader::read_chatml(std::string_view in_file) {
     }
     facts_ = std::make_shared<const chatml_facts>(std::move(reader.facts()));
     return {};
+}
+
+inline void chat_format_reader::find_tools(std::string_view comparable) {
+    for (const tool_fingerprint& known : tool_fingerprints) {
+        const auto has = [comparable](std::string_view part) {
+            return comparable.find(part) != std::string_view::npos;
+        };
+        if (known.format == choice_.format && std::all_of(known.parts.begin(), known.parts.end(), has)) {
+            syntax_ = known.syntax;
+            choice_.why.append("; ").append(known.what);
+            return;
+        }
+    }
+    if (comparable.find("iftools") != std::string_view::npos) {
+        choice_.why.append("; its words for tools are not known");
+    }
 }
 
 inline bool chat_format_reader::infer() {
@@ -269,7 +311,8 @@ inline result<chat_template> chat_template::open(const gguf_file& file, const to
         if (auto found = reader.run(name); !found) {
             return failed(found);
         }
-        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts());
+        return chat_template(text, std::move(reader.choice()), reader.stops(), reader.adds_bos(), reader.facts(),
+                             reader.syntax(), detail::published_tool_words);
     });
 }
 

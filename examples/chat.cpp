@@ -60,7 +60,8 @@ struct settings {
                 .chat_format = model.chat_format,
                 .chat = {.thinking = thinking == "on"    ? bitnet::chat_thinking::on
                                      : thinking == "off" ? bitnet::chat_thinking::off
-                                                         : bitnet::chat_thinking::by_template},
+                                                         : bitnet::chat_thinking::by_template,
+                         .syntax = functions.syntax()},
                 .tools = callable,
                 .calls = functions.first(),
                 .when_full = when_full == "stop"     ? bitnet::full_context::stop

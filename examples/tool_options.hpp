@@ -9,6 +9,8 @@
 #include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/constrain/tool_set.hpp>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,9 +51,13 @@ private:
     std::optional<bitnet::constrained_tools> source_;
 };
 
+/// In the order of tool_syntax.
+inline constexpr std::array<std::string_view, 4> tool_syntax_words{"template", "marked", "llama3", "falcon3"};
+
 struct tool_options {
     std::optional<std::string> list;
     std::string choice = "auto";
+    std::string form = "template";
 
     void add_to(options& all) {
         all.contents("--tools", "FILE", list,
@@ -59,6 +65,12 @@ struct tool_options {
                      "each on a line, and a line of the input is the result of each");
         all.text("--tool-choice", "WORD", choice,
                  "whether answers to questions have calls: auto, none, required, or the name of the one function");
+        all.choice("--tool-form", tool_syntax_words, form,
+                   "how functions are declared, calls written and results told; marked: <tool_call>");
+    }
+    [[nodiscard]] bitnet::tool_syntax syntax() const noexcept {
+        const auto at = std::find(tool_syntax_words.begin(), tool_syntax_words.end(), form);
+        return static_cast<bitnet::tool_syntax>(at - tool_syntax_words.begin());
     }
 
     /// Of the answer to a question.

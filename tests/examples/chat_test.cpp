@@ -54,6 +54,9 @@ TEST_CASE("bitnet-chat prints calls of functions, and goes on with the lines tha
     REQUIRE_MESSAGE(done.status == 0, done.err);
     CHECK(done.out.starts_with("\nwait {}\n")); // there is no text in front of it
     CHECK(done.out.find("\n\nwait {}\n", 5) != std::string::npos);
+    const outcome other = run("chat", with({"--tools", functions, "--tool-form", "llama3"}), "Go\n");
+    CHECK(other.status != 0);
+    CHECK(other.err.find("calls of tools are to be written as LLaMA-3.1's are") != std::string::npos);
     const outcome both = run("chat", with({"--tools", functions, "--regex", "a"}), "");
     CHECK(both.status != 0);
     CHECK(both.err.find("--tools was given, and a grammar") != std::string::npos);

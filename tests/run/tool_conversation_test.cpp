@@ -574,19 +574,6 @@ TEST_CASE("golden: a call that is required comes after the thought, which ends i
 
 namespace {
 
-/// The tiny model with another template, which takes the place of its own.
-std::string with_template(std::string_view text) {
-    std::string bytes = with_large_context(tiny_model_path());
-    const std::string_view key = "tokenizer.chat_template";
-    const std::size_t at = bytes.find(key) + key.size() + 4 + 8; // a type and a length
-    std::uint64_t size = 0;
-    std::memcpy(&size, bytes.data() + at - 8, sizeof size); // a little-endian u64
-    REQUIRE(text.size() <= size);
-    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::ptrdiff_t>(size), ' ');
-    std::copy(text.begin(), text.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
-    return bytes;
-}
-
 /// The functions of some_tools(), for a model whose template has words of its own for them.
 struct published_form {
     std::string bytes;
@@ -595,7 +582,8 @@ struct published_form {
     tool_set tools = some_tools();
     constrained_tools source = must(constrained_tools::open(tools, trie));
 
-    explicit published_form(std::string_view text) : bytes(with_template(text)) {}
+    explicit published_form(std::string_view text)
+        : bytes(with_template(with_large_context(tiny_model_path()), text)) {}
 
     [[nodiscard]] conversation talk(tool_choice calls, std::size_t limit = 0, conversation_options options = {}) const {
         options.session = {.context = 1536, .threads = 1};

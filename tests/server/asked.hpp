@@ -73,14 +73,18 @@ private:
     int ends_ = 0;
 };
 
-inline std::unique_ptr<server::engine> opened(const server::engine_options& options = {.parallel = 2, .queue = 8}) {
-    auto model = bitnet::any_model::open(BITNET_TEST_MODEL);
+inline std::unique_ptr<server::engine> opened_with(bitnet::result<bitnet::any_model> model,
+                                                   const server::engine_options& options) {
     REQUIRE(model);
     auto served = server::served_model::open(*std::move(model), "tiny", 1, 512, 1);
     REQUIRE(served);
     auto made = server::engine::open(*std::move(served), options);
     REQUIRE(made);
     return *std::move(made);
+}
+
+inline std::unique_ptr<server::engine> opened(const server::engine_options& options = {.parallel = 2, .queue = 8}) {
+    return opened_with(bitnet::any_model::open(BITNET_TEST_MODEL), options);
 }
 
 inline std::shared_ptr<kept_reply> sent(server::engine& to, std::string method, std::string target,

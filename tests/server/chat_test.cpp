@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "asked.hpp"
+#include "text/tool_templates.hpp"
 
 #include <bitnet/any.hpp>
+#include <bitnet/io/byte_source.hpp>
 
 #include <doctest/doctest.h>
 
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -116,6 +121,37 @@ TEST_CASE("an answer follows a JSON Schema, or is a call that parses") {
     }
     const auto none = chatted(*engine, tools + R"("none")");
     CHECK(!read_json(none->whole().body).at("choices.0.message.tool_calls"));
+}
+
+TEST_CASE("calls and results are told in the form of the model's template") {
+    std::ifstream file(BITNET_TEST_MODEL, std::ios::binary);
+    const std::string plain{std::istreambuf_iterator<char>(file), {}};
+    const std::string bytes = bitnet_tests::with_template(plain, bitnet_tests::llama3_tools);
+    const auto engine = asked::opened_with(
+        bitnet::any_model::open(bitnet::byte_source::borrow(std::as_bytes(std::span(bytes)), "model")),
+        {.parallel = 1, .queue = 8});
+    const std::string tools = R"("tools":[{"type":"function","function":{"name":"go"}}],"max_tokens":40,"seed":1})";
+    const std::string question = R"({"messages":[{"role":"user","content":"Go"})";
+    const std::string call = R"(,{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function",)"
+                             R"("function":{"name":"go","arguments":"{}"}})";
+    const auto post = [&](const std::string& body) {
+        return asked::answered(*engine, "POST", "/v1/chat/completions", body)->whole().body;
+    };
+    const std::string required = post(question + R"(],"tool_choice":"required",)" + tools);
+    CAPTURE(required);
+    const read_json called(required);
+    CHECK(called.text("choices.0.finish_reason") == "tool_calls");
+    CHECK(called.text("choices.0.message.tool_calls.0.function.name") == "go");
+    CHECK(called.text("choices.0.message.tool_calls.0.function.arguments") == "{}");
+    // The result follows in the same form; what the template cannot write is refused.
+    const std::string told = post(question + call + R"(]},{"role":"tool","tool_call_id":"a","content":"4"}],)" + tools);
+    CAPTURE(told);
+    CHECK(read_json(told).number("usage.completion_tokens") > 0);
+    const std::string two = post(question + call +
+                                 R"(,{"id":"b","type":"function","function":{"name":"go",)"
+                                 R"("arguments":"{}"}}]},{"role":"user","content":"a"}],)" +
+                                 tools);
+    CHECK(read_json(two).text("error.message").find("the model's template writes one") != std::string::npos);
 }
 
 TEST_CASE("logprobs are those of the tokens, whose bytes are the text") {

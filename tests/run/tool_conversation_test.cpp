@@ -664,6 +664,22 @@ TEST_CASE("what is no call in LLaMA-3.1's form stays text, and what looks like o
         REQUIRE_MESSAGE(talk.calls().size() == 1, talk.history().back().text);
         form.check(talk.calls()[0]);
     }
+    // Nor may a token that completes {"name" go on as no call does.
+    const tokenizer& text = form.model.text();
+    std::size_t others = 0;
+    for (token id = 0; text.contains(id) && others < 4; ++id) {
+        const std::string_view bytes = text.bytes_of(id);
+        if (bytes.size() > 1 && bytes[0] == '"' && bytes[1] != ':' && !text.is_special(id)) {
+            std::vector<token> script = form.script(R"({"name)");
+            script.push_back(id);
+            conversation talk = form.talk({tool_mode::automatic}, 80);
+            scripted wrong(script, static_cast<unsigned>(++others));
+            talk.choose_with(wrong);
+            must_be_done(talk.say("Go"));
+            CHECK(answered(talk).find("{\"name\"") == std::string::npos);
+        }
+    }
+    CHECK(others != 0);
     // Where there is no room for a call, or none is wanted, none begins.
     conversation small = form.talk({tool_mode::automatic}, 20);
     scripted asks(form.script(dice_call), 3);

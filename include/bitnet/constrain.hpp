@@ -38,6 +38,7 @@
 #include <bitnet/constrain/schema_reader.hpp>
 #include <bitnet/constrain/schema_shape.hpp>
 #include <bitnet/constrain/source_reader.hpp>
+#include <bitnet/constrain/stamp_table.hpp>
 #include <bitnet/constrain/state_rows.hpp>
 #include <bitnet/constrain/string_format.hpp>
 #include <bitnet/constrain/subset_construction.hpp>

@@ -3362,6 +3362,21 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
     }
 }
 
+/// The same with bytes of any value.
+template <class T>
+void allocate_uninitialized(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+                            const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate_uninitialized(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
@@ -5158,6 +5173,116 @@ private:
 
 #endif
 
+// ---- bitnet/constrain/stamp_table.hpp ----
+// stamp_table: finds numbers by three others, and forgets all of them at once.
+#ifndef BITNET_CONSTRAIN_STAMP_TABLE_HPP
+#define BITNET_CONSTRAIN_STAMP_TABLE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Lists of entries, by a hash of their keys. The memory for all of them is allocated by open() and touched as they
+/// come to be in use: a table that is opened and hardly needed costs a page, whatever it has room for.
+class stamp_table {
+public:
+    /// \param entries at once. \return errc::out_of_memory.
+    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
+        std::uint64_t lists = fewest_lists;
+        while (lists < entries) {
+            lists *= 2;
+        }
+        stamp_table made;
+        error failure;
+        allocate_uninitialized(made.lists_, lists, "matcher", failure);
+        allocate_uninitialized(made.entries_, entries, "matcher", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.begin_lists(fewest_lists);
+        return made;
+    }
+
+    void forget() noexcept {
+        used_ = 0;
+        if (++stamp_ == 0) {
+            begin_lists(lists_in_use_);
+        }
+    }
+    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
+    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        for (std::uint32_t i = first_of(list_of(a, b, c)); i != none; i = entries_[i].next) {
+            entry& found = entries_[i];
+            if (found.a == a && found.b == b && found.c == c) {
+                return &found.value;
+            }
+        }
+        if (used_ == entries_.size()) {
+            return nullptr;
+        }
+        if (used_ == lists_in_use_) { // lists_ has one for each entry
+            begin_lists(lists_in_use_ * 2);
+            for (std::uint32_t i = 0; i < used_; ++i) {
+                put_in_list(i);
+            }
+        }
+        entries_[used_] = {a, b, c, none, none};
+        put_in_list(used_);
+        return &entries_[used_++].value;
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return lists_.size_bytes() + entries_.size_bytes(); }
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+private:
+    static constexpr std::uint32_t fewest_lists = 64;
+    struct list {
+        std::uint32_t stamp; ///< of the entries; another one than stamp_: there are none
+        std::uint32_t first;
+    };
+    struct entry {
+        std::uint32_t a;
+        std::uint32_t b;
+        std::uint32_t c;
+        std::uint32_t value;
+        std::uint32_t next;
+    };
+
+    /// Makes so many lists, all of them empty.
+    void begin_lists(std::uint32_t count) noexcept {
+        stamp_ = 1;
+        lists_in_use_ = count;
+        std::fill_n(lists_.data(), count, list{0, none});
+    }
+    [[nodiscard]] list& list_of(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        std::uint64_t hash =
+            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
+        hash ^= hash >> 29;
+        return lists_[static_cast<std::uint32_t>(hash) & (lists_in_use_ - 1)];
+    }
+    [[nodiscard]] std::uint32_t first_of(const list& of) const noexcept { return of.stamp == stamp_ ? of.first : none; }
+    void put_in_list(std::uint32_t number) noexcept {
+        entry& put = entries_[number];
+        list& into = list_of(put.a, put.b, put.c);
+        put.next = first_of(into);
+        into = {stamp_, number};
+    }
+
+    buffer<list> lists_; ///< of these, the first lists_in_use_: a power of two
+    buffer<entry> entries_;
+    std::uint32_t lists_in_use_ = 0;
+    std::uint32_t stamp_ = 1;
+    std::uint32_t used_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -5168,8 +5293,9 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
-/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, 140 for each item at once (to
+/// find them again) and 4 for each rule: 10 MiB by default. open() allocates it, and touches next to none: pages that
+/// no text needs are never written.
 struct matcher_options {
     std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
     std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
@@ -5227,71 +5353,6 @@ struct match_mark {
 class forced_tokens;
 class mask_key;
 class mask_walk;
-
-/// Finds numbers by three others; forgets everything at once.
-class stamp_table {
-public:
-    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
-        std::uint64_t size = 64;
-        while (size < std::uint64_t{entries} * 2) {
-            size *= 2;
-        }
-        auto places = buffer<slot>::allocate(size, "matcher");
-        if (!places) {
-            return failed(places);
-        }
-        stamp_table made;
-        made.slots_ = *std::move(places);
-        made.most_ = entries;
-        return made;
-    }
-
-    void forget() noexcept {
-        used_ = 0;
-        if (++stamp_ == 0) {
-            std::fill_n(slots_.data(), slots_.size(), slot{});
-            stamp_ = 1;
-        }
-    }
-    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
-    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
-        std::uint64_t hash =
-            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
-        hash ^= hash >> 29;
-        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
-            slot& found = slots_[i];
-            if (found.stamp != stamp_) {
-                if (used_ == most_) {
-                    return nullptr;
-                }
-                ++used_;
-                found = {stamp_, a, b, c, none};
-                return &found.value;
-            }
-            if (found.a == a && found.b == b && found.c == c) {
-                return &found.value;
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-private:
-    struct slot {
-        std::uint32_t stamp;
-        std::uint32_t a;
-        std::uint32_t b;
-        std::uint32_t c;
-        std::uint32_t value;
-    };
-
-    buffer<slot> slots_;
-    std::uint32_t stamp_ = 1;
-    std::uint32_t used_ = 0;
-    std::uint32_t most_ = 0;
-};
 
 } // namespace detail
 
@@ -5482,10 +5543,10 @@ inline result<void> matcher::allocate(const matcher_options& options) {
     }
     items_at_once_ = options.items_at_once;
     error failure;
-    detail::allocate(items_, options.items, "matcher", failure);
-    detail::allocate(frames_, options.frames, "matcher", failure);
-    detail::allocate(links_, options.links, "matcher", failure);
-    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate_uninitialized(items_, options.items, "matcher", failure);
+    detail::allocate_uninitialized(frames_, options.frames, "matcher", failure);
+    detail::allocate_uninitialized(links_, options.links, "matcher", failure);
+    detail::allocate_uninitialized(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
     detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
     if (failure.code != errc{}) {
         return failure;
@@ -6761,8 +6822,8 @@ public:
         state_rows made;
         made.tables_ = &tables;
         error failure;
-        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
-        allocate(made.held_, most, "grammar mask", failure);
+        allocate_uninitialized(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
+        allocate_uninitialized(made.held_, most, "grammar mask", failure);
         allocate(made.plain_, tables.states.size(), "grammar mask", failure);
         allocate(made.visited_, tables.states.size(), "grammar mask", failure);
         if (failure.code != errc{}) {
@@ -7011,7 +7072,7 @@ public:
     [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
         mask_walk made;
         error failure;
-        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -7354,7 +7415,7 @@ private:
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// A fixed number of masks; a new one takes the place of one that was not used for the longest time, about. Allocates
-/// in open() only.
+/// in open() only, where it touches 9 bytes a mask.
 class mask_cache {
 public:
     /// \param words of a mask. \return errc::out_of_memory.
@@ -7362,9 +7423,10 @@ public:
         mask_cache made;
         made.words_ = words;
         error failure;
-        allocate(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
-        allocate(made.entries_, masks, "grammar masks", failure);
+        allocate_uninitialized(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
+        allocate_uninitialized(made.entries_, masks, "grammar masks", failure);
         allocate(made.hashes_, masks, "grammar masks", failure);
+        allocate(made.is_used_, masks, "grammar masks", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -7383,7 +7445,7 @@ public:
             const std::uint64_t hash = hash_of(words, depth);
             for (std::size_t i = 0; i < hashes_.size(); ++i) {
                 if (hashes_[i] == hash && entries_[i].depth == depth && is_of(entries_[i], words)) {
-                    entries_[i].is_used = true;
+                    is_used_[i] = true;
                     return i;
                 }
             }
@@ -7393,8 +7455,8 @@ public:
 
     /// A place for a new mask, whose bits are 0. It is found again after keep().
     [[nodiscard]] std::size_t make_room() noexcept {
-        while (entries_[hand_].is_used) {
-            entries_[hand_].is_used = false;
+        while (is_used_[hand_]) {
+            is_used_[hand_] = false;
             hand_ = (hand_ + 1) % entries_.size();
         }
         const std::size_t at = hand_;
@@ -7410,9 +7472,9 @@ public:
         entry& made = entries_[at];
         made.mask = mask;
         made.depth = depth;
-        made.is_used = true;
         made.size = words.size();
         std::copy(words.begin(), words.end(), made.words.begin());
+        is_used_[at] = true;
         hashes_[at] = hash_of(words, depth);
         depths_in_use_ |= 1u << depth;
     }
@@ -7422,15 +7484,14 @@ public:
     }
     [[nodiscard]] const walked_mask& mask(std::size_t at) const noexcept { return entries_[at].mask; }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes();
+        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes() + is_used_.size_bytes();
     }
 
 private:
     struct entry {
         walked_mask mask;
-        std::size_t depth = 0;
-        std::size_t size = 0;
-        bool is_used = false;
+        std::size_t depth;
+        std::size_t size;
         std::array<std::uint32_t, mask_key::most_words> words;
     };
 
@@ -7452,7 +7513,8 @@ private:
     unsigned depths_in_use_ = 0;
     buffer<std::uint64_t> bits_;
     buffer<entry> entries_;
-    buffer<std::uint64_t> hashes_;
+    buffer<std::uint64_t> hashes_; ///< 0: no mask is kept there, and bits and entry are not written
+    buffer<bool> is_used_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7482,7 +7544,8 @@ struct constraint_options {
 };
 
 /// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
-/// it, and shares the grammar's tables. Allocates in open() alone; see memory_bytes().
+/// it, and shares the grammar's tables. Allocates in open() alone, see memory_bytes(), and touches what it allocated as
+/// texts need it, so that open() costs well below a millisecond.
 ///
 /// Stop tokens are allowed where the text may end, and end it. Control tokens are no text, and never allowed.
 class token_constraint {
@@ -7634,8 +7697,8 @@ private:
         auto walk = detail::mask_walk::open(made.matcher_, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
         error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
-        detail::allocate(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
-        detail::allocate(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
+        detail::allocate_uninitialized(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
+        detail::allocate_uninitialized(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }

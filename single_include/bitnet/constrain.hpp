@@ -6078,6 +6078,7 @@ inline void matcher::move_frames() noexcept {
 #define BITNET_CONSTRAIN_TOKEN_TREE_HPP
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -6085,10 +6086,48 @@ inline void matcher::move_frames() noexcept {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A token's id and what it stands for.
+/// A token's id and the bytes it stands for, the first eight of which are at hand: hardly a comparison needs more.
 struct token_bytes {
-    std::string_view bytes;
+    static constexpr std::size_t head_bytes = 8;
+
+    std::uint64_t head; ///< the first byte on top; 0 where there is none
+    const char* data;
+    std::uint32_t size;
     std::uint32_t id;
+
+    /// \pre `bytes` has no more than 65,535
+    [[nodiscard]] static token_bytes of(std::string_view bytes, std::uint32_t id) noexcept {
+        std::uint64_t head = 0;
+        for (std::size_t i = 0; i < head_bytes; ++i) {
+            head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+        }
+        return {head, bytes.data(), static_cast<std::uint32_t>(bytes.size()), id};
+    }
+    [[nodiscard]] std::string_view bytes() const noexcept { return {data, size}; }
+    /// \pre i < size
+    [[nodiscard]] std::uint8_t operator[](std::size_t i) const noexcept {
+        return static_cast<std::uint8_t>(i < head_bytes ? head >> (56 - 8 * i) : static_cast<std::uint8_t>(data[i]));
+    }
+    /// By bytes, and then by id.
+    [[nodiscard]] bool operator<(const token_bytes& other) const noexcept {
+        if (head != other.head) {
+            return head < other.head;
+        }
+        const int order = bytes().compare(other.bytes());
+        return order != 0 ? order < 0 : id < other.id;
+    }
+    /// How many bytes both begin with.
+    [[nodiscard]] std::size_t common(const token_bytes& other) const noexcept {
+        const std::size_t most = (std::min)(size, other.size);
+        if (head != other.head) {
+            return (std::min)(most, static_cast<std::size_t>(std::countl_zero(head ^ other.head)) / 8);
+        }
+        std::size_t same = (std::min)(most, head_bytes);
+        while (same < most && data[same] == other.data[same]) {
+            ++same;
+        }
+        return same;
+    }
 };
 
 /// A byte that follows those of the nodes above it.
@@ -6107,19 +6146,17 @@ public:
     [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
         std::uint64_t nodes = 0;
         std::size_t longest = 0;
-        std::string_view before;
-        for (const token_bytes& one : sorted) {
-            nodes += one.bytes.size() - common(before, one.bytes);
-            longest = (std::max)(longest, one.bytes.size());
-            before = one.bytes;
+        for (std::size_t i = 0; i < sorted.size(); ++i) {
+            nodes += sorted[i].size - (i == 0 ? 0 : sorted[i - 1].common(sorted[i]));
+            longest = (std::max)(longest, std::size_t{sorted[i].size});
         }
         token_tree made;
         made.longest_ = longest;
         buffer<std::uint32_t> path;
         error failure;
-        allocate(made.nodes_, nodes + 1, "token tree", failure);
-        allocate(made.tokens_, sorted.size(), "token tree", failure);
-        allocate(path, longest, "token tree", failure);
+        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure);
+        allocate_uninitialized(made.tokens_, sorted.size(), "token tree", failure);
+        allocate_uninitialized(path, longest, "token tree", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -6169,34 +6206,24 @@ private:
         const std::uint32_t from = nodes_[first].first_token;
         return tokens_.span().subspan(from, nodes_[last].first_token - from);
     }
-    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t same = 0;
-        while (same < most && a[same] == b[same]) {
-            ++same;
-        }
-        return same;
-    }
 
     /// \param path room for the nodes from the root to the last one
     void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
         std::uint32_t used = 0;
-        std::string_view before;
+        std::size_t open = 0; // nodes of the path
         const auto close = [&](std::size_t depth) {
-            for (std::size_t d = depth; d < before.size(); ++d) {
-                nodes_[path[d]].next = used;
+            for (; open > depth; --open) {
+                nodes_[path[open - 1]].next = used;
             }
         };
         for (std::uint32_t i = 0; i < sorted.size(); ++i) {
-            const std::string_view bytes = sorted[i].bytes;
-            std::size_t depth = common(before, bytes);
-            close(depth);
-            for (; depth < bytes.size(); ++depth) {
-                path[depth] = used;
-                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            const token_bytes& one = sorted[i];
+            close(i == 0 ? 0 : sorted[i - 1].common(one));
+            for (; open < one.size; ++open) {
+                path[open] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(open + 1), one[open]};
             }
-            tokens_[i] = sorted[i].id;
-            before = bytes;
+            tokens_[i] = one.id;
         }
         close(0);
         nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
@@ -6220,6 +6247,7 @@ private:
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -6271,9 +6299,6 @@ private:
     static constexpr std::size_t most_characters = 32;
 
     [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
-        std::vector<detail::token_bytes> special;
-        std::vector<detail::token_bytes> longer;
         token_trie made;
         made.text_ = &text;
         made.vocabulary_ = text.vocabulary_size();
@@ -6283,18 +6308,14 @@ private:
         if (failure.code != errc{}) {
             return failure;
         }
+        const std::vector<kind> kinds = made.sort_out(text);
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
         for (const detail::token_bytes& one : sorted) {
-            const std::size_t characters = detail::plain_characters(one.bytes);
-            if (characters == 0) {
-                special.push_back(one);
-                continue;
+            if (kinds[one.id] != kind::plain) {
+                (kinds[one.id] == kind::special ? special : longer).push_back(one);
             }
-            if (characters > most_characters) {
-                longer.push_back(one);
-            }
-            const std::size_t row = (std::min)(characters, most_characters + 1);
-            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
-            ++made.plain_counts_[row];
         }
         made.add_shorter();
         for (const auto& [tree, tokens] :
@@ -6311,36 +6332,50 @@ private:
         detail::token_tree* tree;
         std::span<const detail::token_bytes> tokens;
     };
+    enum class kind : std::uint8_t { plain, longer, special };
 
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
-        struct keyed {
-            std::uint64_t head; ///< the first eight bytes: most comparisons end there
-            detail::token_bytes of;
-        };
-        std::vector<keyed> all;
-        all.reserve(text.vocabulary_size());
+    /// Calls use(bytes, id) of every token that is text.
+    template <class Use> static void for_each_text(const tokenizer& text, Use&& use) {
         for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
             const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
-                continue;
+            if (!bytes.empty() && !text.is_special(static_cast<token>(id)) && !text.is_stop(static_cast<token>(id))) {
+                use(bytes, id);
             }
-            std::uint64_t head = 0;
-            for (std::size_t i = 0; i < 8; ++i) {
-                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
-            }
-            all.push_back({head, {bytes, id}});
         }
-        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
-            if (a.head != b.head) {
-                return a.head < b.head;
+    }
+    /// Sets the bits of plain texts. \return the kind of each token
+    [[nodiscard]] std::vector<kind> sort_out(const tokenizer& text) {
+        std::vector<kind> kinds(vocabulary_, kind::special);
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            const std::size_t characters = detail::plain_characters(bytes);
+            if (characters == 0) {
+                return;
             }
-            const int order = a.of.bytes.compare(b.of.bytes);
-            return order != 0 ? order < 0 : a.of.id < b.of.id;
+            kinds[id] = characters > most_characters ? kind::longer : kind::plain;
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            plain_bits_[row * words_ + id / 64] |= std::uint64_t{1} << id % 64;
+            ++plain_counts_[row];
         });
-        std::vector<detail::token_bytes> sorted;
-        sorted.reserve(all.size());
-        for (const keyed& one : all) {
-            sorted.push_back(one.of);
+        return kinds;
+    }
+    /// By their bytes: the first two of which leave little to be sorted.
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        const auto start_of = [](std::string_view bytes) {
+            return static_cast<std::uint8_t>(bytes[0]) * std::size_t{256} +
+                   (bytes.size() > 1 ? static_cast<std::uint8_t>(bytes[1]) : 0u);
+        };
+        std::vector<std::uint32_t> places(std::size_t{65536} + 1); // of tokens with each start: where they begin
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t) { ++places[start_of(bytes) + 1]; });
+        std::partial_sum(places.begin(), places.end(), places.begin());
+        std::vector<detail::token_bytes> sorted(places.back());
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            sorted[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
+        });
+        auto first = sorted.begin();
+        for (const std::uint32_t end : places) { // by now: where they end
+            const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+            std::sort(first, last);
+            first = last;
         }
         return sorted;
     }

@@ -16,6 +16,7 @@
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/fields.hpp>
+#include <bitnet/constrain/finite_values.hpp>
 #include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>

@@ -8421,10 +8421,15 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 #endif
 
-// ---- bitnet/constrain/json_string.hpp ----
-// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
-#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
-#define BITNET_CONSTRAIN_JSON_STRING_HPP
+// ---- bitnet/constrain/finite_values.hpp ----
+// finite_values: JSON values of which there are few, told apart as JSON Schema does.
+#ifndef BITNET_CONSTRAIN_FINITE_VALUES_HPP
+#define BITNET_CONSTRAIN_FINITE_VALUES_HPP
+
+// ---- bitnet/constrain/number_language.hpp ----
+// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
+#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
 
 // ---- bitnet/constrain/language_algebra.hpp ----
 // Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
@@ -8833,6 +8838,319 @@ private:
 #endif
 
 #include <algorithm>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+inline constexpr std::string_view number_alphabet = "-.0123456789";
+
+/// A decimal number, exactly: digits before and after the point, without zeros that mean nothing.
+struct exact_decimal {
+    bool is_negative = false;
+    std::string whole;    ///< empty for 0
+    std::string fraction; ///< empty for whole numbers
+
+    [[nodiscard]] bool is_zero() const noexcept { return whole.empty() && fraction.empty(); }
+    [[nodiscard]] std::string text() const {
+        const std::string digits = whole.empty() ? "0" : whole;
+        return (is_negative && !is_zero() ? "-" : "") + digits + (fraction.empty() ? "" : "." + fraction);
+    }
+};
+
+/// The value of a JSON number; nullopt where it takes more than 4,096 digits.
+[[nodiscard]] inline std::optional<exact_decimal> read_decimal(std::string_view text) {
+    constexpr std::int64_t most_digits = 4096;
+    exact_decimal made;
+    made.is_negative = !text.empty() && text[0] == '-';
+    text.remove_prefix(made.is_negative ? 1 : 0);
+    const std::size_t exponent_at = (std::min)(text.find_first_of("eE"), text.size());
+    std::int64_t exponent = 0;
+    bool is_small = false;
+    for (const char c : text.substr(exponent_at)) {
+        is_small = is_small || c == '-';
+        exponent = c >= '0' && c <= '9' ? (std::min)(exponent * 10 + (c - '0'), std::int64_t{1} << 40) : exponent;
+    }
+    const std::string_view mantissa = text.substr(0, exponent_at);
+    const std::size_t point = (std::min)(mantissa.find('.'), mantissa.size());
+    std::string digits(mantissa.substr(0, point));
+    digits += mantissa.substr((std::min)(point + 1, mantissa.size()));
+    std::int64_t whole = static_cast<std::int64_t>(point) + (is_small ? -exponent : exponent);
+    const std::size_t first = (std::min)(digits.find_first_not_of('0'), digits.size());
+    digits.erase(0, first);
+    whole -= static_cast<std::int64_t>(first);
+    digits.erase(digits.find_last_not_of('0') + 1);
+    if (digits.empty()) {
+        return exact_decimal{};
+    }
+    if (whole > most_digits || whole < -most_digits || static_cast<std::int64_t>(digits.size()) > most_digits) {
+        return std::nullopt;
+    }
+    const auto places = static_cast<std::int64_t>(digits.size());
+    made.whole = digits.substr(0, static_cast<std::size_t>((std::max)(whole, std::int64_t{0})));
+    made.whole.append(static_cast<std::size_t>((std::max)(whole - places, std::int64_t{0})), '0');
+    made.fraction = std::string(static_cast<std::size_t>((std::max)(-whole, std::int64_t{0})), '0') +
+                    (whole < places ? digits.substr(static_cast<std::size_t>((std::max)(whole, std::int64_t{0}))) : "");
+    return made;
+}
+
+/// Which numbers are meant by their order to a bound.
+struct number_relation {
+    bool less = false;
+    bool equal = false;
+    bool greater = false;
+};
+
+/// How far a JSON number has been read.
+enum class number_phase : std::uint8_t { start, minus, zero, digits, point, fraction };
+
+/// The phase after `c`; nullopt where no JSON number goes on so.
+[[nodiscard]] constexpr std::optional<number_phase> phase_after(number_phase phase, char c) noexcept {
+    const bool is_digit = c >= '0' && c <= '9';
+    if (c == '-') {
+        return phase == number_phase::start ? std::optional{number_phase::minus} : std::nullopt;
+    }
+    if (c == '.') {
+        const bool is_whole = phase == number_phase::zero || phase == number_phase::digits;
+        return is_whole ? std::optional{number_phase::point} : std::nullopt;
+    }
+    if (!is_digit || phase == number_phase::zero) {
+        return std::nullopt;
+    }
+    if (phase == number_phase::start || phase == number_phase::minus) {
+        return c == '0' ? number_phase::zero : number_phase::digits;
+    }
+    return phase == number_phase::digits ? number_phase::digits : number_phase::fraction;
+}
+[[nodiscard]] constexpr bool is_number_end(number_phase phase) noexcept {
+    return phase == number_phase::zero || phase == number_phase::digits || phase == number_phase::fraction;
+}
+
+/// Numbers that are less than, equal to or greater than a bound, digit by digit.
+class bound_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        bool is_negative = false;
+        std::int8_t order = 0;   ///< of the digits so far to those of the bound
+        std::uint32_t place = 0; ///< digits read of this part, as far as the bound has them and one more
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    bound_machine(const exact_decimal& bound, number_relation wanted) : bound_(bound), wanted_(wanted) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        to.is_negative = from.is_negative || c == '-';
+        if (*phase == number_phase::point) {
+            to.order = static_cast<std::int8_t>(order_of_whole(from));
+            to.place = 0;
+        } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
+            const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;
+            const bool is_open = to.order == 0 && (*phase == number_phase::fraction || to.place < digits.size());
+            const char other = to.place < digits.size() ? digits[to.place] : '0';
+            to.order = !is_open ? to.order : static_cast<std::int8_t>(c < other ? -1 : c > other ? 1 : 0);
+            const bool is_counted = *phase == number_phase::digits || to.order == 0;
+            to.place = is_counted ? (std::min)(to.place + 1, static_cast<std::uint32_t>(digits.size()) + 1) : 0;
+        }
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        if (!is_number_end(at.phase)) {
+            return false;
+        }
+        const int size = order_of_size(at);
+        int order = at.is_negative ? -size : size;
+        if (at.is_negative != (bound_.is_negative && !bound_.is_zero())) {
+            const bool are_zero = bound_.is_zero() && size == 0;
+            order = are_zero ? 0 : at.is_negative ? -1 : 1;
+        }
+        return order < 0 ? wanted_.less : order > 0 ? wanted_.greater : wanted_.equal;
+    }
+
+private:
+    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
+        const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
+        const std::size_t wanted = bound_.whole.size();
+        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
+    }
+    /// The order of the absolute values.
+    [[nodiscard]] int order_of_size(const state& at) const noexcept {
+        if (at.phase != number_phase::fraction) {
+            const int whole = order_of_whole(at);
+            return whole != 0 || bound_.fraction.empty() ? whole : -1;
+        }
+        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
+    }
+
+    const exact_decimal& bound_;
+    number_relation wanted_;
+};
+
+/// Multiples of step / 10^places, by the remainder of the digits so far.
+class multiple_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        std::uint32_t rest = 0;
+        std::uint32_t place = 0; ///< digits behind the point
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    multiple_machine(std::uint32_t step, std::uint32_t places) : step_(step), places_(places) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        if (c == '-' || c == '.') {
+            return to;
+        }
+        if (*phase == number_phase::fraction && from.place == places_) {
+            return c == '0' ? std::optional{to} : std::nullopt;
+        }
+        to.rest = (from.rest * 10 + static_cast<std::uint32_t>(c - '0')) % step_;
+        to.place = from.place + (*phase == number_phase::fraction ? 1 : 0);
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        std::uint32_t rest = at.rest;
+        for (std::uint32_t place = at.place; place < places_; ++place) {
+            rest = rest * 10 % step_;
+        }
+        return is_number_end(at.phase) && rest == 0;
+    }
+
+private:
+    std::uint32_t step_;
+    std::uint32_t places_;
+};
+
+/// nullopt where it takes too many states.
+[[nodiscard]] inline std::optional<automaton> numbers_by(const exact_decimal& bound, number_relation wanted) {
+    return explored(bound_machine(bound, wanted), number_alphabet);
+}
+/// nullopt where the remainders are more than 4,096.
+[[nodiscard]] inline std::optional<automaton> multiples_of(const exact_decimal& step) {
+    constexpr std::uint64_t most_states = 4096;
+    const std::string digits = step.whole + step.fraction;
+    std::uint64_t value = 0;
+    for (const char c : digits) {
+        value = (std::min)(value * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{1} << 40);
+    }
+    if (value == 0 || value * (step.fraction.size() + 1) > most_states) {
+        return std::nullopt;
+    }
+    return explored(
+        multiple_machine(static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(step.fraction.size())),
+        number_alphabet);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The texts of a language; nullopt where they are more than `most`. \pre it is deterministic, and each of its states
+/// leads to a text
+[[nodiscard]] inline std::optional<std::vector<std::string>> texts_of(const automaton& language, std::size_t most) {
+    std::vector<std::string> made;
+    std::vector<std::pair<std::uint32_t, std::string>> todo;
+    if (language.size() != 0) {
+        todo.emplace_back(0, "");
+    }
+    std::size_t steps = 0;
+    while (!todo.empty()) {
+        constexpr std::size_t most_steps = 100'000;
+        const auto [state, text] = std::move(todo.back());
+        todo.pop_back();
+        if (language.is_final(state)) {
+            made.push_back(text);
+        }
+        // What is as long as there are states has met one of them twice, and goes on without end.
+        if (made.size() > most || text.size() >= language.size() || ++steps > most_steps) {
+            return std::nullopt;
+        }
+        for (const byte_edge edge : language.byte_edges(state)) {
+            for (unsigned byte = edge.low; byte <= edge.high && todo.size() <= most; ++byte) {
+                todo.emplace_back(edge.target, text + static_cast<char>(byte));
+            }
+        }
+        if (todo.size() > most) {
+            return std::nullopt;
+        }
+    }
+    return made;
+}
+
+/// Values without parts, each with the texts that stand for it: of a string, its characters; of others, JSON.
+class finite_values {
+public:
+    enum class kind : std::uint8_t { word, number, string };
+    struct value {
+        kind is;
+        std::vector<std::string> texts;
+    };
+
+    /// The value's number, from 0 on; the same for equal ones.
+    std::size_t add(kind is, std::string_view text) {
+        const auto number = is == kind::number ? read_decimal(text) : std::nullopt;
+        const std::string same = !number ? std::string(text) : number->is_zero() ? "0" : number->text();
+        const auto [found, is_new] = numbers_.try_emplace({is, same}, all_.size());
+        if (is_new) {
+            all_.push_back({is, {}});
+        }
+        std::vector<std::string>& texts = all_[found->second].texts;
+        if (std::find(texts.begin(), texts.end(), text) == texts.end()) {
+            texts.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+    [[nodiscard]] const value& operator[](std::size_t number) const noexcept { return all_[number]; }
+
+private:
+    std::vector<value> all_;
+    std::map<std::pair<kind, std::string>, std::size_t> numbers_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/json_string.hpp ----
+// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
+#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
+#define BITNET_CONSTRAIN_JSON_STRING_HPP
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -9178,240 +9496,6 @@ struct schema_options {
 // schema_reader: from demands on a value to the shapes that meet them: references, combinations and negations resolved.
 #ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
 #define BITNET_CONSTRAIN_SCHEMA_READER_HPP
-
-// ---- bitnet/constrain/number_language.hpp ----
-// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
-#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
-#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
-
-#include <algorithm>
-#include <compare>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-inline constexpr std::string_view number_alphabet = "-.0123456789";
-
-/// A decimal number, exactly: digits before and after the point, without zeros that mean nothing.
-struct exact_decimal {
-    bool is_negative = false;
-    std::string whole;    ///< empty for 0
-    std::string fraction; ///< empty for whole numbers
-
-    [[nodiscard]] bool is_zero() const noexcept { return whole.empty() && fraction.empty(); }
-    [[nodiscard]] std::string text() const {
-        const std::string digits = whole.empty() ? "0" : whole;
-        return (is_negative && !is_zero() ? "-" : "") + digits + (fraction.empty() ? "" : "." + fraction);
-    }
-};
-
-/// The value of a JSON number; nullopt where it takes more than 4,096 digits.
-[[nodiscard]] inline std::optional<exact_decimal> read_decimal(std::string_view text) {
-    constexpr std::int64_t most_digits = 4096;
-    exact_decimal made;
-    made.is_negative = !text.empty() && text[0] == '-';
-    text.remove_prefix(made.is_negative ? 1 : 0);
-    const std::size_t exponent_at = (std::min)(text.find_first_of("eE"), text.size());
-    std::int64_t exponent = 0;
-    bool is_small = false;
-    for (const char c : text.substr(exponent_at)) {
-        is_small = is_small || c == '-';
-        exponent = c >= '0' && c <= '9' ? (std::min)(exponent * 10 + (c - '0'), std::int64_t{1} << 40) : exponent;
-    }
-    const std::string_view mantissa = text.substr(0, exponent_at);
-    const std::size_t point = (std::min)(mantissa.find('.'), mantissa.size());
-    std::string digits(mantissa.substr(0, point));
-    digits += mantissa.substr((std::min)(point + 1, mantissa.size()));
-    std::int64_t whole = static_cast<std::int64_t>(point) + (is_small ? -exponent : exponent);
-    const std::size_t first = (std::min)(digits.find_first_not_of('0'), digits.size());
-    digits.erase(0, first);
-    whole -= static_cast<std::int64_t>(first);
-    digits.erase(digits.find_last_not_of('0') + 1);
-    if (digits.empty()) {
-        return exact_decimal{};
-    }
-    if (whole > most_digits || whole < -most_digits || static_cast<std::int64_t>(digits.size()) > most_digits) {
-        return std::nullopt;
-    }
-    const auto places = static_cast<std::int64_t>(digits.size());
-    made.whole = digits.substr(0, static_cast<std::size_t>((std::max)(whole, std::int64_t{0})));
-    made.whole.append(static_cast<std::size_t>((std::max)(whole - places, std::int64_t{0})), '0');
-    made.fraction = std::string(static_cast<std::size_t>((std::max)(-whole, std::int64_t{0})), '0') +
-                    (whole < places ? digits.substr(static_cast<std::size_t>((std::max)(whole, std::int64_t{0}))) : "");
-    return made;
-}
-
-/// Which numbers are meant by their order to a bound.
-struct number_relation {
-    bool less = false;
-    bool equal = false;
-    bool greater = false;
-};
-
-/// How far a JSON number has been read.
-enum class number_phase : std::uint8_t { start, minus, zero, digits, point, fraction };
-
-/// The phase after `c`; nullopt where no JSON number goes on so.
-[[nodiscard]] constexpr std::optional<number_phase> phase_after(number_phase phase, char c) noexcept {
-    const bool is_digit = c >= '0' && c <= '9';
-    if (c == '-') {
-        return phase == number_phase::start ? std::optional{number_phase::minus} : std::nullopt;
-    }
-    if (c == '.') {
-        const bool is_whole = phase == number_phase::zero || phase == number_phase::digits;
-        return is_whole ? std::optional{number_phase::point} : std::nullopt;
-    }
-    if (!is_digit || phase == number_phase::zero) {
-        return std::nullopt;
-    }
-    if (phase == number_phase::start || phase == number_phase::minus) {
-        return c == '0' ? number_phase::zero : number_phase::digits;
-    }
-    return phase == number_phase::digits ? number_phase::digits : number_phase::fraction;
-}
-[[nodiscard]] constexpr bool is_number_end(number_phase phase) noexcept {
-    return phase == number_phase::zero || phase == number_phase::digits || phase == number_phase::fraction;
-}
-
-/// Numbers that are less than, equal to or greater than a bound, digit by digit.
-class bound_machine {
-public:
-    struct state {
-        number_phase phase = number_phase::start;
-        bool is_negative = false;
-        std::int8_t order = 0;   ///< of the digits so far to those of the bound
-        std::uint32_t place = 0; ///< digits read of this part, as far as the bound has them and one more
-
-        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
-    };
-
-    bound_machine(const exact_decimal& bound, number_relation wanted) : bound_(bound), wanted_(wanted) {}
-
-    [[nodiscard]] state start() const noexcept { return {}; }
-    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
-        const auto phase = phase_after(from.phase, c);
-        if (!phase) {
-            return std::nullopt;
-        }
-        state to = from;
-        to.phase = *phase;
-        to.is_negative = from.is_negative || c == '-';
-        if (*phase == number_phase::point) {
-            to.order = static_cast<std::int8_t>(order_of_whole(from));
-            to.place = 0;
-        } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
-            const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;
-            const bool is_open = to.order == 0 && (*phase == number_phase::fraction || to.place < digits.size());
-            const char other = to.place < digits.size() ? digits[to.place] : '0';
-            to.order = !is_open ? to.order : static_cast<std::int8_t>(c < other ? -1 : c > other ? 1 : 0);
-            const bool is_counted = *phase == number_phase::digits || to.order == 0;
-            to.place = is_counted ? (std::min)(to.place + 1, static_cast<std::uint32_t>(digits.size()) + 1) : 0;
-        }
-        return to;
-    }
-    [[nodiscard]] bool is_final(const state& at) const noexcept {
-        if (!is_number_end(at.phase)) {
-            return false;
-        }
-        const int size = order_of_size(at);
-        int order = at.is_negative ? -size : size;
-        if (at.is_negative != (bound_.is_negative && !bound_.is_zero())) {
-            const bool are_zero = bound_.is_zero() && size == 0;
-            order = are_zero ? 0 : at.is_negative ? -1 : 1;
-        }
-        return order < 0 ? wanted_.less : order > 0 ? wanted_.greater : wanted_.equal;
-    }
-
-private:
-    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
-        const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
-        const std::size_t wanted = bound_.whole.size();
-        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
-    }
-    /// The order of the absolute values.
-    [[nodiscard]] int order_of_size(const state& at) const noexcept {
-        if (at.phase != number_phase::fraction) {
-            const int whole = order_of_whole(at);
-            return whole != 0 || bound_.fraction.empty() ? whole : -1;
-        }
-        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
-    }
-
-    const exact_decimal& bound_;
-    number_relation wanted_;
-};
-
-/// Multiples of step / 10^places, by the remainder of the digits so far.
-class multiple_machine {
-public:
-    struct state {
-        number_phase phase = number_phase::start;
-        std::uint32_t rest = 0;
-        std::uint32_t place = 0; ///< digits behind the point
-
-        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
-    };
-
-    multiple_machine(std::uint32_t step, std::uint32_t places) : step_(step), places_(places) {}
-
-    [[nodiscard]] state start() const noexcept { return {}; }
-    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
-        const auto phase = phase_after(from.phase, c);
-        if (!phase) {
-            return std::nullopt;
-        }
-        state to = from;
-        to.phase = *phase;
-        if (c == '-' || c == '.') {
-            return to;
-        }
-        if (*phase == number_phase::fraction && from.place == places_) {
-            return c == '0' ? std::optional{to} : std::nullopt;
-        }
-        to.rest = (from.rest * 10 + static_cast<std::uint32_t>(c - '0')) % step_;
-        to.place = from.place + (*phase == number_phase::fraction ? 1 : 0);
-        return to;
-    }
-    [[nodiscard]] bool is_final(const state& at) const noexcept {
-        std::uint32_t rest = at.rest;
-        for (std::uint32_t place = at.place; place < places_; ++place) {
-            rest = rest * 10 % step_;
-        }
-        return is_number_end(at.phase) && rest == 0;
-    }
-
-private:
-    std::uint32_t step_;
-    std::uint32_t places_;
-};
-
-/// nullopt where it takes too many states.
-[[nodiscard]] inline std::optional<automaton> numbers_by(const exact_decimal& bound, number_relation wanted) {
-    return explored(bound_machine(bound, wanted), number_alphabet);
-}
-/// nullopt where the remainders are more than 4,096.
-[[nodiscard]] inline std::optional<automaton> multiples_of(const exact_decimal& step) {
-    constexpr std::uint64_t most_states = 4096;
-    const std::string digits = step.whole + step.fraction;
-    std::uint64_t value = 0;
-    for (const char c : digits) {
-        value = (std::min)(value * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{1} << 40);
-    }
-    if (value == 0 || value * (step.fraction.size() + 1) > most_states) {
-        return std::nullopt;
-    }
-    return explored(
-        multiple_machine(static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(step.fraction.size())),
-        number_alphabet);
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
 
 // ---- bitnet/constrain/regex_reader.hpp ----
 // regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
@@ -11271,6 +11355,7 @@ private:
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -11357,10 +11442,10 @@ private:
         source_.rules[rule].body = source_.pool.choice(parts);
         return true;
     }
+    static constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
+        {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
     [[nodiscard]] bool add_shape(const schema_shape& shape, std::vector<expression>& parts) {
-        constexpr std::pair<std::uint32_t, std::string_view> words[] = {
-            {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
-        for (const auto& [value, word] : words) {
+        for (const auto& [value, word] : value_words) {
             if ((shape.values & value) != 0) {
                 parts.push_back(source_.pool.literal(word));
             }
@@ -11377,14 +11462,24 @@ private:
     }
 
     // -- numbers --
-    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
+    [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
-        const std::string_view pattern = !has_fraction           ? "-?(0|[1-9][0-9]*)"
-                                         : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
-                                         : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
-                                                                 : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        return !has_fraction           ? "-?(0|[1-9][0-9]*)"
+               : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
+               : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+                                       : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+    }
+    [[nodiscard]] static std::optional<automaton> numbers_of(const schema_shape& shape) {
+        std::optional<automaton> numbers = regular(number_pattern(shape));
+        for (const shared_language& language : shape.numbers) {
+            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
+        }
+        return numbers;
+    }
+    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
+            const std::string_view pattern = number_pattern(shape);
             const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
             if (is_new) {
                 found->second = source_.pool.language(regular(pattern).value_or(automaton()));
@@ -11392,10 +11487,7 @@ private:
             parts.push_back(found->second);
             return true;
         }
-        std::optional<automaton> numbers = regular(pattern);
-        for (const shared_language& language : shape.numbers) {
-            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
-        }
+        auto numbers = numbers_of(shape);
         if (!numbers) {
             return too_large();
         }
@@ -11722,19 +11814,16 @@ private:
 
     // -- arrays --
     [[nodiscard]] bool add_array(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.unique_place && shape.most_items > 1) {
-            if (!reader_.refuse(*shape.unique_place,
-                                {"that items are unique cannot be enforced for more than one item"})) {
-                return false;
-            }
-        }
         if (shape.least_items > shape.most_items) {
             return true;
         }
         std::optional<expression> items;
-        if (shape.contained.empty()) {
+        if (shape.unique_place && shape.most_items > 1 && !unique_items(shape, items)) {
+            return false;
+        }
+        if (!items && shape.contained.empty()) {
             items = plain_items(shape);
-        } else if (!containing_items(shape, items)) {
+        } else if (!items && !containing_items(shape, items)) {
             return false;
         }
         if (!items) {
@@ -11775,6 +11864,115 @@ private:
         }
         return next;
     }
+    /// Items that are told apart by which values have come: a rule for every set of these.
+    [[nodiscard]] bool unique_items(const schema_shape& shape, std::optional<expression>& items) {
+        finite_values all;
+        std::vector<std::vector<std::size_t>> at_place; // the values that may stand there; the last one: and behind
+        const std::size_t places = (std::min)(prefix_of(shape) + 1, std::size_t{shape.most_items});
+        bool is_finite = shape.contained.empty();
+        for (std::size_t place = 0; place < places && is_finite; ++place) {
+            at_place.emplace_back();
+            if (!add_values(demands_of_item(shape, place), all, at_place.back(), is_finite)) {
+                return false;
+            }
+        }
+        if (is_finite && unique_rules(shape, all, at_place, items)) {
+            return true;
+        }
+        return reader_.refuse(*shape.unique_place,
+                              {"that items are unique can be enforced where they are some of a few (up to ",
+                               most_unique, ") strings, numbers, booleans and null, or one item at most"});
+    }
+    /// Adds the values that meet `wanted`, if they are few and have no parts.
+    [[nodiscard]] bool add_values(const demands& wanted, finite_values& all, std::vector<std::size_t>& which,
+                                  bool& is_finite) {
+        std::vector<schema_shape> shapes;
+        if (!reader_.read(wanted, shapes)) {
+            return false;
+        }
+        const auto add = [&](finite_values::kind is, const std::optional<automaton>& language) {
+            const auto texts = language ? texts_of(*language, std::size_t{2} * most_unique) : std::nullopt;
+            is_finite = is_finite && texts;
+            for (std::size_t i = 0; is_finite && i < texts->size(); ++i) {
+                which.push_back(all.add(is, (*texts)[i]));
+            }
+        };
+        for (const schema_shape& shape : shapes) {
+            is_finite = is_finite && (shape.values & (set_array | set_object)) == 0;
+            for (const auto& [value, word] : value_words) {
+                if ((shape.values & value) != 0) {
+                    which.push_back(all.add(finite_values::kind::word, word));
+                }
+            }
+            if ((shape.values & (set_whole | set_fraction)) != 0) {
+                add(finite_values::kind::number, shape.numbers.empty() ? std::nullopt : numbers_of(shape));
+            }
+            if ((shape.values & set_string) != 0) {
+                const bool is_any_length = shape.least_length == 0 && shape.most_length == unlimited;
+                auto content = shape.strings.empty() ? std::nullopt : content_of(shape);
+                add(finite_values::kind::string,
+                    content && !is_any_length ? of_length(*content, shape.least_length, shape.most_length) : content);
+            }
+        }
+        return true;
+    }
+    /// \return whether there are not too many sets
+    [[nodiscard]] bool unique_rules(const schema_shape& shape, const finite_values& all,
+                                    const std::vector<std::vector<std::size_t>>& at_place,
+                                    std::optional<expression>& items) {
+        if (all.size() > most_unique) {
+            return false;
+        }
+        std::vector<expression> texts;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            texts.push_back(text_of(all[i]));
+        }
+        std::vector<std::uint32_t> sets{0}; // each with a rule
+        std::map<std::uint32_t, std::uint32_t> rules{{0u, own_rule()}};
+        for (std::size_t at = 0; at < sets.size(); ++at) {
+            const std::uint32_t come = sets[at];
+            const auto count = static_cast<std::size_t>(std::popcount(come));
+            std::vector<expression> ways;
+            if (count >= shape.least_items) {
+                ways.push_back(source_.pool.empty());
+            }
+            std::uint32_t tried = count < shape.most_items ? come : ~0u;
+            for (const std::size_t value : at_place[(std::min)(count, at_place.size() - 1)]) {
+                const std::uint32_t bit = 1u << value;
+                if ((tried & bit) != 0) {
+                    continue;
+                }
+                tried |= bit;
+                const auto [found, is_new] = rules.try_emplace(come | bit, 0);
+                if (is_new) {
+                    found->second = own_rule();
+                    sets.push_back(come | bit);
+                }
+                const expression rest = source_.pool.rule(found->second);
+                ways.push_back(count == 0 ? source_.pool.sequence({texts[value], rest})
+                                          : source_.pool.sequence({comma_, texts[value], rest}));
+            }
+            if (sets.size() > most_sets) {
+                return false;
+            }
+            source_.rules[rules.at(come)].body = source_.pool.choice(ways);
+        }
+        items = source_.pool.rule(rules.at(0));
+        return true;
+    }
+    [[nodiscard]] expression text_of(const finite_values::value& one) {
+        if (one.is == finite_values::kind::string) {
+            return quoted_text(source_.pool.language(json_string_body(words_automaton({one.texts.front()}))));
+        }
+        std::vector<expression> ways;
+        for (const std::string& text : one.texts) {
+            ways.push_back(source_.pool.literal(text));
+        }
+        return source_.pool.choice(ways);
+    }
+    static constexpr std::size_t most_unique = 24; ///< values, of which
+    static constexpr std::size_t most_sets = 2048; ///< so many sets may come together
+
     /// Items of which some meet `contains`: a rule for every number of items and of those. Items that may be too many
     /// must not meet it.
     [[nodiscard]] bool containing_items(const schema_shape& shape, std::optional<expression>& items) {

@@ -127,6 +127,37 @@ TEST_CASE("schema: arrays by position, by number and by what they contain") {
     check_schema(R"({"type":"array","uniqueItems":true,"maxItems":1})", {"[]", "[1]"}, {"[1,1]"});
 }
 
+TEST_CASE("schema: unique items of few values, whatever their order") {
+    check_schema(
+        R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b",1.5,1.50,null]}})",
+        {"[]", R"(["b","a"])", "[1.5,null]", R"([null,"a",1.50,"b"])"},
+        {R"(["a","a"])", "[1.5,1.50]", "[1.50,1.5]", "[null,1.5,null]", R"(["c"])", R"(["a","b",1.5,null,"a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"boolean"},"minItems":2})",
+                 {"[true,false]", "[false,true]"}, {"[]", "[true]", "[true,true]", "[true,false,true]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":-1,"maximum":1}})",
+                 {"[-1,0,1]", "[1,-0]"}, {"[0,-0]", "[1,0,1]", "[2]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"string","pattern":"^[ab]$"},"maxItems":1000})",
+                 {R"(["a","b"])", R"(["b"])"}, {R"(["a","a"])", R"(["b","a","b"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"type":"boolean"},{"enum":[true,"x"]}],
+                     "items":{"enum":["x","y"]}})",
+                 {"[]", R"([true,"x","y"])", "[false,true]", R"([false,true,"y","x"])"},
+                 {"[true,true]", R"(["x"])", R"([false,"x","x"])", "[false,true,true]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"const":"a"},{"const":"a"}],"items":false})",
+                 {"[]", R"(["a"])"}, {R"(["a","a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"maxItems":2,"items":{"anyOf":[{"enum":["a","b","c","d","e",
+                     "f","g","h","i","j","k","l"]},{"enum":["a","m"]}]}})",
+                 {R"(["a","m"])", R"(["l","a"])"}, {R"(["a","a"])", R"(["a","b","c"])"});
+    for (const char* schema :
+         {R"({"type":"array","uniqueItems":true,"items":{"type":"string"}})",
+          R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":0}})",
+          R"({"type":"array","uniqueItems":true,"items":{"enum":[[1],[1]]}})",
+          R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":1,"maximum":20}})",
+          R"({"type":"array","uniqueItems":true,"items":{"enum":[1,2]},"contains":{"const":1}})",
+          R"({"type":"array","uniqueItems":true,"prefixItems":[{"type":"boolean"}]})"}) {
+        CHECK(refusal(schema).find("'/uniqueItems': that items are unique") != std::string::npos);
+    }
+}
+
 TEST_CASE("schema: references, also recursive ones, anchors and identifiers within the text") {
     check_schema(R"({"$defs":{"n":{"type":"object","properties":{"v":{"type":"integer"},"next":{"$ref":"#/$defs/n"}},
                      "required":["v"],"additionalProperties":false}},"$ref":"#/$defs/n"})",

@@ -35,9 +35,16 @@
 #include <bitnet/constrain/number_language.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/constrain/schema_document.hpp>
+#include <bitnet/constrain/schema_draft.hpp>
+#include <bitnet/constrain/schema_key_order.hpp>
+#include <bitnet/constrain/schema_languages.hpp>
+#include <bitnet/constrain/schema_negations.hpp>
 #include <bitnet/constrain/schema_options.hpp>
+#include <bitnet/constrain/schema_outlines.hpp>
+#include <bitnet/constrain/schema_parts.hpp>
 #include <bitnet/constrain/schema_reader.hpp>
 #include <bitnet/constrain/schema_shape.hpp>
+#include <bitnet/constrain/schema_source.hpp>
 #include <bitnet/constrain/source_reader.hpp>
 #include <bitnet/constrain/stamp_table.hpp>
 #include <bitnet/constrain/state_rows.hpp>

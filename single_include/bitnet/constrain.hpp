@@ -9497,6 +9497,440 @@ struct schema_options {
 #ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
 #define BITNET_CONSTRAIN_SCHEMA_READER_HPP
 
+// ---- bitnet/constrain/schema_draft.hpp ----
+// schema_draft: what demands on a value have come to so far, and what they ask for further.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+
+// ---- bitnet/constrain/schema_shape.hpp ----
+// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+
+#include <algorithm>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
+enum value_set : std::uint32_t {
+    set_null = 1,
+    set_true = 2,
+    set_false = 4,
+    set_whole = 8,
+    set_fraction = 16,
+    set_string = 32,
+    set_array = 64,
+    set_object = 128,
+    set_all = 255,
+};
+
+/// The values of a type's name, 0 for a name that is none.
+[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
+    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
+        {"null", set_null},     {"boolean", set_true | set_false},
+        {"integer", set_whole}, {"number", set_whole | set_fraction},
+        {"string", set_string}, {"array", set_array},
+        {"object", set_object}};
+    for (const auto& [type, values] : types) {
+        if (type == name) {
+            return values;
+        }
+    }
+    return 0;
+}
+
+/// One demand on a value, or on its parts.
+enum class demand_kind : std::uint8_t {
+    nothing_fits, ///< false
+    schema,       ///< valid by the schema at `place`
+    negated,      ///< not valid by it
+    value,        ///< equal to the value at `place`
+    scalars,      ///< one of the values at `place`, those that are no arrays and objects
+    not_values,   ///< none of the values of the array at `place`
+    not_value,    ///< not the value at `place`
+    not_type,     ///< not of the type or types at `place`
+    lacks,        ///< if an object, without the key `name`
+    has_all,      ///< if an object, with the keys at `place`
+    object,       ///< an object
+    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
+    breaks,       ///< not what the keyword `name` at `place` says
+};
+
+struct demand {
+    demand_kind kind;
+    std::uint32_t place = 0;
+    std::uint32_t name = 0; ///< of a list of names
+
+    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
+};
+
+using demands = std::vector<demand>;
+using shared_language = std::shared_ptr<const automaton>;
+
+/// properties, patternProperties and additionalProperties of one schema.
+struct object_part {
+    std::vector<std::pair<std::string, demand>> properties;
+    std::vector<std::pair<shared_language, demand>> patterns;
+    std::optional<demand> additional; ///< of keys that are not among those
+};
+
+/// prefixItems and items of one schema.
+struct array_part {
+    demands prefix;
+    std::optional<demand> rest;
+};
+
+/// contains: so many elements meet the demand.
+struct contained_part {
+    demand what;
+    std::uint32_t least;
+    std::uint32_t most;
+};
+
+struct schema_shape {
+    std::uint32_t values = set_all;
+    std::vector<shared_language> strings; ///< all of them hold
+    std::uint32_t least_length = 0;
+    std::uint32_t most_length = unlimited;
+    std::vector<shared_language> numbers;
+    std::vector<object_part> objects;
+    std::vector<std::string> required;
+    std::uint32_t least_properties = 0;
+    std::uint32_t most_properties = unlimited;
+    demands property_names;
+    bool is_one_value = false; ///< of objects, those that equal one: in its order
+    std::vector<array_part> arrays;
+    std::uint32_t least_items = 0;
+    std::uint32_t most_items = unlimited;
+    std::vector<contained_part> contained;
+    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Demands on one value, of which some are settled: what they come to, and what is to be chosen yet.
+class schema_draft {
+public:
+    struct choice {
+        std::uint32_t parent; ///< which demand asked for it
+        std::vector<demands> lists;
+    };
+
+    void begin(const demands& all) {
+        for (const demand one : all) {
+            todo_.push_back({one, none});
+        }
+    }
+    /// The next demand, which is the present one then; nullopt at the end, or where no value is left.
+    [[nodiscard]] std::optional<demand> next() {
+        return at_ != todo_.size() && shape.values != 0 ? std::optional{todo_[at_++].what} : std::nullopt;
+    }
+    /// \return whether it is met for the first time
+    [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
+    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
+    [[nodiscard]] bool is_cycle() const {
+        const demand what = todo_[at_ - 1].what;
+        for (std::uint32_t i = todo_[at_ - 1].parent; i != none; i = todo_[i].parent) {
+            if (todo_[i].what == what) {
+                return true;
+            }
+        }
+        return false;
+    }
+    /// The present demand asks for another one, or for one of several lists.
+    void want(demand what) { todo_.push_back({what, present()}); }
+    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+
+    [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
+    /// Adds a draft for every list of the first choice, the first list at the end.
+    void fork(std::vector<schema_draft>& drafts) && {
+        const choice made_of = std::move(choices_.front());
+        choices_.erase(choices_.begin());
+        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
+            schema_draft made = *this;
+            for (const demand what : *list) {
+                made.todo_.push_back({what, made_of.parent});
+            }
+            drafts.push_back(std::move(made));
+        }
+    }
+
+    schema_shape shape;
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+    struct origin {
+        demand what;
+        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
+    };
+    [[nodiscard]] std::uint32_t present() const noexcept { return static_cast<std::uint32_t>(at_ - 1); }
+
+    std::vector<origin> todo_;
+    std::size_t at_ = 0;
+    std::set<demand> seen_;
+    std::vector<choice> choices_; ///< of each, one list has to be met
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_key_order.hpp ----
+// schema_key_order: the order in which schemas name the keys of an object.
+#ifndef BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+#define BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+
+// ---- bitnet/constrain/schema_source.hpp ----
+// schema_source: the text of a schema, the mistakes that are found in it, and what is not enforced.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
+/// is in failure().
+class schema_source {
+public:
+    schema_source(const json_document& text, std::string_view name, const schema_options& options)
+        : document_(text), name_(name), options_(options) {}
+
+    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
+    [[nodiscard]] schema_document& document() noexcept { return document_; }
+    [[nodiscard]] const schema_document& document() const noexcept { return document_; }
+    [[nodiscard]] const schema_options& options() const noexcept { return options_; }
+    [[nodiscard]] std::string_view source_name() const noexcept { return name_; }
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
+
+    // -- errors and notes --
+    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+    }
+    void note(std::string text) {
+        constexpr std::size_t most_notes = 100;
+        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
+            notes_.push_back(std::move(text));
+        }
+    }
+    /// What cannot be enforced: an error, or a note where that is asked for.
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
+        if (options_.unsupported == unsupported_keyword::note) {
+            std::string text;
+            for (const sentence_part& part : why) {
+                part.append_to(text);
+            }
+            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            return true;
+        }
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+                         why);
+    }
+
+    // -- what keywords hold --
+    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
+        const json_value type = value(at);
+        if (const auto one = type.as_string()) {
+            values = values_of_type(*one);
+            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
+        }
+        if (!type.is_array()) {
+            return malformed(at, {"a type is a name or a list of names"});
+        }
+        for (const json_value element : type.elements()) {
+            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
+            if (more == 0) {
+                return malformed(at, {"the list holds something else than names of types"});
+            }
+            values |= more;
+        }
+        return true;
+    }
+    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
+        const error before = failure_;
+        const bool is_read = read_types(at, values);
+        failure_ = before;
+        return is_read;
+    }
+    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
+    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
+        const auto text = value(at).as_number_text();
+        const auto number = text ? read_decimal(*text) : std::nullopt;
+        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
+            return malformed(at, {"a whole number from 0 on is expected"});
+        }
+        std::uint64_t sum = 0;
+        for (const char c : number->whole) {
+            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
+        }
+        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
+        return true;
+    }
+    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
+        std::uint32_t count = 0;
+        if (!read_count(at, count)) {
+            return false;
+        }
+        least = (std::max)(least, count);
+        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
+    }
+    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
+        std::uint32_t count = 0;
+        const bool is_read = read_count(at, count);
+        most = (std::min)(most, count);
+        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
+    }
+
+    // -- keys, by number --
+    [[nodiscard]] std::uint32_t name(std::string_view text) {
+        const auto [found, is_new] =
+            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
+        if (is_new) {
+            names_.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
+
+private:
+    schema_document document_;
+    std::string_view name_;
+    const schema_options& options_;
+    std::vector<std::string> names_;
+    std::map<std::string, std::uint32_t> name_numbers_;
+    std::vector<std::string> notes_;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The order in which schemas name the keys of an object.
+class schema_key_order {
+public:
+    /// Borrows the source.
+    explicit schema_key_order(schema_source& in) : in_(in) {}
+
+    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
+    /// value, and then those of `required`.
+    [[nodiscard]] std::vector<std::string> of(const demands& all) {
+        has_listed_keys_ = false;
+        std::vector<std::string> properties;
+        std::vector<std::string> required;
+        std::set<std::uint32_t> met;
+        std::vector<std::uint32_t> todo;
+        for (auto what = all.rbegin(); what != all.rend(); ++what) {
+            if (what->kind == demand_kind::schema || what->kind == demand_kind::value) {
+                todo.push_back(what->place);
+            }
+        }
+        while (!todo.empty()) {
+            const std::uint32_t place = todo.back();
+            todo.pop_back();
+            if (lists_of_keys_.count(place) != 0) {
+                for (const auto [key, member] : in_.value(place).members()) {
+                    properties.emplace_back(key);
+                    has_listed_keys_ = true;
+                }
+            } else if (met.insert(place).second) {
+                add_applied(place, todo, required);
+            }
+        }
+        properties.insert(properties.end(), required.begin(), required.end());
+        return properties;
+    }
+
+    /// Whether some of them are named by `properties`.
+    [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
+
+private:
+    /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
+    void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
+        std::vector<std::uint32_t> made;
+        for (const auto [key, member] : in_.value(place).members()) {
+            const std::uint32_t at = *in_.document().child(place, key);
+            if (key == "properties") {
+                lists_of_keys_.insert(at);
+                made.push_back(at);
+            } else if (key == "$ref") {
+                const auto target = in_.document().referred(at, member.as_string().value_or(""));
+                made.insert(made.end(), target ? 1 : 0, target.value_or(0));
+            } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
+                const auto parts = in_.document().children(at);
+                made.insert(made.end(), parts.begin(), parts.end());
+            } else if (key == "if" || key == "then" || key == "else") {
+                made.push_back(at);
+            } else if (key == "dependentRequired" || key == "dependencies") {
+                add_dependent(member, required);
+            } else if (key == "required") {
+                for (const json_value name : member.elements()) {
+                    required.emplace_back(name.as_string().value_or(""));
+                }
+            }
+        }
+        todo.insert(todo.end(), made.rbegin(), made.rend());
+    }
+
+    static void add_dependent(json_value lists, std::vector<std::string>& required) {
+        for (const auto [key, list] : lists.members()) {
+            required.emplace_back(key);
+            for (const json_value name : list.elements()) {
+                required.emplace_back(name.as_string().value_or(""));
+            }
+        }
+    }
+
+    schema_source& in_;
+    std::set<std::uint32_t> lists_of_keys_; ///< values of `properties`
+    bool has_listed_keys_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_languages.hpp ----
+// schema_languages: what keywords say about strings and numbers, as languages.
+#ifndef BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
+
 // ---- bitnet/constrain/regex_reader.hpp ----
 // regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
 #ifndef BITNET_CONSTRAIN_REGEX_READER_HPP
@@ -10009,124 +10443,6 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 
 #endif
 
-// ---- bitnet/constrain/schema_shape.hpp ----
-// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
-#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
-#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
-
-#include <algorithm>
-#include <compare>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
-enum value_set : std::uint32_t {
-    set_null = 1,
-    set_true = 2,
-    set_false = 4,
-    set_whole = 8,
-    set_fraction = 16,
-    set_string = 32,
-    set_array = 64,
-    set_object = 128,
-    set_all = 255,
-};
-
-/// The values of a type's name, 0 for a name that is none.
-[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
-    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
-        {"null", set_null},     {"boolean", set_true | set_false},
-        {"integer", set_whole}, {"number", set_whole | set_fraction},
-        {"string", set_string}, {"array", set_array},
-        {"object", set_object}};
-    for (const auto& [type, values] : types) {
-        if (type == name) {
-            return values;
-        }
-    }
-    return 0;
-}
-
-/// One demand on a value, or on its parts.
-enum class demand_kind : std::uint8_t {
-    nothing_fits, ///< false
-    schema,       ///< valid by the schema at `place`
-    negated,      ///< not valid by it
-    value,        ///< equal to the value at `place`
-    scalars,      ///< one of the values at `place`, those that are no arrays and objects
-    not_values,   ///< none of the values of the array at `place`
-    not_value,    ///< not the value at `place`
-    not_type,     ///< not of the type or types at `place`
-    lacks,        ///< if an object, without the key `name`
-    has_all,      ///< if an object, with the keys at `place`
-    object,       ///< an object
-    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
-    bad_item,     ///< an array with an item that is not valid by the schema at `place`
-    no_item,      ///< an array without an item that is valid by it
-    breaks,       ///< not what the keyword `name` at `place` says
-};
-
-struct demand {
-    demand_kind kind;
-    std::uint32_t place = 0;
-    std::uint32_t name = 0; ///< of a list of names
-
-    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
-};
-
-using demands = std::vector<demand>;
-using shared_language = std::shared_ptr<const automaton>;
-
-/// properties, patternProperties and additionalProperties of one schema.
-struct object_part {
-    std::vector<std::pair<std::string, demand>> properties;
-    std::vector<std::pair<shared_language, demand>> patterns;
-    std::optional<demand> additional; ///< of keys that are not among those
-};
-
-/// prefixItems and items of one schema.
-struct array_part {
-    demands prefix;
-    std::optional<demand> rest;
-};
-
-/// contains: so many elements meet the demand.
-struct contained_part {
-    demand what;
-    std::uint32_t least;
-    std::uint32_t most;
-};
-
-struct schema_shape {
-    std::uint32_t values = set_all;
-    std::vector<shared_language> strings; ///< all of them hold
-    std::uint32_t least_length = 0;
-    std::uint32_t most_length = unlimited;
-    std::vector<shared_language> numbers;
-    std::vector<object_part> objects;
-    std::vector<std::string> required;
-    std::uint32_t least_properties = 0;
-    std::uint32_t most_properties = unlimited;
-    demands property_names;
-    bool is_one_value = false; ///< of objects, those that equal one: in its order
-    std::vector<array_part> arrays;
-    std::uint32_t least_items = 0;
-    std::uint32_t most_items = unlimited;
-    std::vector<contained_part> contained;
-    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
 // ---- bitnet/constrain/string_format.hpp ----
 // string_format: the values of `format` that are enforced, as regular expressions.
 #ifndef BITNET_CONSTRAIN_STRING_FORMAT_HPP
@@ -10204,12 +10520,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 #endif
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10217,459 +10531,17 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Reads a schema's keywords. Steps return whether to go on; if not, the error is in failure().
-class schema_reader {
+/// Adds to shapes what keywords of one schema say about strings and numbers.
+class schema_languages {
 public:
-    schema_reader(const json_document& text, std::string_view name, const schema_options& options)
-        : document_(text), name_(name), options_(options) {}
+    /// Borrows the source.
+    explicit schema_languages(schema_source& in) : in_(in) {}
 
-    /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
-    [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<draft> drafts(1);
-        for (const demand one : all) {
-            drafts[0].todo.push_back({one, none});
-        }
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            draft next = std::move(drafts.back());
-            drafts.pop_back();
-            if (!settle(next)) {
-                return false;
-            }
-            if (next.shape.values == 0) {
-                continue;
-            }
-            if (next.choices.empty()) {
-                shapes.push_back(std::move(next.shape));
-                continue;
-            }
-            made += next.choices.front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    failure_, errc::grammar_budget, {name_, ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
-            }
-            fork(std::move(next), drafts);
-        }
-        return true;
-    }
-
-    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
-    /// value, and then those of `required`.
-    [[nodiscard]] std::vector<std::string> key_order(const demands& all) {
-        has_listed_keys_ = false;
-        std::vector<std::string> properties;
-        std::vector<std::string> required;
-        std::set<std::uint32_t> met;
-        std::vector<std::uint32_t> todo;
-        for (auto what = all.rbegin(); what != all.rend(); ++what) {
-            if (what->kind == demand_kind::schema || what->kind == demand_kind::value) {
-                todo.push_back(what->place);
-            }
-        }
-        while (!todo.empty()) {
-            const std::uint32_t place = todo.back();
-            todo.pop_back();
-            if (lists_of_keys_.count(place) != 0) {
-                for (const auto [key, member] : value(place).members()) {
-                    properties.emplace_back(key);
-                    has_listed_keys_ = true;
-                }
-            } else if (met.insert(place).second) {
-                add_applied(place, todo, required);
-            }
-        }
-        properties.insert(properties.end(), required.begin(), required.end());
-        return properties;
-    }
-
-    /// Whether some of them are named by `properties`.
-    [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
-
-    [[nodiscard]] error& failure() noexcept { return failure_; }
-    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
-    [[nodiscard]] schema_document& document() noexcept { return document_; }
-    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
-        if (options_.unsupported == unsupported_keyword::note) {
-            std::string text;
-            for (const sentence_part& part : why) {
-                part.append_to(text);
-            }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
-            return true;
-        }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
-                         why);
-    }
-    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-    struct origin {
-        demand what;
-        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
-    };
-    struct choice {
-        std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
-    };
-    struct draft {
-        std::vector<origin> todo;
-        std::size_t at = 0;
-        std::set<demand> seen;
-        schema_shape shape;
-        std::vector<choice> choices; ///< of each, one list has to be met
-    };
-
-    // -- demands --
-    [[nodiscard]] bool settle(draft& of) {
-        for (; of.at < of.todo.size() && of.shape.values != 0; ++of.at) {
-            const demand what = of.todo[of.at].what;
-            if ((what.kind == demand_kind::schema || what.kind == demand_kind::negated) && is_cycle(of)) {
-                return malformed(what.place, {"it refers to itself, and nothing else is said"});
-            }
-            if (of.seen.insert(what).second && !meet(of, what)) {
-                return false;
-            }
-        }
-        return true;
-    }
-    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
-    [[nodiscard]] static bool is_cycle(const draft& of) {
-        const demand what = of.todo[of.at].what;
-        for (std::uint32_t i = of.todo[of.at].parent; i != none; i = of.todo[i].parent) {
-            if (of.todo[i].what == what) {
-                return true;
-            }
-        }
-        return false;
-    }
-    void fork(draft from, std::vector<draft>& drafts) {
-        const choice made_of = std::move(from.choices.front());
-        from.choices.erase(from.choices.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend();
-             ++list) { // the first is taken from the end
-            draft made = from;
-            for (const demand what : *list) {
-                made.todo.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
-        }
-    }
-    void want_one(draft& of, std::vector<demands> lists) {
-        of.choices.push_back({static_cast<std::uint32_t>(of.at), std::move(lists)});
-    }
-    void want(draft& of, demand what) { of.todo.push_back({what, static_cast<std::uint32_t>(of.at)}); }
-    [[nodiscard]] std::uint32_t name(std::string_view text) {
-        const auto [found, is_new] =
-            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
-        if (is_new) {
-            names_.emplace_back(text);
-        }
-        return found->second;
-    }
-
-    [[nodiscard]] bool meet(draft& of, demand what) {
-        schema_shape& shape = of.shape;
-        switch (what.kind) {
-        case demand_kind::nothing_fits:
-            shape.values = 0;
-            return true;
-        case demand_kind::schema:
-            return meet_schema(of, what.place);
-        case demand_kind::negated:
-            return negate(of, what.place);
-        case demand_kind::value:
-            return meet_value(of, what.place);
-        case demand_kind::scalars:
-            return meet_scalars(of, document_.children(what.place));
-        case demand_kind::not_values:
-            return avoid_values(of, document_.children(what.place));
-        case demand_kind::not_value:
-            return avoid_values(of, {what.place});
-        case demand_kind::not_type: {
-            std::uint32_t values = 0;
-            const bool is_read = read_types(what.place, values);
-            shape.values &= ~values;
-            return is_read;
-        }
-        case demand_kind::lacks: {
-            object_part part;
-            part.properties.emplace_back(names_[what.name], demand{demand_kind::nothing_fits});
-            shape.objects.push_back(std::move(part));
-            return true;
-        }
-        case demand_kind::has_all:
-            return add_required(shape, what.place);
-        case demand_kind::object:
-            shape.values &= set_object;
-            return true;
-        case demand_kind::breaks_key: {
-            object_part part;
-            part.properties.emplace_back(names_[what.name], demand{demand_kind::negated, what.place});
-            shape.objects.push_back(std::move(part));
-            shape.required.push_back(names_[what.name]);
-            shape.values &= set_object;
-            return true;
-        }
-        case demand_kind::bad_item:
-            shape.values &= set_array;
-            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
-            return true;
-        case demand_kind::no_item: {
-            array_part part;
-            part.rest = demand{demand_kind::negated, what.place};
-            shape.values &= set_array;
-            shape.arrays.push_back(std::move(part));
-            return true;
-        }
-        case demand_kind::breaks:
-            return break_keyword(shape, what.place, names_[what.name]);
-        }
-        return true;
-    }
-
-    /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
-    void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
-        std::vector<std::uint32_t> made;
-        for (const auto [key, member] : value(place).members()) {
-            const std::uint32_t at = *document_.child(place, key);
-            if (key == "properties") {
-                lists_of_keys_.insert(at);
-                made.push_back(at);
-            } else if (key == "$ref") {
-                const auto target = document_.referred(at, member.as_string().value_or(""));
-                made.insert(made.end(), target ? 1 : 0, target.value_or(0));
-            } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
-                const auto parts = document_.children(at);
-                made.insert(made.end(), parts.begin(), parts.end());
-            } else if (key == "if" || key == "then" || key == "else") {
-                made.push_back(at);
-            } else if (key == "dependentRequired" || key == "dependencies") {
-                add_dependent(member, required);
-            } else if (key == "required") {
-                for (const json_value name : member.elements()) {
-                    required.emplace_back(name.as_string().value_or(""));
-                }
-            }
-        }
-        todo.insert(todo.end(), made.rbegin(), made.rend());
-    }
-
-    static void add_dependent(json_value lists, std::vector<std::string>& required) {
-        for (const auto [key, list] : lists.members()) {
-            required.emplace_back(key);
-            for (const json_value name : list.elements()) {
-                required.emplace_back(name.as_string().value_or(""));
-            }
-        }
-    }
-
-    // -- errors and notes --
-    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
-    }
-    void note(std::string text) {
-        constexpr std::size_t most_notes = 100;
-        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
-            notes_.push_back(std::move(text));
-        }
-    }
-    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
-
-    // -- keywords --
-    [[nodiscard]] bool meet_schema(draft& of, std::uint32_t place) {
-        const json_value schema = value(place);
-        if (const auto all = schema.as_bool()) {
-            of.shape.values = *all ? of.shape.values : 0;
-            return true;
-        }
-        if (!schema.is_object()) {
-            return malformed(place,
-                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
-        }
-        if (!meet_object_keywords(of, place) || !meet_array_keywords(of, place)) {
-            return false;
-        }
-        for (const auto [key, member] : schema.members()) {
-            const std::uint32_t at = *document_.child(place, key);
-            if (!meet_keyword(of, place, key, at)) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    [[nodiscard]] bool meet_keyword(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
-        schema_shape& shape = of.shape;
-        if (key == "type") {
-            std::uint32_t values = 0;
-            const bool is_read = read_types(at, values);
-            shape.values &= values;
-            return is_read;
-        }
-        if (key == "enum") {
-            return meet_enum(of, at);
-        }
-        if (key == "const") {
-            return meet_value(of, at);
-        }
-        if (key == "minLength" || key == "minItems" || key == "minProperties") {
-            std::uint32_t& least = key == "minLength"  ? shape.least_length
-                                   : key == "minItems" ? shape.least_items
-                                                       : shape.least_properties;
-            return raise(at, least);
-        }
-        if (key == "maxLength" || key == "maxItems" || key == "maxProperties") {
-            std::uint32_t& most = key == "maxLength"  ? shape.most_length
-                                  : key == "maxItems" ? shape.most_items
-                                                      : shape.most_properties;
-            return lower(at, most);
-        }
-        if (key == "pattern") {
-            return add_counted_class(shape, at) || add_pattern(shape.strings, at, false);
-        }
-        if (key == "format") {
-            return add_format(shape, at);
-        }
-        if (key == "minimum" || key == "maximum" || key == "exclusiveMinimum" || key == "exclusiveMaximum" ||
-            key == "multipleOf") {
-            return add_number_keyword(shape, place, key, at);
-        }
-        return meet_combination(of, place, key, at);
-    }
-
-    [[nodiscard]] bool meet_combination(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
-        if (key == "$ref") {
-            return refer(of, at);
-        }
-        if (key == "allOf" || key == "anyOf" || key == "oneOf") {
-            if (!value(at).is_array() || value(at).size() == 0) {
-                return malformed(at, {"a list of at least one schema is expected"});
-            }
-        }
-        if (key == "allOf") {
-            for (const std::uint32_t part : document_.children(at)) {
-                want(of, {demand_kind::schema, part});
-            }
-            return true;
-        }
-        if (key == "anyOf" || key == "oneOf") {
-            std::vector<demands> lists;
-            for (const std::uint32_t part : document_.children(at)) {
-                lists.push_back({{demand_kind::schema, part}});
-            }
-            if (key == "oneOf") {
-                exclude_others(at, lists);
-            }
-            want_one(of, std::move(lists));
-            return true;
-        }
-        if (key == "not") {
-            want(of, {demand_kind::negated, at});
-            return true;
-        }
-        if (key == "if") {
-            return meet_if(of, place, at);
-        }
-        if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
-            return meet_dependencies(of, at);
-        }
-        return meet_other(of, key, at);
-    }
-
-    /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(draft& of, std::string_view key, std::uint32_t at) {
-        constexpr std::string_view read_elsewhere[] = {"properties",
-                                                       "patternProperties",
-                                                       "additionalProperties",
-                                                       "required",
-                                                       "propertyNames",
-                                                       "items",
-                                                       "prefixItems",
-                                                       "additionalItems",
-                                                       "contains",
-                                                       "minContains",
-                                                       "maxContains",
-                                                       "uniqueItems",
-                                                       "unevaluatedItems",
-                                                       "unevaluatedProperties",
-                                                       "then",
-                                                       "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
-        if (key == "$dynamicRef" || key == "$recursiveRef") {
-            return refuse(at, {"dynamic references are not supported"});
-        }
-        if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
-            return refuse(at, {"dynamic anchors are not supported"});
-        }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
-        }
-        (void)of;
-        return true;
-    }
-
-    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
-        const json_value type = value(at);
-        if (const auto one = type.as_string()) {
-            values = values_of_type(*one);
-            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
-        }
-        if (!type.is_array()) {
-            return malformed(at, {"a type is a name or a list of names"});
-        }
-        for (const json_value element : type.elements()) {
-            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
-            if (more == 0) {
-                return malformed(at, {"the list holds something else than names of types"});
-            }
-            values |= more;
-        }
-        return true;
-    }
-
-    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
-    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
-        const auto text = value(at).as_number_text();
-        const auto number = text ? read_decimal(*text) : std::nullopt;
-        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
-            return malformed(at, {"a whole number from 0 on is expected"});
-        }
-        std::uint64_t sum = 0;
-        for (const char c : number->whole) {
-            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
-        }
-        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
-        return true;
-    }
-    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
-        std::uint32_t count = 0;
-        if (!read_count(at, count)) {
-            return false;
-        }
-        least = (std::max)(least, count);
-        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
-    }
-    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
-        std::uint32_t count = 0;
-        const bool is_read = read_count(at, count);
-        most = (std::min)(most, count);
-        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
-    }
-
-    // -- strings and numbers --
+    // -- strings --
     /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
     [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
         constexpr std::uint32_t copied = 64;
-        const std::string_view pattern = value(at).as_string().value_or("");
+        const std::string_view pattern = in_.value(at).as_string().value_or("");
         if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
             return false;
         }
@@ -10692,9 +10564,9 @@ private:
         return true;
     }
     [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
-        const auto pattern = value(at).as_string();
+        const auto pattern = in_.value(at).as_string();
         if (!pattern) {
-            return malformed(at, {"a pattern is a string"});
+            return in_.malformed(at, {"a pattern is a string"});
         }
         return add_pattern_text(to, at, *pattern, is_negated);
     }
@@ -10705,7 +10577,7 @@ private:
         if (made == nullptr) {
             auto read = pattern_language(pattern, "pattern");
             if (!read) {
-                return refuse(at, {read.error().message});
+                return in_.refuse(at, {read.error().message});
             }
             made = std::make_shared<const automaton>(*std::move(read));
             patterns_.emplace(pattern, made);
@@ -10718,7 +10590,7 @@ private:
         if (is_negated) {
             auto others = difference(all, *made);
             if (!others) {
-                return refuse(at, {"it has more than ", most_language_states, " states"});
+                return in_.refuse(at, {"it has more than ", most_language_states, " states"});
             }
             made = std::make_shared<const automaton>(*std::move(others));
         }
@@ -10726,17 +10598,17 @@ private:
         return true;
     }
     [[nodiscard]] bool add_format(schema_shape& shape, std::uint32_t at) {
-        const auto format = value(at).as_string();
+        const auto format = in_.value(at).as_string();
         if (!format) {
-            return malformed(at, {"a format is a string"});
+            return in_.malformed(at, {"a format is a string"});
         }
         const std::string pattern = pattern_of_format(*format);
         if (pattern.empty()) {
-            if (options_.strict_formats) {
-                return refuse(at, {"the format ", quoted{*format}, " is not supported"});
+            if (in_.options().strict_formats) {
+                return in_.refuse(at, {"the format ", quoted{*format}, " is not supported"});
             }
-            note(sentence(
-                {quoted{document_.at(at).pointer}, ": the format ", quoted{*format}, " is taken as an annotation"}));
+            in_.note(sentence({quoted{in_.document().at(at).pointer}, ": the format ", quoted{*format},
+                               " is taken as an annotation"}));
             return true;
         }
         if (const unsigned most = longest_of_format(*format)) {
@@ -10746,35 +10618,36 @@ private:
         return add_pattern_text(shape.strings, at, pattern, false);
     }
 
+    // -- numbers --
     [[nodiscard]] bool add_number_keyword(schema_shape& shape, std::uint32_t place, std::string_view key,
                                           std::uint32_t at) {
-        if (value(at).as_bool() && key.substr(0, 9) == "exclusive") { // of draft 4: read with minimum and maximum
+        if (in_.value(at).as_bool() && key.substr(0, 9) == "exclusive") { // of draft 4: read with minimum and maximum
             return true;
         }
         number_relation wanted;
         wanted.greater = key == "minimum" || key == "exclusiveMinimum";
         wanted.less = !wanted.greater;
-        const auto strict = value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
         const bool is_strict = strict && strict->as_bool().value_or(false);
         wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
         return add_numbers(shape, at, key == "multipleOf", wanted, false);
     }
     [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
                                    bool is_negated) {
-        const auto text = value(at).as_number_text();
+        const auto text = in_.value(at).as_number_text();
         if (!text) {
-            return malformed(at, {"a number is expected"});
+            return in_.malformed(at, {"a number is expected"});
         }
         const auto number = read_decimal(*text);
         if (!number) {
-            return refuse(at, {"a number of more than 4096 digits is not supported"});
+            return in_.refuse(at, {"a number of more than 4096 digits is not supported"});
         }
         if (is_step && (number->is_negative || number->is_zero())) {
-            return malformed(at, {"a number above 0 is expected"});
+            return in_.malformed(at, {"a number above 0 is expected"});
         }
         auto made = is_step ? multiples_of(*number) : numbers_by(*number, wanted);
         if (!made) {
-            return refuse(at, {"multiples of ", number->text(), " need more than 4096 remainders"});
+            return in_.refuse(at, {"multiples of ", number->text(), " need more than 4096 remainders"});
         }
         return add_language(shape.numbers, at, std::make_shared<const automaton>(*std::move(made)), is_negated,
                             all_numbers());
@@ -10786,37 +10659,21 @@ private:
         return all_numbers_;
     }
 
-    // -- values --
-    [[nodiscard]] bool meet_enum(draft& of, std::uint32_t at) {
-        if (!value(at).is_array()) {
-            return malformed(at, {"a list of values is expected"});
-        }
-        const std::vector<std::uint32_t> all = document_.children(at);
-        std::vector<demands> lists{{{demand_kind::scalars, at}}};
-        for (const std::uint32_t one : all) {
-            if (value(one).is_array() || value(one).is_object()) {
-                lists.push_back({{demand_kind::value, one}});
-            }
-        }
-        if (lists.size() == 1) {
-            return meet_scalars(of, all);
-        }
-        want_one(of, std::move(lists));
-        return true;
-    }
-    [[nodiscard]] bool meet_scalars(draft& of, const std::vector<std::uint32_t>& all) {
+    // -- values without parts --
+    /// One of them.
+    [[nodiscard]] bool meet_scalars(schema_shape& shape, const std::vector<std::uint32_t>& all) {
         std::uint32_t values = 0;
         std::vector<std::string_view> texts;
         std::vector<std::string> numbers;
         for (const std::uint32_t one : all) {
-            const json_value scalar = value(one);
+            const json_value scalar = in_.value(one);
             if (const auto text = scalar.as_string()) {
                 values |= set_string;
                 texts.push_back(*text);
             } else if (const auto written = scalar.as_number_text()) {
                 const auto number = read_decimal(*written);
                 if (!number) {
-                    return refuse(one, {"a number of more than 4096 digits is not supported"});
+                    return in_.refuse(one, {"a number of more than 4096 digits is not supported"});
                 }
                 values |= number->fraction.empty() ? set_whole : set_fraction;
                 numbers.push_back(number->text());
@@ -10830,373 +10687,134 @@ private:
                 values |= set_null;
             }
         }
-        of.shape.values &= values;
+        shape.values &= values;
         if (!texts.empty()) {
-            of.shape.strings.push_back(std::make_shared<const automaton>(words_automaton(std::move(texts))));
+            shape.strings.push_back(std::make_shared<const automaton>(words_automaton(std::move(texts))));
         }
         if (!numbers.empty()) {
             auto words = words_automaton({numbers.begin(), numbers.end()});
-            of.shape.numbers.push_back(std::make_shared<const automaton>(std::move(words)));
+            shape.numbers.push_back(std::make_shared<const automaton>(std::move(words)));
         }
         return true;
     }
-    /// Arrays and objects that are one value: all parts are, and there are no others.
-    [[nodiscard]] bool meet_value(draft& of, std::uint32_t at) {
-        const json_value whole = value(at);
-        if (whole.is_array()) {
-            array_part part;
-            for (const std::uint32_t element : document_.children(at)) {
-                part.prefix.push_back({demand_kind::value, element});
-            }
-            of.shape.values &= set_array;
-            of.shape.least_items = (std::max)(of.shape.least_items, static_cast<std::uint32_t>(part.prefix.size()));
-            of.shape.most_items = (std::min)(of.shape.most_items, static_cast<std::uint32_t>(part.prefix.size()));
-            of.shape.arrays.push_back(std::move(part));
-            return true;
-        }
-        if (!whole.is_object()) {
-            return meet_scalars(of, {at});
-        }
-        object_part part;
-        for (const auto [key, member] : whole.members()) {
-            part.properties.emplace_back(key, demand{demand_kind::value, *document_.child(at, key)});
-            of.shape.required.emplace_back(key);
-        }
-        part.additional = demand{demand_kind::nothing_fits};
-        of.shape.values &= set_object;
-        of.shape.is_one_value = true;
-        of.shape.objects.push_back(std::move(part));
-        return true;
-    }
-    [[nodiscard]] bool avoid_values(draft& of, const std::vector<std::uint32_t>& all) {
+    /// None of them.
+    [[nodiscard]] bool avoid_values(schema_shape& shape, const std::vector<std::uint32_t>& all) {
         std::vector<std::string_view> texts;
         for (const std::uint32_t one : all) {
-            const json_value avoided = value(one);
+            const json_value avoided = in_.value(one);
             if (const auto text = avoided.as_string()) {
                 texts.push_back(*text);
             } else if (avoided.as_number_text()) {
-                if (!add_numbers(of.shape, one, false, {true, false, true}, false)) {
+                if (!add_numbers(shape, one, false, {true, false, true}, false)) {
                     return false;
                 }
             } else if (const auto truth = avoided.as_bool()) {
-                of.shape.values &= ~std::uint32_t{*truth ? set_true : set_false};
+                shape.values &= ~std::uint32_t{*truth ? set_true : set_false};
             } else if (avoided.is_null()) {
-                of.shape.values &= ~std::uint32_t{set_null};
-            } else if (!refuse(one, {"an array or object cannot be excluded"})) {
+                shape.values &= ~std::uint32_t{set_null};
+            } else if (!in_.refuse(one, {"an array or object cannot be excluded"})) {
                 return false;
             }
         }
         const auto words = std::make_shared<const automaton>(words_automaton(std::move(texts)));
-        return words->size() == 0 || add_language(of.shape.strings, all[0], words, true, any_text_);
+        return words->size() == 0 || add_language(shape.strings, all[0], words, true, any_text_);
     }
 
-    // -- objects and arrays --
-    [[nodiscard]] bool add_required(schema_shape& shape, std::uint32_t at) {
-        if (!value(at).is_array()) {
-            return malformed(at, {"a list of keys is expected"});
-        }
-        for (const json_value key : value(at).elements()) {
-            if (!key.as_string()) {
-                return malformed(at, {"the list holds something else than strings"});
-            }
-            shape.required.emplace_back(*key.as_string());
-        }
-        return true;
-    }
-    [[nodiscard]] bool meet_object_keywords(draft& of, std::uint32_t place) {
-        object_part part;
-        if (const auto at = document_.child(place, "properties")) {
-            if (!value(*at).is_object()) {
-                return malformed(*at, {"an object is expected"});
-            }
-            for (const auto [key, member] : value(*at).members()) {
-                part.properties.emplace_back(key, demand{demand_kind::schema, *document_.child(*at, key)});
-            }
-        }
-        if (const auto at = document_.child(place, "patternProperties")) {
-            if (!value(*at).is_object()) {
-                return malformed(*at, {"an object is expected"});
-            }
-            for (const auto [key, member] : value(*at).members()) {
-                const std::uint32_t schema = *document_.child(*at, key);
-                std::vector<shared_language> made;
-                if (!add_pattern_text(made, schema, key, false)) {
-                    return false;
-                }
-                if (!made.empty()) {
-                    part.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
-                }
-            }
-        }
-        if (const auto at = additional_properties(place)) {
-            part.additional = demand{demand_kind::schema, *at};
-        } else if (failure_.code != errc{}) {
-            return false;
-        } else if (options_.closed && !part.properties.empty()) {
-            part.additional = demand{demand_kind::nothing_fits};
-        }
-        if (const auto at = document_.child(place, "propertyNames")) {
-            of.shape.property_names.push_back({demand_kind::schema, *at});
-        }
-        const auto required = document_.child(place, "required");
-        if (required && !value(*required).as_bool() && !add_required(of.shape, *required)) { // a boolean: of draft 3
-            return false;
-        }
-        if (!part.properties.empty() || !part.patterns.empty() || part.additional) {
-            of.shape.objects.push_back(std::move(part));
-        }
-        return true;
-    }
-    /// The schema of other keys; unevaluatedProperties where it means the same.
-    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
-        const auto additional = document_.child(place, "additionalProperties");
-        const auto unevaluated = document_.child(place, "unevaluatedProperties");
-        if (!unevaluated || value(*unevaluated).as_bool().value_or(false)) {
-            return additional;
-        }
-        if (has_combinations(place)) {
-            (void)refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            return additional;
-        }
-        return additional ? additional : unevaluated;
-    }
-    [[nodiscard]] bool has_combinations(std::uint32_t place) const {
-        const json_value schema = value(place);
-        for (const char* key :
-             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
-            if (schema.find(key)) {
-                return true;
-            }
-        }
-        return false;
-    }
+private:
+    schema_source& in_;
+    automaton any_text_ = any_utf8();
+    automaton all_numbers_;
+    std::map<std::string, shared_language, std::less<>> patterns_;
+};
 
-    [[nodiscard]] bool meet_array_keywords(draft& of, std::uint32_t place) {
-        array_part part;
-        auto prefix = document_.child(place, "prefixItems");
-        auto rest = document_.child(place, "items");
-        if (rest && value(*rest).is_array()) { // of draft 2019 and before
-            prefix = rest;
-            rest = document_.child(place, "additionalItems");
-        }
-        if (prefix) {
-            if (!value(*prefix).is_array()) {
-                return malformed(*prefix, {"a list of schemas is expected"});
-            }
-            for (const std::uint32_t element : document_.children(*prefix)) {
-                part.prefix.push_back({demand_kind::schema, element});
-            }
-        }
-        const auto unevaluated = document_.child(place, "unevaluatedItems");
-        if (unevaluated && !value(*unevaluated).as_bool().value_or(false) && !rest) {
-            if (has_combinations(place)) {
-                return refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            }
-            rest = unevaluated;
-        }
-        if (rest) {
-            part.rest = demand{demand_kind::schema, *rest};
-        }
-        if (!part.prefix.empty() || part.rest) {
-            of.shape.arrays.push_back(std::move(part));
-        }
-        const auto unique = document_.child(place, "uniqueItems");
-        if (unique && value(*unique).as_bool().value_or(true)) {
-            of.shape.unique_place = *unique;
-        }
-        return meet_contains(of, place);
-    }
-    [[nodiscard]] bool meet_contains(draft& of, std::uint32_t place) {
-        const auto what = document_.child(place, "contains");
-        if (!what) {
-            return true;
-        }
-        contained_part part{{demand_kind::schema, *what}, 1, unlimited};
-        const auto least = document_.child(place, "minContains");
-        const auto most = document_.child(place, "maxContains");
-        if ((least && !read_count(*least, part.least)) || (most && !read_count(*most, part.most))) {
-            return false;
-        }
-        of.shape.contained.push_back(part);
-        return true;
-    }
+} // namespace bitnet::inline BITNET_ABI::detail
 
-    // -- combinations --
-    [[nodiscard]] bool refer(draft& of, std::uint32_t at) {
-        const auto reference = value(at).as_string();
-        if (!reference) {
-            return malformed(at, {"a reference is a string"});
-        }
-        const auto target = document_.referred(at, *reference);
-        if (!target) {
-            return set_error(
-                failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(at).pointer}, ": "},
-                {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
-        }
-        want(of, {demand_kind::schema, *target});
-        return true;
-    }
-    [[nodiscard]] bool meet_if(draft& of, std::uint32_t place, std::uint32_t at) {
-        const auto yes = document_.child(place, "then");
-        const auto no = document_.child(place, "else");
-        if (!yes && !no) {
-            return true;
-        }
-        std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
-        if (yes) {
-            lists[0].push_back({demand_kind::schema, *yes});
-        }
-        if (no) {
-            lists[1].push_back({demand_kind::schema, *no});
-        }
-        want_one(of, std::move(lists));
-        return true;
-    }
-    [[nodiscard]] bool meet_dependencies(draft& of, std::uint32_t at) {
-        if (!value(at).is_object()) {
-            return malformed(at, {"an object is expected"});
-        }
-        for (const auto [key, member] : value(at).members()) {
-            const std::uint32_t then = *document_.child(at, key);
-            const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
-            want_one(of, {{{demand_kind::lacks, 0, name(key)}}, {with}});
-        }
-        return true;
-    }
-    /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
-    void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
-        if (options_.one_of_is_any_of) {
-            return note(sentence({quoted{document_.at(at).pointer}, ": oneOf is taken as anyOf"}));
-        }
-        const std::vector<std::uint32_t> parts = document_.children(at);
-        for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !are_disjoint(parts[i], parts[j])) {
-                    lists[i].push_back({demand_kind::negated, parts[j]});
-                }
-            }
-        }
-    }
+#endif
 
-    /// What is easily known of a schema's values.
-    struct outline {
-        std::uint32_t values = set_all;
-        std::optional<std::set<std::string>> scalars; ///< the only values, as JSON
-        std::set<std::string> required;
-        std::map<std::string, std::uint32_t> properties;
-        bool is_closed = false;
-    };
-    [[nodiscard]] outline outline_of(std::uint32_t place) {
-        outline made;
-        for (int depth = 0; depth < 16; ++depth) {
-            if (const auto constant = document_.child(place, "const")) {
-                made.scalars = scalars_of({*constant});
-            } else if (const auto list = document_.child(place, "enum")) {
-                made.scalars = scalars_of(document_.children(*list));
-            }
-            std::uint32_t values = 0;
-            const auto type = document_.child(place, "type");
-            const bool is_typed = type && read_types_quietly(*type, values);
-            made.values &= is_typed ? values : set_all;
-            const auto required = value(place).find("required");
-            for (const json_value key : required ? required->elements() : value(place).elements()) {
-                made.required.emplace(key.as_string().value_or(""));
-            }
-            if (const auto properties = document_.child(place, "properties")) {
-                for (const auto [key, member] : value(*properties).members()) {
-                    made.properties.emplace(key, *document_.child(*properties, key));
-                }
-            }
-            const auto others = value(place).find("additionalProperties");
-            made.is_closed = made.is_closed ||
-                             (others && !others->as_bool().value_or(true) && !value(place).find("patternProperties"));
-            const auto reference = value(place).find("$ref");
-            const auto text = reference ? reference->as_string() : std::nullopt;
-            const auto target = text ? document_.referred(place, *text) : std::nullopt;
-            if (!target || made.is_closed) {
-                break;
-            }
-            place = *target;
-        }
-        return made;
-    }
-    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
-        const error before = failure_;
-        const bool is_read = read_types(at, values);
-        failure_ = before;
-        return is_read;
-    }
-    /// The values of a list as JSON texts; nullopt where one is an array or object.
-    [[nodiscard]] std::optional<std::set<std::string>> scalars_of(const std::vector<std::uint32_t>& all) {
-        std::set<std::string> made;
-        for (const std::uint32_t one : all) {
-            const json_value scalar = value(one);
-            const auto text = scalar.as_string();
-            const auto number = scalar.as_number_text() ? read_decimal(*scalar.as_number_text()) : std::nullopt;
-            if (scalar.is_array() || scalar.is_object() || (scalar.as_number_text() && !number)) {
-                return std::nullopt;
-            }
-            made.insert(text                ? "\"" + std::string(*text)
-                        : number            ? number->text()
-                        : scalar.is_null()  ? "null"
-                        : *scalar.as_bool() ? "true"
-                                            : "false");
-        }
-        return made;
-    }
-    [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
-        const outline x = outline_of(a);
-        const outline y = outline_of(b);
-        if ((x.values & y.values) == 0) {
-            return true;
-        }
-        if (x.scalars && y.scalars) {
-            return std::none_of(x.scalars->begin(), x.scalars->end(),
-                                [&](const std::string& one) { return y.scalars->count(one) != 0; });
-        }
-        if ((x.values & y.values) != set_object || depth == 4) {
-            return false;
-        }
-        const auto lacks = [](const outline& has, const outline& other) {
-            return other.is_closed &&
-                   std::any_of(has.required.begin(), has.required.end(),
-                               [&](const std::string& key) { return other.properties.count(key) == 0; });
-        };
-        if (lacks(x, y) || lacks(y, x)) {
-            return true;
-        }
-        return std::any_of(x.required.begin(), x.required.end(), [&](const std::string& key) {
-            const auto in_x = x.properties.find(key);
-            const auto in_y = y.properties.find(key);
-            return in_x != x.properties.end() && in_y != y.properties.end() &&
-                   are_disjoint(in_x->second, in_y->second, depth + 1);
-        });
-    }
+// ---- bitnet/constrain/schema_negations.hpp ----
+// schema_negations: what values have in common that are not valid.
+#ifndef BITNET_CONSTRAIN_SCHEMA_NEGATIONS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_NEGATIONS_HPP
 
-    // -- negations --
-    /// A value that is not valid breaks one keyword at least.
-    [[nodiscard]] bool negate(draft& of, std::uint32_t place) {
-        const json_value schema = value(place);
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A value that is not valid breaks one keyword at least.
+class schema_negations {
+public:
+    /// Borrows both.
+    schema_negations(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
+
+    /// Lists of demands: a value is not valid by the schema at `place` where it meets one list.
+    [[nodiscard]] bool negate(schema_draft& of, std::uint32_t place) {
+        const json_value schema = in_.value(place);
         if (const auto all = schema.as_bool()) {
             of.shape.values = *all ? 0 : of.shape.values;
             return true;
         }
         if (!schema.is_object()) {
-            return malformed(place,
-                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+            return in_.malformed(
+                place, {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
         }
         std::vector<demands> lists;
         for (const auto [key, member] : schema.members()) {
-            if (!negate_keyword(place, key, *document_.child(place, key), lists)) {
+            if (!negate_keyword(place, key, *in_.document().child(place, key), lists)) {
                 return false;
             }
         }
         if (lists.empty()) {
             of.shape.values = 0;
         }
-        want_one(of, std::move(lists));
+        of.want_one(std::move(lists));
         return true;
     }
+    /// What a value is that breaks one keyword.
+    [[nodiscard]] bool break_keyword(schema_shape& shape, std::uint32_t at, std::string_view key) {
+        if (key == "pattern") {
+            shape.values &= set_string;
+            return languages_.add_pattern(shape.strings, at, true);
+        }
+        if (key == "multipleOf") {
+            shape.values &= set_whole | set_fraction;
+            return languages_.add_numbers(shape, at, true, {}, true);
+        }
+        if (key.find("imum") != std::string_view::npos) {
+            number_relation wanted;
+            wanted.less = key == "minimum" || key == "exclusiveMinimum";
+            wanted.greater = !wanted.less;
+            wanted.equal = key.substr(0, 9) == "exclusive";
+            shape.values &= set_whole | set_fraction;
+            return languages_.add_numbers(shape, at, false, wanted, false);
+        }
+        std::uint32_t count = 0;
+        if (!in_.read_count(at, count)) {
+            return false;
+        }
+        const std::string_view of = key.substr(3);
+        shape.values &= of == "Length" ? set_string : of == "Items" ? set_array : set_object;
+        std::uint32_t& least = of == "Length"  ? shape.least_length
+                               : of == "Items" ? shape.least_items
+                                               : shape.least_properties;
+        std::uint32_t& most = of == "Length"  ? shape.most_length
+                              : of == "Items" ? shape.most_items
+                                              : shape.most_properties;
+        if (key.substr(0, 3) == "max") {
+            shape.values = count >= largest_count ? 0 : shape.values;
+            least = (std::max)(least, count >= largest_count ? 0 : count + 1);
+        } else {
+            shape.values = count == 0 ? 0 : shape.values;
+            most = (std::min)(most, count == 0 ? 0 : count - 1);
+        }
+        return true;
+    }
+
+private:
     [[nodiscard]] bool negate_keyword(std::uint32_t place, std::string_view key, std::uint32_t at,
                                       std::vector<demands>& lists) {
         constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
@@ -11212,20 +10830,21 @@ private:
             return true;
         }
         if (is_in(plain)) {
-            lists.push_back({{demand_kind::breaks, at, name(key)}});
+            lists.push_back({{demand_kind::breaks, at, in_.name(key)}});
         } else if (key == "type") {
             lists.push_back({{demand_kind::not_type, at}});
         } else if (key == "const") {
             lists.push_back({{demand_kind::not_value, at}});
-        } else if (key == "enum" && value(at).is_array() && value(at).size() != 0) {
+        } else if (key == "enum" && in_.value(at).is_array() && in_.value(at).size() != 0) {
             lists.push_back({{demand_kind::not_values, at}});
-        } else if (key == "required" && value(at).is_array()) {
-            for (const json_value one : value(at).elements()) {
-                lists.push_back({{demand_kind::object}, {demand_kind::lacks, 0, name(one.as_string().value_or(""))}});
+        } else if (key == "required" && in_.value(at).is_array()) {
+            for (const json_value one : in_.value(at).elements()) {
+                lists.push_back(
+                    {{demand_kind::object}, {demand_kind::lacks, 0, in_.name(one.as_string().value_or(""))}});
             }
-        } else if (key == "properties" && value(at).is_object()) {
-            for (const auto [one, member] : value(at).members()) {
-                lists.push_back({{demand_kind::breaks_key, *document_.child(at, one), name(one)}});
+        } else if (key == "properties" && in_.value(at).is_object()) {
+            for (const auto [one, member] : in_.value(at).members()) {
+                lists.push_back({{demand_kind::breaks_key, *in_.document().child(at, one), in_.name(one)}});
             }
         } else {
             return negate_combination(place, key, at, lists);
@@ -11264,7 +10883,7 @@ private:
         }
         if (key == "anyOf" || key == "allOf") {
             demands all;
-            for (const std::uint32_t part : document_.children(at)) {
+            for (const std::uint32_t part : in_.document().children(at)) {
                 all.push_back({demand_kind::negated, part});
                 if (key == "allOf") {
                     lists.push_back({{demand_kind::negated, part}});
@@ -11275,79 +10894,698 @@ private:
             }
             return true;
         }
-        if (key == "items" && !value(at).is_array() && !value(place).find("prefixItems")) {
+        if (key == "items" && !in_.value(at).is_array() && !in_.value(place).find("prefixItems")) {
             lists.push_back({{demand_kind::bad_item, at}});
             return true;
         }
-        if (key == "contains" && !value(place).find("minContains") && !value(place).find("maxContains")) {
+        if (key == "contains" && !in_.value(place).find("minContains") && !in_.value(place).find("maxContains")) {
             lists.push_back({{demand_kind::no_item, at}});
             return true;
         }
         if (key == "$ref") {
-            const auto target = document_.referred(at, value(at).as_string().value_or(""));
+            const auto target = in_.document().referred(at, in_.value(at).as_string().value_or(""));
             if (target && *target != place) {
                 lists.push_back({{demand_kind::negated, *target}});
                 return true;
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note(sentence(
+                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
             return true;
         }
-        return refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
-                           " cannot be enforced"});
+        return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
+                               " cannot be enforced"});
     }
-    [[nodiscard]] bool break_keyword(schema_shape& shape, std::uint32_t at, std::string_view key) {
-        if (key == "pattern") {
-            shape.values &= set_string;
-            return add_pattern(shape.strings, at, true);
+
+    schema_source& in_;
+    schema_languages& languages_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_outlines.hpp ----
+// schema_outlines: what is easily known of the values of schemas, to tell them apart.
+#ifndef BITNET_CONSTRAIN_SCHEMA_OUTLINES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_OUTLINES_HPP
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tells which schemas have no value in common, as far as that is easily known.
+class schema_outlines {
+public:
+    /// Borrows the source.
+    explicit schema_outlines(schema_source& in) : in_(in) {}
+
+    [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
+        const outline x = outline_of(a);
+        const outline y = outline_of(b);
+        if ((x.values & y.values) == 0) {
+            return true;
         }
-        if (key == "multipleOf") {
-            shape.values &= set_whole | set_fraction;
-            return add_numbers(shape, at, true, {}, true);
+        if (x.scalars && y.scalars) {
+            return std::none_of(x.scalars->begin(), x.scalars->end(),
+                                [&](const std::string& one) { return y.scalars->count(one) != 0; });
         }
-        if (key.find("imum") != std::string_view::npos) {
-            number_relation wanted;
-            wanted.less = key == "minimum" || key == "exclusiveMinimum";
-            wanted.greater = !wanted.less;
-            wanted.equal = key.substr(0, 9) == "exclusive";
-            shape.values &= set_whole | set_fraction;
-            return add_numbers(shape, at, false, wanted, false);
-        }
-        std::uint32_t count = 0;
-        if (!read_count(at, count)) {
+        if ((x.values & y.values) != set_object || depth == 4) {
             return false;
         }
-        const std::string_view of = key.substr(3);
-        shape.values &= of == "Length" ? set_string : of == "Items" ? set_array : set_object;
-        std::uint32_t& least = of == "Length"  ? shape.least_length
-                               : of == "Items" ? shape.least_items
-                                               : shape.least_properties;
-        std::uint32_t& most = of == "Length"  ? shape.most_length
-                              : of == "Items" ? shape.most_items
-                                              : shape.most_properties;
-        if (key.substr(0, 3) == "max") {
-            shape.values = count >= largest_count ? 0 : shape.values;
-            least = (std::max)(least, count >= largest_count ? 0 : count + 1);
-        } else {
-            shape.values = count == 0 ? 0 : shape.values;
-            most = (std::min)(most, count == 0 ? 0 : count - 1);
+        const auto lacks = [](const outline& has, const outline& other) {
+            return other.is_closed &&
+                   std::any_of(has.required.begin(), has.required.end(),
+                               [&](const std::string& key) { return other.properties.count(key) == 0; });
+        };
+        if (lacks(x, y) || lacks(y, x)) {
+            return true;
+        }
+        return std::any_of(x.required.begin(), x.required.end(), [&](const std::string& key) {
+            const auto in_x = x.properties.find(key);
+            const auto in_y = y.properties.find(key);
+            return in_x != x.properties.end() && in_y != y.properties.end() &&
+                   are_disjoint(in_x->second, in_y->second, depth + 1);
+        });
+    }
+
+private:
+    /// What is easily known of a schema's values.
+    struct outline {
+        std::uint32_t values = set_all;
+        std::optional<std::set<std::string>> scalars; ///< the only values, as JSON
+        std::set<std::string> required;
+        std::map<std::string, std::uint32_t> properties;
+        bool is_closed = false;
+    };
+    [[nodiscard]] outline outline_of(std::uint32_t place) {
+        outline made;
+        for (int depth = 0; depth < 16; ++depth) {
+            if (const auto constant = in_.document().child(place, "const")) {
+                made.scalars = scalars_of({*constant});
+            } else if (const auto list = in_.document().child(place, "enum")) {
+                made.scalars = scalars_of(in_.document().children(*list));
+            }
+            std::uint32_t values = 0;
+            const auto type = in_.document().child(place, "type");
+            const bool is_typed = type && in_.read_types_quietly(*type, values);
+            made.values &= is_typed ? values : set_all;
+            const auto required = in_.value(place).find("required");
+            for (const json_value key : required ? required->elements() : in_.value(place).elements()) {
+                made.required.emplace(key.as_string().value_or(""));
+            }
+            if (const auto properties = in_.document().child(place, "properties")) {
+                for (const auto [key, member] : in_.value(*properties).members()) {
+                    made.properties.emplace(key, *in_.document().child(*properties, key));
+                }
+            }
+            const auto others = in_.value(place).find("additionalProperties");
+            made.is_closed = made.is_closed || (others && !others->as_bool().value_or(true) &&
+                                                !in_.value(place).find("patternProperties"));
+            const auto reference = in_.value(place).find("$ref");
+            const auto text = reference ? reference->as_string() : std::nullopt;
+            const auto target = text ? in_.document().referred(place, *text) : std::nullopt;
+            if (!target || made.is_closed) {
+                break;
+            }
+            place = *target;
+        }
+        return made;
+    }
+    /// The values of a list as JSON texts; nullopt where one is an array or object.
+    [[nodiscard]] std::optional<std::set<std::string>> scalars_of(const std::vector<std::uint32_t>& all) {
+        std::set<std::string> made;
+        for (const std::uint32_t one : all) {
+            const json_value scalar = in_.value(one);
+            const auto text = scalar.as_string();
+            const auto number = scalar.as_number_text() ? read_decimal(*scalar.as_number_text()) : std::nullopt;
+            if (scalar.is_array() || scalar.is_object() || (scalar.as_number_text() && !number)) {
+                return std::nullopt;
+            }
+            made.insert(text                ? "\"" + std::string(*text)
+                        : number            ? number->text()
+                        : scalar.is_null()  ? "null"
+                        : *scalar.as_bool() ? "true"
+                                            : "false");
+        }
+        return made;
+    }
+
+    schema_source& in_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_parts.hpp ----
+// schema_parts: what keywords say about the parts of objects and arrays.
+#ifndef BITNET_CONSTRAIN_SCHEMA_PARTS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_PARTS_HPP
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds to shapes what keywords of one schema say about the members of objects and the items of arrays.
+class schema_parts {
+public:
+    /// Borrows both.
+    schema_parts(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
+
+    [[nodiscard]] bool add_required(schema_shape& shape, std::uint32_t at) {
+        if (!in_.value(at).is_array()) {
+            return in_.malformed(at, {"a list of keys is expected"});
+        }
+        for (const json_value key : in_.value(at).elements()) {
+            if (!key.as_string()) {
+                return in_.malformed(at, {"the list holds something else than strings"});
+            }
+            shape.required.emplace_back(*key.as_string());
+        }
+        return true;
+    }
+    [[nodiscard]] bool meet_object_keywords(schema_shape& shape, std::uint32_t place) {
+        object_part part;
+        if (const auto at = in_.document().child(place, "properties")) {
+            if (!in_.value(*at).is_object()) {
+                return in_.malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : in_.value(*at).members()) {
+                part.properties.emplace_back(key, demand{demand_kind::schema, *in_.document().child(*at, key)});
+            }
+        }
+        if (const auto at = in_.document().child(place, "patternProperties")) {
+            if (!in_.value(*at).is_object()) {
+                return in_.malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : in_.value(*at).members()) {
+                const std::uint32_t schema = *in_.document().child(*at, key);
+                std::vector<shared_language> made;
+                if (!languages_.add_pattern_text(made, schema, key, false)) {
+                    return false;
+                }
+                if (!made.empty()) {
+                    part.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
+                }
+            }
+        }
+        if (const auto at = additional_properties(place)) {
+            part.additional = demand{demand_kind::schema, *at};
+        } else if (in_.failure().code != errc{}) {
+            return false;
+        } else if (in_.options().closed && !part.properties.empty()) {
+            part.additional = demand{demand_kind::nothing_fits};
+        }
+        if (const auto at = in_.document().child(place, "propertyNames")) {
+            shape.property_names.push_back({demand_kind::schema, *at});
+        }
+        const auto required = in_.document().child(place, "required");
+        if (required && !in_.value(*required).as_bool() && !add_required(shape, *required)) { // a boolean: of draft 3
+            return false;
+        }
+        if (!part.properties.empty() || !part.patterns.empty() || part.additional) {
+            shape.objects.push_back(std::move(part));
+        }
+        return true;
+    }
+    /// The schema of other keys; unevaluatedProperties where it means the same.
+    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
+        const auto additional = in_.document().child(place, "additionalProperties");
+        const auto unevaluated = in_.document().child(place, "unevaluatedProperties");
+        if (!unevaluated || in_.value(*unevaluated).as_bool().value_or(false)) {
+            return additional;
+        }
+        if (has_combinations(place)) {
+            (void)in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+            return additional;
+        }
+        return additional ? additional : unevaluated;
+    }
+    [[nodiscard]] bool has_combinations(std::uint32_t place) const {
+        const json_value schema = in_.value(place);
+        for (const char* key :
+             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
+            if (schema.find(key)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] bool meet_array_keywords(schema_shape& shape, std::uint32_t place) {
+        array_part part;
+        auto prefix = in_.document().child(place, "prefixItems");
+        auto rest = in_.document().child(place, "items");
+        if (rest && in_.value(*rest).is_array()) { // of draft 2019 and before
+            prefix = rest;
+            rest = in_.document().child(place, "additionalItems");
+        }
+        if (prefix) {
+            if (!in_.value(*prefix).is_array()) {
+                return in_.malformed(*prefix, {"a list of schemas is expected"});
+            }
+            for (const std::uint32_t element : in_.document().children(*prefix)) {
+                part.prefix.push_back({demand_kind::schema, element});
+            }
+        }
+        const auto unevaluated = in_.document().child(place, "unevaluatedItems");
+        if (unevaluated && !in_.value(*unevaluated).as_bool().value_or(false) && !rest) {
+            if (has_combinations(place)) {
+                return in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+            }
+            rest = unevaluated;
+        }
+        if (rest) {
+            part.rest = demand{demand_kind::schema, *rest};
+        }
+        if (!part.prefix.empty() || part.rest) {
+            shape.arrays.push_back(std::move(part));
+        }
+        const auto unique = in_.document().child(place, "uniqueItems");
+        if (unique && in_.value(*unique).as_bool().value_or(true)) {
+            shape.unique_place = *unique;
+        }
+        return meet_contains(shape, place);
+    }
+    [[nodiscard]] bool meet_contains(schema_shape& shape, std::uint32_t place) {
+        const auto what = in_.document().child(place, "contains");
+        if (!what) {
+            return true;
+        }
+        contained_part part{{demand_kind::schema, *what}, 1, unlimited};
+        const auto least = in_.document().child(place, "minContains");
+        const auto most = in_.document().child(place, "maxContains");
+        if ((least && !in_.read_count(*least, part.least)) || (most && !in_.read_count(*most, part.most))) {
+            return false;
+        }
+        shape.contained.push_back(part);
+        return true;
+    }
+
+private:
+    schema_source& in_;
+    schema_languages& languages_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads a schema's keywords. Steps return whether to go on; if not, the error is in failure().
+class schema_reader {
+public:
+    schema_reader(const json_document& text, std::string_view name, const schema_options& options)
+        : in_(text, name, options), languages_(in_), parts_(in_, languages_), outlines_(in_),
+          negations_(in_, languages_), keys_(in_) {}
+    schema_reader(schema_reader&&) = delete; // its parts borrow the source
+
+    /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
+    [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
+        std::vector<schema_draft> drafts(1);
+        drafts[0].begin(all);
+        std::size_t made = 0;
+        while (!drafts.empty()) {
+            constexpr std::size_t most_drafts = 4096;
+            schema_draft next = std::move(drafts.back());
+            drafts.pop_back();
+            if (!settle(next)) {
+                return false;
+            }
+            if (next.shape.values == 0) {
+                continue;
+            }
+            if (next.choices().empty()) {
+                shapes.push_back(std::move(next.shape));
+                continue;
+            }
+            made += next.choices().front().lists.size();
+            if (made > most_drafts) {
+                return set_error(
+                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            }
+            std::move(next).fork(drafts);
         }
         return true;
     }
 
-    schema_document document_;
-    std::string_view name_;
-    const schema_options& options_;
-    automaton any_text_ = any_utf8();
-    automaton all_numbers_;
-    std::set<std::uint32_t> lists_of_keys_; // values of `properties`
-    std::map<std::string, shared_language, std::less<>> patterns_;
-    std::vector<std::string> names_;
-    std::map<std::string, std::uint32_t> name_numbers_;
-    std::vector<std::string> notes_;
-    bool has_listed_keys_ = false;
-    error failure_;
+    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
+    /// value, and then those of `required`.
+    [[nodiscard]] std::vector<std::string> key_order(const demands& all) { return keys_.of(all); }
+    /// Whether some of them are named by `properties`.
+    [[nodiscard]] bool has_listed_keys() const noexcept { return keys_.has_listed_keys(); }
+
+    [[nodiscard]] error& failure() noexcept { return in_.failure(); }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return in_.notes(); }
+    [[nodiscard]] schema_document& document() noexcept { return in_.document(); }
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
+
+private:
+    // -- demands --
+    [[nodiscard]] bool settle(schema_draft& of) {
+        while (const auto what = of.next()) {
+            if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
+                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+            }
+            if (of.see(*what) && !meet(of, *what)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    [[nodiscard]] bool meet(schema_draft& of, demand what) {
+        schema_shape& shape = of.shape;
+        switch (what.kind) {
+        case demand_kind::nothing_fits:
+            shape.values = 0;
+            return true;
+        case demand_kind::schema:
+            return meet_schema(of, what.place);
+        case demand_kind::negated:
+            return negations_.negate(of, what.place);
+        case demand_kind::value:
+            return meet_value(of, what.place);
+        case demand_kind::scalars:
+            return languages_.meet_scalars(of.shape, in_.document().children(what.place));
+        case demand_kind::not_values:
+            return languages_.avoid_values(of.shape, in_.document().children(what.place));
+        case demand_kind::not_value:
+            return languages_.avoid_values(of.shape, {what.place});
+        case demand_kind::not_type: {
+            std::uint32_t values = 0;
+            const bool is_read = in_.read_types(what.place, values);
+            shape.values &= ~values;
+            return is_read;
+        }
+        case demand_kind::lacks: {
+            object_part part;
+            part.properties.emplace_back(in_.name_of(what), demand{demand_kind::nothing_fits});
+            shape.objects.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::has_all:
+            return parts_.add_required(shape, what.place);
+        case demand_kind::object:
+            shape.values &= set_object;
+            return true;
+        case demand_kind::breaks_key: {
+            object_part part;
+            part.properties.emplace_back(in_.name_of(what), demand{demand_kind::negated, what.place});
+            shape.objects.push_back(std::move(part));
+            shape.required.push_back(in_.name_of(what));
+            shape.values &= set_object;
+            return true;
+        }
+        case demand_kind::bad_item:
+            shape.values &= set_array;
+            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
+            return true;
+        case demand_kind::no_item: {
+            array_part part;
+            part.rest = demand{demand_kind::negated, what.place};
+            shape.values &= set_array;
+            shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::breaks:
+            return negations_.break_keyword(shape, what.place, in_.name_of(what));
+        }
+        return true;
+    }
+
+    // -- keywords --
+    [[nodiscard]] bool meet_schema(schema_draft& of, std::uint32_t place) {
+        const json_value schema = in_.value(place);
+        if (const auto all = schema.as_bool()) {
+            of.shape.values = *all ? of.shape.values : 0;
+            return true;
+        }
+        if (!schema.is_object()) {
+            return in_.malformed(
+                place, {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+        }
+        if (!parts_.meet_object_keywords(of.shape, place) || !parts_.meet_array_keywords(of.shape, place)) {
+            return false;
+        }
+        for (const auto [key, member] : schema.members()) {
+            const std::uint32_t at = *in_.document().child(place, key);
+            if (!meet_keyword(of, place, key, at)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[nodiscard]] bool meet_keyword(schema_draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        schema_shape& shape = of.shape;
+        if (key == "type") {
+            std::uint32_t values = 0;
+            const bool is_read = in_.read_types(at, values);
+            shape.values &= values;
+            return is_read;
+        }
+        if (key == "enum") {
+            return meet_enum(of, at);
+        }
+        if (key == "const") {
+            return meet_value(of, at);
+        }
+        if (key == "minLength" || key == "minItems" || key == "minProperties") {
+            std::uint32_t& least = key == "minLength"  ? shape.least_length
+                                   : key == "minItems" ? shape.least_items
+                                                       : shape.least_properties;
+            return in_.raise(at, least);
+        }
+        if (key == "maxLength" || key == "maxItems" || key == "maxProperties") {
+            std::uint32_t& most = key == "maxLength"  ? shape.most_length
+                                  : key == "maxItems" ? shape.most_items
+                                                      : shape.most_properties;
+            return in_.lower(at, most);
+        }
+        if (key == "pattern") {
+            return languages_.add_counted_class(shape, at) || languages_.add_pattern(shape.strings, at, false);
+        }
+        if (key == "format") {
+            return languages_.add_format(shape, at);
+        }
+        if (key == "minimum" || key == "maximum" || key == "exclusiveMinimum" || key == "exclusiveMaximum" ||
+            key == "multipleOf") {
+            return languages_.add_number_keyword(shape, place, key, at);
+        }
+        return meet_combination(of, place, key, at);
+    }
+
+    [[nodiscard]] bool meet_combination(schema_draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        if (key == "$ref") {
+            return refer(of, at);
+        }
+        if (key == "allOf" || key == "anyOf" || key == "oneOf") {
+            if (!in_.value(at).is_array() || in_.value(at).size() == 0) {
+                return in_.malformed(at, {"a list of at least one schema is expected"});
+            }
+        }
+        if (key == "allOf") {
+            for (const std::uint32_t part : in_.document().children(at)) {
+                of.want({demand_kind::schema, part});
+            }
+            return true;
+        }
+        if (key == "anyOf" || key == "oneOf") {
+            std::vector<demands> lists;
+            for (const std::uint32_t part : in_.document().children(at)) {
+                lists.push_back({{demand_kind::schema, part}});
+            }
+            if (key == "oneOf") {
+                exclude_others(at, lists);
+            }
+            of.want_one(std::move(lists));
+            return true;
+        }
+        if (key == "not") {
+            of.want({demand_kind::negated, at});
+            return true;
+        }
+        if (key == "if") {
+            return meet_if(of, place, at);
+        }
+        if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
+            return meet_dependencies(of, at);
+        }
+        return meet_other(of, key, at);
+    }
+
+    /// Keywords that mean nothing by themselves, or that nobody knows.
+    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+        constexpr std::string_view read_elsewhere[] = {"properties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "required",
+                                                       "propertyNames",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "then",
+                                                       "else"};
+        constexpr std::string_view annotations[] = {
+            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+            "deprecated",    "readOnly",    "writeOnly", "id"};
+        const auto is_in = [&](const auto& list) {
+            return std::find(std::begin(list), std::end(list), key) != std::end(list);
+        };
+        if (key == "$dynamicRef" || key == "$recursiveRef") {
+            return in_.refuse(at, {"dynamic references are not supported"});
+        }
+        if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
+            return in_.refuse(at, {"dynamic anchors are not supported"});
+        }
+        if (!is_in(read_elsewhere) && !is_in(annotations)) {
+            in_.note(sentence(
+                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+        }
+        (void)of;
+        return true;
+    }
+
+    // -- values --
+    [[nodiscard]] bool meet_enum(schema_draft& of, std::uint32_t at) {
+        if (!in_.value(at).is_array()) {
+            return in_.malformed(at, {"a list of values is expected"});
+        }
+        const std::vector<std::uint32_t> all = in_.document().children(at);
+        std::vector<demands> lists{{{demand_kind::scalars, at}}};
+        for (const std::uint32_t one : all) {
+            if (in_.value(one).is_array() || in_.value(one).is_object()) {
+                lists.push_back({{demand_kind::value, one}});
+            }
+        }
+        if (lists.size() == 1) {
+            return languages_.meet_scalars(of.shape, all);
+        }
+        of.want_one(std::move(lists));
+        return true;
+    }
+    /// Arrays and objects that are one value: all parts are, and there are no others.
+    [[nodiscard]] bool meet_value(schema_draft& of, std::uint32_t at) {
+        const json_value whole = in_.value(at);
+        if (whole.is_array()) {
+            array_part part;
+            for (const std::uint32_t element : in_.document().children(at)) {
+                part.prefix.push_back({demand_kind::value, element});
+            }
+            of.shape.values &= set_array;
+            of.shape.least_items = (std::max)(of.shape.least_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.most_items = (std::min)(of.shape.most_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        if (!whole.is_object()) {
+            return languages_.meet_scalars(of.shape, {at});
+        }
+        object_part part;
+        for (const auto [key, member] : whole.members()) {
+            part.properties.emplace_back(key, demand{demand_kind::value, *in_.document().child(at, key)});
+            of.shape.required.emplace_back(key);
+        }
+        part.additional = demand{demand_kind::nothing_fits};
+        of.shape.values &= set_object;
+        of.shape.is_one_value = true;
+        of.shape.objects.push_back(std::move(part));
+        return true;
+    }
+
+    // -- combinations --
+    [[nodiscard]] bool refer(schema_draft& of, std::uint32_t at) {
+        const auto reference = in_.value(at).as_string();
+        if (!reference) {
+            return in_.malformed(at, {"a reference is a string"});
+        }
+        const auto target = in_.document().referred(at, *reference);
+        if (!target) {
+            return set_error(
+                in_.failure(), errc::unsupported_schema,
+                {in_.source_name(), ": ", quoted{in_.document().at(at).pointer}, ": "},
+                {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
+        }
+        of.want({demand_kind::schema, *target});
+        return true;
+    }
+    [[nodiscard]] bool meet_if(schema_draft& of, std::uint32_t place, std::uint32_t at) {
+        const auto yes = in_.document().child(place, "then");
+        const auto no = in_.document().child(place, "else");
+        if (!yes && !no) {
+            return true;
+        }
+        std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
+        if (yes) {
+            lists[0].push_back({demand_kind::schema, *yes});
+        }
+        if (no) {
+            lists[1].push_back({demand_kind::schema, *no});
+        }
+        of.want_one(std::move(lists));
+        return true;
+    }
+    [[nodiscard]] bool meet_dependencies(schema_draft& of, std::uint32_t at) {
+        if (!in_.value(at).is_object()) {
+            return in_.malformed(at, {"an object is expected"});
+        }
+        for (const auto [key, member] : in_.value(at).members()) {
+            const std::uint32_t then = *in_.document().child(at, key);
+            const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
+            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, {with}});
+        }
+        return true;
+    }
+    /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
+    void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
+        if (in_.options().one_of_is_any_of) {
+            return in_.note(sentence({quoted{in_.document().at(at).pointer}, ": oneOf is taken as anyOf"}));
+        }
+        const std::vector<std::uint32_t> parts = in_.document().children(at);
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            for (std::size_t j = 0; j < parts.size(); ++j) {
+                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+                    lists[i].push_back({demand_kind::negated, parts[j]});
+                }
+            }
+        }
+    }
+
+    schema_source in_;
+    schema_languages languages_;
+    schema_parts parts_;
+    schema_outlines outlines_;
+    schema_negations negations_;
+    schema_key_order keys_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -36,6 +36,7 @@
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/constrain/schema_document.hpp>
 #include <bitnet/constrain/schema_draft.hpp>
+#include <bitnet/constrain/schema_evaluation.hpp>
 #include <bitnet/constrain/schema_key_order.hpp>
 #include <bitnet/constrain/schema_languages.hpp>
 #include <bitnet/constrain/schema_negations.hpp>

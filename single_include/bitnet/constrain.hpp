@@ -9559,6 +9559,7 @@ enum class demand_kind : std::uint8_t {
     not_type,     ///< not of the type or types at `place`
     lacks,        ///< if an object, without the key `name`
     has_all,      ///< if an object, with the keys at `place`
+    has,          ///< if an object, with the key `name`
     object,       ///< an object
     breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
     bad_item,     ///< an array with an item that is not valid by the schema at `place`
@@ -9614,6 +9615,9 @@ struct schema_shape {
     std::uint32_t most_items = unlimited;
     std::vector<contained_part> contained;
     std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+    /// Schemas whose keywords are yet to be met: what they ask for depends on which others hold.
+    std::vector<std::uint32_t> unevaluated_properties;
+    std::vector<std::uint32_t> unevaluated_items;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -9648,6 +9652,7 @@ public:
     }
     /// \return whether it is met for the first time
     [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
+    [[nodiscard]] bool has_seen(demand what) const { return seen_.count(what) != 0; }
     /// Whether the present demand asks for itself, perhaps by way of others on the same value.
     [[nodiscard]] bool is_cycle() const {
         const demand what = todo_[at_ - 1].what;
@@ -9696,235 +9701,10 @@ private:
 
 #endif
 
-// ---- bitnet/constrain/schema_key_order.hpp ----
-// schema_key_order: the order in which schemas name the keys of an object.
-#ifndef BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
-#define BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
-
-// ---- bitnet/constrain/schema_source.hpp ----
-// schema_source: the text of a schema, the mistakes that are found in it, and what is not enforced.
-#ifndef BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
-#define BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
-/// is in failure().
-class schema_source {
-public:
-    schema_source(const json_document& text, std::string_view name, const schema_options& options)
-        : document_(text), name_(name), options_(options) {}
-
-    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
-    [[nodiscard]] schema_document& document() noexcept { return document_; }
-    [[nodiscard]] const schema_document& document() const noexcept { return document_; }
-    [[nodiscard]] const schema_options& options() const noexcept { return options_; }
-    [[nodiscard]] std::string_view source_name() const noexcept { return name_; }
-    [[nodiscard]] error& failure() noexcept { return failure_; }
-    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
-
-    // -- errors and notes --
-    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
-    }
-    void note(std::string text) {
-        constexpr std::size_t most_notes = 100;
-        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
-            notes_.push_back(std::move(text));
-        }
-    }
-    /// What cannot be enforced: an error, or a note where that is asked for.
-    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
-        if (options_.unsupported == unsupported_keyword::note) {
-            std::string text;
-            for (const sentence_part& part : why) {
-                part.append_to(text);
-            }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
-            return true;
-        }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
-                         why);
-    }
-
-    // -- what keywords hold --
-    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
-        const json_value type = value(at);
-        if (const auto one = type.as_string()) {
-            values = values_of_type(*one);
-            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
-        }
-        if (!type.is_array()) {
-            return malformed(at, {"a type is a name or a list of names"});
-        }
-        for (const json_value element : type.elements()) {
-            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
-            if (more == 0) {
-                return malformed(at, {"the list holds something else than names of types"});
-            }
-            values |= more;
-        }
-        return true;
-    }
-    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
-        const error before = failure_;
-        const bool is_read = read_types(at, values);
-        failure_ = before;
-        return is_read;
-    }
-    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
-    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
-        const auto text = value(at).as_number_text();
-        const auto number = text ? read_decimal(*text) : std::nullopt;
-        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
-            return malformed(at, {"a whole number from 0 on is expected"});
-        }
-        std::uint64_t sum = 0;
-        for (const char c : number->whole) {
-            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
-        }
-        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
-        return true;
-    }
-    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
-        std::uint32_t count = 0;
-        if (!read_count(at, count)) {
-            return false;
-        }
-        least = (std::max)(least, count);
-        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
-    }
-    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
-        std::uint32_t count = 0;
-        const bool is_read = read_count(at, count);
-        most = (std::min)(most, count);
-        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
-    }
-
-    // -- keys, by number --
-    [[nodiscard]] std::uint32_t name(std::string_view text) {
-        const auto [found, is_new] =
-            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
-        if (is_new) {
-            names_.emplace_back(text);
-        }
-        return found->second;
-    }
-    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
-
-private:
-    schema_document document_;
-    std::string_view name_;
-    const schema_options& options_;
-    std::vector<std::string> names_;
-    std::map<std::string, std::uint32_t> name_numbers_;
-    std::vector<std::string> notes_;
-    error failure_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <cstdint>
-#include <set>
-#include <string>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The order in which schemas name the keys of an object.
-class schema_key_order {
-public:
-    /// Borrows the source.
-    explicit schema_key_order(schema_source& in) : in_(in) {}
-
-    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
-    /// value, and then those of `required`.
-    [[nodiscard]] std::vector<std::string> of(const demands& all) {
-        has_listed_keys_ = false;
-        std::vector<std::string> properties;
-        std::vector<std::string> required;
-        std::set<std::uint32_t> met;
-        std::vector<std::uint32_t> todo;
-        for (auto what = all.rbegin(); what != all.rend(); ++what) {
-            if (what->kind == demand_kind::schema || what->kind == demand_kind::value) {
-                todo.push_back(what->place);
-            }
-        }
-        while (!todo.empty()) {
-            const std::uint32_t place = todo.back();
-            todo.pop_back();
-            if (lists_of_keys_.count(place) != 0) {
-                for (const auto [key, member] : in_.value(place).members()) {
-                    properties.emplace_back(key);
-                    has_listed_keys_ = true;
-                }
-            } else if (met.insert(place).second) {
-                add_applied(place, todo, required);
-            }
-        }
-        properties.insert(properties.end(), required.begin(), required.end());
-        return properties;
-    }
-
-    /// Whether some of them are named by `properties`.
-    [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
-
-private:
-    /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
-    void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
-        std::vector<std::uint32_t> made;
-        for (const auto [key, member] : in_.value(place).members()) {
-            const std::uint32_t at = *in_.document().child(place, key);
-            if (key == "properties") {
-                lists_of_keys_.insert(at);
-                made.push_back(at);
-            } else if (key == "$ref") {
-                const auto target = in_.document().referred(at, member.as_string().value_or(""));
-                made.insert(made.end(), target ? 1 : 0, target.value_or(0));
-            } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
-                const auto parts = in_.document().children(at);
-                made.insert(made.end(), parts.begin(), parts.end());
-            } else if (key == "if" || key == "then" || key == "else") {
-                made.push_back(at);
-            } else if (key == "dependentRequired" || key == "dependencies") {
-                add_dependent(member, required);
-            } else if (key == "required") {
-                for (const json_value name : member.elements()) {
-                    required.emplace_back(name.as_string().value_or(""));
-                }
-            }
-        }
-        todo.insert(todo.end(), made.rbegin(), made.rend());
-    }
-
-    static void add_dependent(json_value lists, std::vector<std::string>& required) {
-        for (const auto [key, list] : lists.members()) {
-            required.emplace_back(key);
-            for (const json_value name : list.elements()) {
-                required.emplace_back(name.as_string().value_or(""));
-            }
-        }
-    }
-
-    schema_source& in_;
-    std::set<std::uint32_t> lists_of_keys_; ///< values of `properties`
-    bool has_listed_keys_ = false;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
+// ---- bitnet/constrain/schema_evaluation.hpp ----
+// schema_evaluation: unevaluatedProperties and unevaluatedItems beside keywords that combine schemas.
+#ifndef BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
+#define BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
 
 // ---- bitnet/constrain/schema_languages.hpp ----
 // schema_languages: what keywords say about strings and numbers, as languages.
@@ -10443,6 +10223,145 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 
 #endif
 
+// ---- bitnet/constrain/schema_source.hpp ----
+// schema_source: the text of a schema, the mistakes that are found in it, and what is not enforced.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
+/// is in failure().
+class schema_source {
+public:
+    schema_source(const json_document& text, std::string_view name, const schema_options& options)
+        : document_(text), name_(name), options_(options) {}
+
+    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
+    [[nodiscard]] schema_document& document() noexcept { return document_; }
+    [[nodiscard]] const schema_document& document() const noexcept { return document_; }
+    [[nodiscard]] const schema_options& options() const noexcept { return options_; }
+    [[nodiscard]] std::string_view source_name() const noexcept { return name_; }
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
+
+    /// Whether an unevaluated* keyword was met that depends on which schemas hold.
+    [[nodiscard]] bool has_unevaluated() const noexcept { return has_unevaluated_; }
+    void set_unevaluated() noexcept { has_unevaluated_ = true; }
+
+    // -- errors and notes --
+    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+    }
+    void note(std::string text) {
+        constexpr std::size_t most_notes = 100;
+        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
+            notes_.push_back(std::move(text));
+        }
+    }
+    /// What cannot be enforced: an error, or a note where that is asked for.
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
+        if (options_.unsupported == unsupported_keyword::note) {
+            std::string text;
+            for (const sentence_part& part : why) {
+                part.append_to(text);
+            }
+            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            return true;
+        }
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+                         why);
+    }
+
+    // -- what keywords hold --
+    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
+        const json_value type = value(at);
+        if (const auto one = type.as_string()) {
+            values = values_of_type(*one);
+            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
+        }
+        if (!type.is_array()) {
+            return malformed(at, {"a type is a name or a list of names"});
+        }
+        for (const json_value element : type.elements()) {
+            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
+            if (more == 0) {
+                return malformed(at, {"the list holds something else than names of types"});
+            }
+            values |= more;
+        }
+        return true;
+    }
+    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
+        const error before = failure_;
+        const bool is_read = read_types(at, values);
+        failure_ = before;
+        return is_read;
+    }
+    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
+    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
+        const auto text = value(at).as_number_text();
+        const auto number = text ? read_decimal(*text) : std::nullopt;
+        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
+            return malformed(at, {"a whole number from 0 on is expected"});
+        }
+        std::uint64_t sum = 0;
+        for (const char c : number->whole) {
+            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
+        }
+        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
+        return true;
+    }
+    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
+        std::uint32_t count = 0;
+        if (!read_count(at, count)) {
+            return false;
+        }
+        least = (std::max)(least, count);
+        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
+    }
+    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
+        std::uint32_t count = 0;
+        const bool is_read = read_count(at, count);
+        most = (std::min)(most, count);
+        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
+    }
+
+    // -- keys, by number --
+    [[nodiscard]] std::uint32_t name(std::string_view text) {
+        const auto [found, is_new] =
+            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
+        if (is_new) {
+            names_.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
+
+private:
+    schema_document document_;
+    std::string_view name_;
+    const schema_options& options_;
+    std::vector<std::string> names_;
+    std::map<std::string, std::uint32_t> name_numbers_;
+    std::vector<std::string> notes_;
+    bool has_unevaluated_ = false;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/constrain/string_format.hpp ----
 // string_format: the values of `format` that are enforced, as regular expressions.
 #ifndef BITNET_CONSTRAIN_STRING_FORMAT_HPP
@@ -10725,6 +10644,369 @@ private:
     automaton any_text_ = any_utf8();
     automaton all_numbers_;
     std::map<std::string, shared_language, std::less<>> patterns_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A draft without open choices says of each schema that applies to its value whether it holds. The parts that those
+/// evaluate which do are therefore known, and what is left for an unevaluated* keyword is what additional* would be
+/// left by one schema that has all these parts. Where a schema may hold unasked, and evaluate something, that is not
+/// so: the keyword is refused.
+class schema_evaluation {
+public:
+    /// Borrows both.
+    schema_evaluation(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
+
+    /// Whether drafts have to say of every schema of this anyOf whether it holds: see subsets().
+    [[nodiscard]] bool needs_subsets(std::uint32_t place, std::uint32_t any_of) {
+        const std::vector<std::uint32_t> parts = in_.document().children(any_of);
+        const bool is_needed = in_.has_unevaluated() && parts.size() > 1 && parts.size() <= most_parts &&
+                               std::any_of(parts.begin(), parts.end(), [&](std::uint32_t part) {
+                                   return may_evaluate(part, of_objects) || may_evaluate(part, of_arrays);
+                               });
+        if (is_needed) {
+            subsets_of_.insert(place);
+        }
+        return is_needed;
+    }
+    /// Demands for all sets of some schemas of an anyOf.
+    [[nodiscard]] static std::vector<demands> subsets(const std::vector<std::uint32_t>& parts) {
+        std::vector<demands> lists;
+        for (std::size_t set = 1; set >> parts.size() == 0; ++set) {
+            demands list;
+            for (std::size_t i = 0; i < parts.size(); ++i) {
+                if ((set >> i & 1) != 0) {
+                    list.push_back({demand_kind::schema, parts[i]});
+                }
+            }
+            lists.push_back(std::move(list));
+        }
+        return lists;
+    }
+
+    /// Adds to the draft's shape what its unevaluated* keywords ask for. \pre it has no choices left
+    [[nodiscard]] bool meet(schema_draft& of) {
+        for (const std::uint32_t place : of.shape.unevaluated_properties) {
+            evaluated found;
+            if (!collect(of, place, of_objects, found)) {
+                return false;
+            }
+            if (!found.is_all) {
+                found.members.additional = demand{demand_kind::schema, keyword_of(place, of_objects)};
+                of.shape.objects.push_back(std::move(found.members));
+            }
+        }
+        for (const std::uint32_t place : of.shape.unevaluated_items) {
+            evaluated found;
+            if (!collect(of, place, of_arrays, found)) {
+                return false;
+            }
+            if (!found.is_all) {
+                of.shape.arrays.push_back(
+                    {std::move(found.prefix), demand{demand_kind::schema, keyword_of(place, of_arrays)}});
+            }
+        }
+        return true;
+    }
+
+private:
+    static constexpr std::size_t most_parts = 4; ///< of an anyOf
+
+    enum parts_of : std::uint8_t { of_objects, of_arrays };
+    struct evaluated {
+        object_part members; ///< their demands are those that hold anyhow
+        demands prefix;
+        bool is_all = false;
+    };
+
+    [[nodiscard]] std::uint32_t keyword_of(std::uint32_t place, parts_of kind) {
+        return *in_.document().child(place, kind == of_objects ? "unevaluatedProperties" : "unevaluatedItems");
+    }
+    [[nodiscard]] bool refuse(std::uint32_t place, parts_of kind, evaluated& found, std::string_view key) {
+        found.is_all = true; // as far as this goes on, nothing more is asked for
+        return in_.refuse(keyword_of(place, kind), {"beside ", quoted{key}, " it cannot be enforced here"});
+    }
+
+    /// What the schemas evaluate that hold and apply to the same value as the one at `place`, itself included.
+    [[nodiscard]] bool collect(const schema_draft& of, std::uint32_t place, parts_of kind, evaluated& found) {
+        std::set<std::uint32_t> met{place};
+        std::vector<std::uint32_t> todo{place};
+        while (!todo.empty() && !found.is_all) {
+            const std::uint32_t at = todo.back();
+            todo.pop_back();
+            if (!add_own(at, place, kind, found)) {
+                return false;
+            }
+            std::vector<std::uint32_t> applied;
+            std::string_view unsure;
+            for (const auto [key, member] : in_.value(at).members()) {
+                if (!add_applied(of, at, key, kind, applied)) {
+                    unsure = key;
+                }
+            }
+            if (!unsure.empty() && !found.is_all) {
+                return refuse(place, kind, found, unsure);
+            }
+            for (const std::uint32_t one : applied) {
+                if (met.insert(one).second) {
+                    todo.push_back(one);
+                }
+            }
+        }
+        return true;
+    }
+
+    /// What one schema evaluates by itself. \param place whose keyword it is for, and which is no part of that
+    [[nodiscard]] bool add_own(std::uint32_t at, std::uint32_t place, parts_of kind, evaluated& found) {
+        const json_value schema = in_.value(at);
+        if (kind == of_objects) {
+            found.is_all = found.is_all || schema.find("additionalProperties") ||
+                           (at != place && schema.find("unevaluatedProperties"));
+            return found.is_all || add_members(at, found.members);
+        }
+        const auto items = schema.find("items");
+        const bool is_old = items && items->is_array();
+        found.is_all = found.is_all || (items && !is_old) || (is_old && schema.find("additionalItems")) ||
+                       (at != place && schema.find("unevaluatedItems"));
+        const auto prefix = in_.document().child(at, is_old ? "items" : "prefixItems");
+        const std::vector<std::uint32_t> first =
+            prefix ? in_.document().children(*prefix) : std::vector<std::uint32_t>();
+        for (std::size_t i = found.prefix.size(); i < first.size(); ++i) {
+            found.prefix.push_back({demand_kind::schema, first[i]});
+        }
+        return true;
+    }
+    [[nodiscard]] bool add_members(std::uint32_t at, object_part& members) {
+        if (const auto list = in_.document().child(at, "properties")) {
+            for (const auto [key, member] : in_.value(*list).members()) {
+                members.properties.emplace_back(key, demand{demand_kind::schema, *in_.document().child(*list, key)});
+            }
+        }
+        if (const auto list = in_.document().child(at, "patternProperties")) {
+            for (const auto [pattern, member] : in_.value(*list).members()) {
+                const std::uint32_t schema = *in_.document().child(*list, pattern);
+                std::vector<shared_language> made;
+                if (!languages_.add_pattern_text(made, schema, pattern, false)) {
+                    return false;
+                }
+                if (!made.empty()) {
+                    members.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
+                }
+            }
+        }
+        return true;
+    }
+
+    /// The schemas of a keyword that apply to the same value and hold. \return false where one that is not known to
+    /// hold may, and may evaluate something
+    [[nodiscard]] bool add_applied(const schema_draft& of, std::uint32_t at, std::string_view key, parts_of kind,
+                                   std::vector<std::uint32_t>& applied) {
+        const auto evaluates = [&](std::uint32_t part) { return may_evaluate(part, kind); };
+        const std::vector<std::uint32_t> parts = applied_by(at, key);
+        if (key == "allOf" || key == "$ref") {
+            applied.insert(applied.end(), parts.begin(), parts.end());
+            return true;
+        }
+        if (key == "if") {
+            return add_conditional(of, at, applied) || std::none_of(parts.begin(), parts.end(), evaluates);
+        }
+        if (key == "anyOf" || key == "oneOf") {
+            std::copy_if(parts.begin(), parts.end(), std::back_inserter(applied), [&](std::uint32_t part) {
+                return of.has_seen({demand_kind::schema, part});
+            });
+            const bool is_known =
+                key == "oneOf" ? !in_.options().one_of_is_any_of : parts.size() == 1 || subsets_of_.count(at) != 0;
+            return is_known || std::none_of(parts.begin(), parts.end(), evaluates);
+        }
+        if (key == "dependentSchemas" || key == "dependencies") {
+            return add_dependent(of, at, key, kind, applied);
+        }
+        // Items are evaluated one by one by `contains`, and whatever dynamic references lead to is not known.
+        return key != "$dynamicRef" && key != "$recursiveRef" && (key != "contains" || kind == of_objects);
+    }
+    /// \return whether the draft says if the condition holds
+    [[nodiscard]] bool add_conditional(const schema_draft& of, std::uint32_t at, std::vector<std::uint32_t>& applied) {
+        const std::uint32_t condition = *in_.document().child(at, "if");
+        const bool holds = of.has_seen({demand_kind::schema, condition});
+        if (!holds && !of.has_seen({demand_kind::negated, condition})) {
+            return false;
+        }
+        if (holds) {
+            applied.push_back(condition);
+        }
+        if (const auto next = in_.document().child(at, holds ? "then" : "else")) {
+            applied.push_back(*next);
+        }
+        return true;
+    }
+
+    /// A schema that depends on a key: applies where the draft asks for the key. \return whether the draft says so, or
+    /// that the key is not there
+    [[nodiscard]] bool add_dependent(const schema_draft& of, std::uint32_t at, std::string_view key, parts_of kind,
+                                     std::vector<std::uint32_t>& applied) {
+        const std::uint32_t list = *in_.document().child(at, key);
+        for (const auto [name, member] : in_.value(list).members()) {
+            const std::uint32_t part = *in_.document().child(list, name);
+            const bool is_there = of.has_seen({demand_kind::has, 0, in_.name(name)});
+            if (is_there && of.has_seen({demand_kind::schema, part})) {
+                applied.push_back(part);
+            } else if (!of.has_seen({demand_kind::lacks, 0, in_.name(name)}) && may_evaluate(part, kind)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /// The schemas of a keyword that may apply to the same value.
+    [[nodiscard]] std::vector<std::uint32_t> applied_by(std::uint32_t at, std::string_view key) {
+        const std::uint32_t member = *in_.document().child(at, key);
+        if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas" || key == "dependencies") {
+            return in_.document().children(member);
+        }
+        if (key == "$ref") {
+            const auto target = in_.document().referred(member, in_.value(member).as_string().value_or(""));
+            return target ? std::vector{*target} : std::vector<std::uint32_t>();
+        }
+        return key == "if" || key == "then" || key == "else" ? std::vector{member} : std::vector<std::uint32_t>();
+    }
+    /// Whether there are values of whose parts a schema evaluates some, as far as its keywords tell.
+    [[nodiscard]] bool may_evaluate(std::uint32_t place, parts_of kind) {
+        constexpr std::string_view members[] = {"properties", "patternProperties", "additionalProperties",
+                                                "unevaluatedProperties"};
+        constexpr std::string_view items[] = {"prefixItems", "items", "contains", "unevaluatedItems"};
+        std::set<std::uint32_t> met{place};
+        std::vector<std::uint32_t> todo{place};
+        while (!todo.empty()) {
+            const std::uint32_t at = todo.back();
+            todo.pop_back();
+            for (const auto [key, member] : in_.value(at).members()) {
+                const auto& list = kind == of_objects ? members : items;
+                if (std::find(std::begin(list), std::end(list), key) != std::end(list) || key == "$dynamicRef" ||
+                    key == "$recursiveRef") {
+                    return true;
+                }
+                for (const std::uint32_t one : applied_by(at, key)) {
+                    if (met.insert(one).second) {
+                        todo.push_back(one);
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    schema_source& in_;
+    schema_languages& languages_;
+    std::set<std::uint32_t> subsets_of_; ///< schemas whose anyOf became subsets()
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_key_order.hpp ----
+// schema_key_order: the order in which schemas name the keys of an object.
+#ifndef BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+#define BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The order in which schemas name the keys of an object.
+class schema_key_order {
+public:
+    /// Borrows the source.
+    explicit schema_key_order(schema_source& in) : in_(in) {}
+
+    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
+    /// value, and then those of `required`.
+    [[nodiscard]] std::vector<std::string> of(const demands& all) {
+        has_listed_keys_ = false;
+        std::vector<std::string> properties;
+        std::vector<std::string> required;
+        std::set<std::uint32_t> met;
+        std::vector<std::uint32_t> todo;
+        for (auto what = all.rbegin(); what != all.rend(); ++what) {
+            if (what->kind == demand_kind::schema || what->kind == demand_kind::value) {
+                todo.push_back(what->place);
+            }
+        }
+        while (!todo.empty()) {
+            const std::uint32_t place = todo.back();
+            todo.pop_back();
+            if (lists_of_keys_.count(place) != 0) {
+                for (const auto [key, member] : in_.value(place).members()) {
+                    properties.emplace_back(key);
+                    has_listed_keys_ = true;
+                }
+            } else if (met.insert(place).second) {
+                add_applied(place, todo, required);
+            }
+        }
+        properties.insert(properties.end(), required.begin(), required.end());
+        return properties;
+    }
+
+    /// Whether some of them are named by `properties`.
+    [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
+
+private:
+    /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
+    void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
+        std::vector<std::uint32_t> made;
+        for (const auto [key, member] : in_.value(place).members()) {
+            const std::uint32_t at = *in_.document().child(place, key);
+            if (key == "properties") {
+                lists_of_keys_.insert(at);
+                made.push_back(at);
+            } else if (key == "$ref") {
+                const auto target = in_.document().referred(at, member.as_string().value_or(""));
+                made.insert(made.end(), target ? 1 : 0, target.value_or(0));
+            } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
+                const auto parts = in_.document().children(at);
+                made.insert(made.end(), parts.begin(), parts.end());
+            } else if (key == "if" || key == "then" || key == "else") {
+                made.push_back(at);
+            } else if (key == "dependentRequired" || key == "dependencies") {
+                add_dependent(member, required);
+            } else if (key == "required") {
+                for (const json_value name : member.elements()) {
+                    required.emplace_back(name.as_string().value_or(""));
+                }
+            }
+        }
+        todo.insert(todo.end(), made.rbegin(), made.rend());
+    }
+
+    static void add_dependent(json_value lists, std::vector<std::string>& required) {
+        for (const auto [key, list] : lists.members()) {
+            required.emplace_back(key);
+            for (const json_value name : list.elements()) {
+                required.emplace_back(name.as_string().value_or(""));
+            }
+        }
+    }
+
+    schema_source& in_;
+    std::set<std::uint32_t> lists_of_keys_; ///< values of `properties`
+    bool has_listed_keys_ = false;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11100,11 +11382,11 @@ public:
                 }
             }
         }
-        if (const auto at = additional_properties(place)) {
+        const std::size_t unevaluated = shape.unevaluated_properties.size();
+        if (const auto at = additional_properties(shape, place)) {
             part.additional = demand{demand_kind::schema, *at};
-        } else if (in_.failure().code != errc{}) {
-            return false;
-        } else if (in_.options().closed && !part.properties.empty()) {
+        } else if (in_.options().closed && !part.properties.empty() &&
+                   unevaluated == shape.unevaluated_properties.size()) {
             part.additional = demand{demand_kind::nothing_fits};
         }
         if (const auto at = in_.document().child(place, "propertyNames")) {
@@ -11119,23 +11401,24 @@ public:
         }
         return true;
     }
-    /// The schema of other keys; unevaluatedProperties where it means the same.
-    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
+    /// The schema of other keys; unevaluatedProperties where it means the same, which is kept for later otherwise.
+    [[nodiscard]] std::optional<std::uint32_t> additional_properties(schema_shape& shape, std::uint32_t place) {
         const auto additional = in_.document().child(place, "additionalProperties");
         const auto unevaluated = in_.document().child(place, "unevaluatedProperties");
         if (!unevaluated || in_.value(*unevaluated).as_bool().value_or(false)) {
             return additional;
         }
-        if (has_combinations(place)) {
-            (void)in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            return additional;
+        if (!additional && has_combinations(place)) {
+            shape.unevaluated_properties.push_back(place);
+            in_.set_unevaluated();
+            return std::nullopt;
         }
         return additional ? additional : unevaluated;
     }
     [[nodiscard]] bool has_combinations(std::uint32_t place) const {
         const json_value schema = in_.value(place);
-        for (const char* key :
-             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
+        for (const char* key : {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas",
+                                "dependencies", "contains"}) {
             if (schema.find(key)) {
                 return true;
             }
@@ -11162,9 +11445,11 @@ public:
         const auto unevaluated = in_.document().child(place, "unevaluatedItems");
         if (unevaluated && !in_.value(*unevaluated).as_bool().value_or(false) && !rest) {
             if (has_combinations(place)) {
-                return in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+                shape.unevaluated_items.push_back(place);
+                in_.set_unevaluated();
+            } else {
+                rest = unevaluated;
             }
-            rest = unevaluated;
         }
         if (rest) {
             part.rest = demand{demand_kind::schema, *rest};
@@ -11218,7 +11503,7 @@ class schema_reader {
 public:
     schema_reader(const json_document& text, std::string_view name, const schema_options& options)
         : in_(text, name, options), languages_(in_), parts_(in_, languages_), outlines_(in_),
-          negations_(in_, languages_), keys_(in_) {}
+          negations_(in_, languages_), evaluation_(in_, languages_), keys_(in_) {}
     schema_reader(schema_reader&&) = delete; // its parts borrow the source
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
@@ -11237,6 +11522,9 @@ public:
                 continue;
             }
             if (next.choices().empty()) {
+                if (!evaluation_.meet(next)) {
+                    return false;
+                }
                 shapes.push_back(std::move(next.shape));
                 continue;
             }
@@ -11307,6 +11595,9 @@ private:
         }
         case demand_kind::has_all:
             return parts_.add_required(shape, what.place);
+        case demand_kind::has:
+            shape.required.push_back(in_.name_of(what));
+            return true;
         case demand_kind::object:
             shape.values &= set_object;
             return true;
@@ -11414,10 +11705,13 @@ private:
         }
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
-            for (const std::uint32_t part : in_.document().children(at)) {
+            const std::vector<std::uint32_t> parts = in_.document().children(at);
+            for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
-            if (key == "oneOf") {
+            if (key == "anyOf" && evaluation_.needs_subsets(place, at)) {
+                lists = evaluation_.subsets(parts);
+            } else if (key == "oneOf") {
                 exclude_others(at, lists);
             }
             of.want_one(std::move(lists));
@@ -11541,7 +11835,7 @@ private:
     [[nodiscard]] bool meet_if(schema_draft& of, std::uint32_t place, std::uint32_t at) {
         const auto yes = in_.document().child(place, "then");
         const auto no = in_.document().child(place, "else");
-        if (!yes && !no) {
+        if (!yes && !no && !in_.has_unevaluated()) {
             return true;
         }
         std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
@@ -11561,7 +11855,11 @@ private:
         for (const auto [key, member] : in_.value(at).members()) {
             const std::uint32_t then = *in_.document().child(at, key);
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
-            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, {with}});
+            demands list{with};
+            if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
+                list.push_back({demand_kind::has, 0, in_.name(key)});
+            }
+            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }
         return true;
     }
@@ -11585,6 +11883,7 @@ private:
     schema_parts parts_;
     schema_outlines outlines_;
     schema_negations negations_;
+    schema_evaluation evaluation_;
     schema_key_order keys_;
 };
 

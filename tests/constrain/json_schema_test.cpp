@@ -198,6 +198,58 @@ TEST_CASE("schema: arrays whose items must not all, or must none, be valid") {
     check_schema(R"({"type":"array","not":{"contains":{"type":"integer"}}})", {"[]", "[\"a\"]"}, {"[1]", "[\"a\",1]"});
 }
 
+TEST_CASE("schema: unevaluatedProperties is what the schemas leave that hold") {
+    check_schema(R"({"type":"object","$ref":"#/$defs/base","properties":{"a":{}},"unevaluatedProperties":false,
+                     "$defs":{"base":{"properties":{"b":{"type":"null"}},"allOf":[{"patternProperties":{"^x":true}}]}}})",
+                 {"{}", R"({"b":null,"a":1,"xy":2})"}, {R"({"b":1})", R"({"c":1})"});
+    check_schema(R"({"type":"object","allOf":[{"properties":{"a":{}}}],"unevaluatedProperties":{"type":"null"}})",
+                 {R"({"a":1,"z":null})"}, {R"({"z":1})"});
+    check_schema(
+        R"({"type":"object","allOf":[{"additionalProperties":{"type":"integer"}}],"unevaluatedProperties":false})",
+        {R"({"z":1})"}, {R"({"z":"1"})"});
+    check_schema(
+        R"({"type":"object","anyOf":[{"properties":{"a":{"const":1}},"required":["a"]},{"properties":{"b":{"const":2}},
+                     "required":["b"]}],"unevaluatedProperties":false})",
+        {R"({"a":1})", R"({"b":2})", R"({"a":1,"b":2})"},
+        {"{}", R"({"a":1,"b":3})", R"({"a":2,"b":2})", R"({"a":1,"c":0})"});
+    check_schema(
+        R"({"type":"object","oneOf":[{"properties":{"a":{"const":1}},"required":["a"]},{"properties":{"b":{"const":2}},
+                     "required":["b"]}],"unevaluatedProperties":false})",
+        {R"({"a":1})", R"({"b":2})"}, {R"({"a":1,"b":2})", R"({"a":1,"b":3})"});
+    check_schema(
+        R"({"type":"object","if":{"properties":{"k":{"const":1}},"required":["k"]},"then":{"properties":{"a":{}}},
+                     "else":{"properties":{"b":{}}},"unevaluatedProperties":false})",
+        {"{}", R"({"k":1})", R"({"k":1,"a":0})", R"({"b":0})"},
+        {R"({"k":2})", R"({"k":1,"b":0})", R"({"a":0})", R"({"k":2,"b":0})"});
+    check_schema(
+        R"({"type":"object","if":{"properties":{"k":{"const":1}},"required":["k"]},"unevaluatedProperties":false})",
+        {"{}", R"({"k":1})"}, {R"({"k":2})"});
+    check_schema(R"({"type":"object","properties":{"k":{}},"dependentSchemas":{"k":{"properties":{"a":{}}}},
+                     "unevaluatedProperties":false})",
+                 {"{}", R"({"k":1})", R"({"k":1,"a":0})"}, {R"({"a":0})", R"({"k":1,"b":0})"});
+    // what a negation says evaluates nothing, and what stands beside a schema is none of its own
+    check_schema(R"({"type":"object","not":{"not":{"properties":{"a":{}}}},"unevaluatedProperties":false})", {"{}"},
+                 {R"({"a":0})"});
+    check_schema(
+        R"({"type":"object","allOf":[{"properties":{"a":{}}},{"unevaluatedProperties":false,"allOf":[true]}]})", {"{}"},
+        {R"({"a":0})"});
+}
+
+TEST_CASE("schema: unevaluatedItems is what the schemas leave that hold") {
+    check_schema(
+        R"({"type":"array","prefixItems":[true],"allOf":[{"prefixItems":[true,{"type":"null"}]}],"unevaluatedItems":false})",
+        {"[]", "[1]", "[1,null]"}, {"[1,2]", "[1,null,3]"});
+    check_schema(R"({"type":"array","unevaluatedItems":{"type":"boolean"},"anyOf":[{"items":{"type":"string"}},true]})",
+                 {"[]", R"(["a","b"])", "[true]"}, {R"(["a",true])", "[1]"});
+    check_schema(
+        R"({"type":"array","prefixItems":[true],"anyOf":[{"prefixItems":[true,{"const":1}]},{"prefixItems":[true,true,{"const":2}]}],
+                     "unevaluatedItems":false})",
+        {"[]", "[0]", "[0,1]", "[0,1,2]", "[0,5,2]"}, {"[0,5,3]", "[0,1,3]", "[0,1,2,3]"});
+    check_schema(
+        R"({"type":"array","if":{"minItems":2},"then":{"prefixItems":[{"const":1}]},"unevaluatedItems":{"type":"null"}})",
+        {"[]", "[null]", "[1,null]"}, {"[1]", "[1,1]", "[null,null]"});
+}
+
 TEST_CASE("schema: alternatives share the order of their keys") {
     check_schema(
         R"({"anyOf":[{"type":"object","properties":{"a":{},"t":{"const":1}},"required":["t"],"additionalProperties":false},
@@ -209,7 +261,9 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     CHECK(refusal(R"({"items":{"pattern":"(?=a)b"}})").find("'/items/pattern': pattern: column 1: look-around") !=
           std::string::npos);
     CHECK(refusal(R"({"type":"array","uniqueItems":true})").find("'/uniqueItems'") != std::string::npos);
-    CHECK(refusal(R"({"allOf":[{"properties":{"a":{}}}],"unevaluatedProperties":false})")
+    CHECK(refusal(R"({"contains":{"const":1},"unevaluatedItems":false})").find("'/unevaluatedItems'") !=
+          std::string::npos);
+    CHECK(refusal(R"({"anyOf":[{},{},{},{},{"properties":{"a":{}}}],"unevaluatedProperties":false})")
               .find("'/unevaluatedProperties'") != std::string::npos);
     CHECK(refusal(R"({"multipleOf":999999937})").find("4096") != std::string::npos);
     CHECK(refusal(R"({"not":{"additionalProperties":false}})").find("'/not/additionalProperties'") !=

@@ -34,6 +34,7 @@ public:
     }
     /// \return whether it is met for the first time
     [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
+    [[nodiscard]] bool has_seen(demand what) const { return seen_.count(what) != 0; }
     /// Whether the present demand asks for itself, perhaps by way of others on the same value.
     [[nodiscard]] bool is_cycle() const {
         const demand what = todo_[at_ - 1].what;

@@ -60,11 +60,11 @@ public:
                 }
             }
         }
-        if (const auto at = additional_properties(place)) {
+        const std::size_t unevaluated = shape.unevaluated_properties.size();
+        if (const auto at = additional_properties(shape, place)) {
             part.additional = demand{demand_kind::schema, *at};
-        } else if (in_.failure().code != errc{}) {
-            return false;
-        } else if (in_.options().closed && !part.properties.empty()) {
+        } else if (in_.options().closed && !part.properties.empty() &&
+                   unevaluated == shape.unevaluated_properties.size()) {
             part.additional = demand{demand_kind::nothing_fits};
         }
         if (const auto at = in_.document().child(place, "propertyNames")) {
@@ -79,23 +79,24 @@ public:
         }
         return true;
     }
-    /// The schema of other keys; unevaluatedProperties where it means the same.
-    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
+    /// The schema of other keys; unevaluatedProperties where it means the same, which is kept for later otherwise.
+    [[nodiscard]] std::optional<std::uint32_t> additional_properties(schema_shape& shape, std::uint32_t place) {
         const auto additional = in_.document().child(place, "additionalProperties");
         const auto unevaluated = in_.document().child(place, "unevaluatedProperties");
         if (!unevaluated || in_.value(*unevaluated).as_bool().value_or(false)) {
             return additional;
         }
-        if (has_combinations(place)) {
-            (void)in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            return additional;
+        if (!additional && has_combinations(place)) {
+            shape.unevaluated_properties.push_back(place);
+            in_.set_unevaluated();
+            return std::nullopt;
         }
         return additional ? additional : unevaluated;
     }
     [[nodiscard]] bool has_combinations(std::uint32_t place) const {
         const json_value schema = in_.value(place);
-        for (const char* key :
-             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
+        for (const char* key : {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas",
+                                "dependencies", "contains"}) {
             if (schema.find(key)) {
                 return true;
             }
@@ -122,9 +123,11 @@ public:
         const auto unevaluated = in_.document().child(place, "unevaluatedItems");
         if (unevaluated && !in_.value(*unevaluated).as_bool().value_or(false) && !rest) {
             if (has_combinations(place)) {
-                return in_.refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
+                shape.unevaluated_items.push_back(place);
+                in_.set_unevaluated();
+            } else {
+                rest = unevaluated;
             }
-            rest = unevaluated;
         }
         if (rest) {
             part.rest = demand{demand_kind::schema, *rest};

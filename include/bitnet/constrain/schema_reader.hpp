@@ -5,6 +5,7 @@
 
 #include <bitnet/constrain/schema_document.hpp>
 #include <bitnet/constrain/schema_draft.hpp>
+#include <bitnet/constrain/schema_evaluation.hpp>
 #include <bitnet/constrain/schema_key_order.hpp>
 #include <bitnet/constrain/schema_languages.hpp>
 #include <bitnet/constrain/schema_negations.hpp>
@@ -34,7 +35,7 @@ class schema_reader {
 public:
     schema_reader(const json_document& text, std::string_view name, const schema_options& options)
         : in_(text, name, options), languages_(in_), parts_(in_, languages_), outlines_(in_),
-          negations_(in_, languages_), keys_(in_) {}
+          negations_(in_, languages_), evaluation_(in_, languages_), keys_(in_) {}
     schema_reader(schema_reader&&) = delete; // its parts borrow the source
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
@@ -53,6 +54,9 @@ public:
                 continue;
             }
             if (next.choices().empty()) {
+                if (!evaluation_.meet(next)) {
+                    return false;
+                }
                 shapes.push_back(std::move(next.shape));
                 continue;
             }
@@ -123,6 +127,9 @@ private:
         }
         case demand_kind::has_all:
             return parts_.add_required(shape, what.place);
+        case demand_kind::has:
+            shape.required.push_back(in_.name_of(what));
+            return true;
         case demand_kind::object:
             shape.values &= set_object;
             return true;
@@ -230,10 +237,13 @@ private:
         }
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
-            for (const std::uint32_t part : in_.document().children(at)) {
+            const std::vector<std::uint32_t> parts = in_.document().children(at);
+            for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
-            if (key == "oneOf") {
+            if (key == "anyOf" && evaluation_.needs_subsets(place, at)) {
+                lists = evaluation_.subsets(parts);
+            } else if (key == "oneOf") {
                 exclude_others(at, lists);
             }
             of.want_one(std::move(lists));
@@ -357,7 +367,7 @@ private:
     [[nodiscard]] bool meet_if(schema_draft& of, std::uint32_t place, std::uint32_t at) {
         const auto yes = in_.document().child(place, "then");
         const auto no = in_.document().child(place, "else");
-        if (!yes && !no) {
+        if (!yes && !no && !in_.has_unevaluated()) {
             return true;
         }
         std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
@@ -377,7 +387,11 @@ private:
         for (const auto [key, member] : in_.value(at).members()) {
             const std::uint32_t then = *in_.document().child(at, key);
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
-            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, {with}});
+            demands list{with};
+            if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
+                list.push_back({demand_kind::has, 0, in_.name(key)});
+            }
+            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }
         return true;
     }
@@ -401,6 +415,7 @@ private:
     schema_parts parts_;
     schema_outlines outlines_;
     schema_negations negations_;
+    schema_evaluation evaluation_;
     schema_key_order keys_;
 };
 

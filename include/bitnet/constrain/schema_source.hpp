@@ -39,6 +39,10 @@ public:
     [[nodiscard]] error& failure() noexcept { return failure_; }
     [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
 
+    /// Whether an unevaluated* keyword was met that depends on which schemas hold.
+    [[nodiscard]] bool has_unevaluated() const noexcept { return has_unevaluated_; }
+    void set_unevaluated() noexcept { has_unevaluated_ = true; }
+
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
         return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
@@ -135,6 +139,7 @@ private:
     std::vector<std::string> names_;
     std::map<std::string, std::uint32_t> name_numbers_;
     std::vector<std::string> notes_;
+    bool has_unevaluated_ = false;
     error failure_;
 };
 

@@ -16,6 +16,7 @@
 #include <bitnet/constrain/expression.hpp>
 #include <bitnet/constrain/expression_task.hpp>
 #include <bitnet/constrain/fields.hpp>
+#include <bitnet/constrain/finite_values.hpp>
 #include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
@@ -35,10 +36,19 @@
 #include <bitnet/constrain/number_language.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/constrain/schema_document.hpp>
+#include <bitnet/constrain/schema_draft.hpp>
+#include <bitnet/constrain/schema_evaluation.hpp>
+#include <bitnet/constrain/schema_key_order.hpp>
+#include <bitnet/constrain/schema_languages.hpp>
+#include <bitnet/constrain/schema_negations.hpp>
 #include <bitnet/constrain/schema_options.hpp>
+#include <bitnet/constrain/schema_outlines.hpp>
+#include <bitnet/constrain/schema_parts.hpp>
 #include <bitnet/constrain/schema_reader.hpp>
 #include <bitnet/constrain/schema_shape.hpp>
+#include <bitnet/constrain/schema_source.hpp>
 #include <bitnet/constrain/source_reader.hpp>
+#include <bitnet/constrain/stamp_table.hpp>
 #include <bitnet/constrain/state_rows.hpp>
 #include <bitnet/constrain/string_format.hpp>
 #include <bitnet/constrain/subset_construction.hpp>

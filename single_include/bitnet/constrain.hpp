@@ -3437,6 +3437,21 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
     }
 }
 
+/// The same with bytes of any value.
+template <class T>
+void allocate_uninitialized(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+                            const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate_uninitialized(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI
@@ -5233,6 +5248,116 @@ private:
 
 #endif
 
+// ---- bitnet/constrain/stamp_table.hpp ----
+// stamp_table: finds numbers by three others, and forgets all of them at once.
+#ifndef BITNET_CONSTRAIN_STAMP_TABLE_HPP
+#define BITNET_CONSTRAIN_STAMP_TABLE_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Lists of entries, by a hash of their keys. The memory for all of them is allocated by open() and touched as they
+/// come to be in use: a table that is opened and hardly needed costs a page, whatever it has room for.
+class stamp_table {
+public:
+    /// \param entries at once. \return errc::out_of_memory.
+    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
+        std::uint64_t lists = fewest_lists;
+        while (lists < entries) {
+            lists *= 2;
+        }
+        stamp_table made;
+        error failure;
+        allocate_uninitialized(made.lists_, lists, "matcher", failure);
+        allocate_uninitialized(made.entries_, entries, "matcher", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        made.begin_lists(fewest_lists);
+        return made;
+    }
+
+    void forget() noexcept {
+        used_ = 0;
+        if (++stamp_ == 0) {
+            begin_lists(lists_in_use_);
+        }
+    }
+    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
+    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        for (std::uint32_t i = first_of(list_of(a, b, c)); i != none; i = entries_[i].next) {
+            entry& found = entries_[i];
+            if (found.a == a && found.b == b && found.c == c) {
+                return &found.value;
+            }
+        }
+        if (used_ == entries_.size()) {
+            return nullptr;
+        }
+        if (used_ == lists_in_use_) { // lists_ has one for each entry
+            begin_lists(lists_in_use_ * 2);
+            for (std::uint32_t i = 0; i < used_; ++i) {
+                put_in_list(i);
+            }
+        }
+        entries_[used_] = {a, b, c, none, none};
+        put_in_list(used_);
+        return &entries_[used_++].value;
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return lists_.size_bytes() + entries_.size_bytes(); }
+
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+private:
+    static constexpr std::uint32_t fewest_lists = 64;
+    struct list {
+        std::uint32_t stamp; ///< of the entries; another one than stamp_: there are none
+        std::uint32_t first;
+    };
+    struct entry {
+        std::uint32_t a;
+        std::uint32_t b;
+        std::uint32_t c;
+        std::uint32_t value;
+        std::uint32_t next;
+    };
+
+    /// Makes so many lists, all of them empty.
+    void begin_lists(std::uint32_t count) noexcept {
+        stamp_ = 1;
+        lists_in_use_ = count;
+        std::fill_n(lists_.data(), count, list{0, none});
+    }
+    [[nodiscard]] list& list_of(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
+        std::uint64_t hash =
+            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
+        hash ^= hash >> 29;
+        return lists_[static_cast<std::uint32_t>(hash) & (lists_in_use_ - 1)];
+    }
+    [[nodiscard]] std::uint32_t first_of(const list& of) const noexcept { return of.stamp == stamp_ ? of.first : none; }
+    void put_in_list(std::uint32_t number) noexcept {
+        entry& put = entries_[number];
+        list& into = list_of(put.a, put.b, put.c);
+        put.next = first_of(into);
+        into = {stamp_, number};
+    }
+
+    buffer<list> lists_; ///< of these, the first lists_in_use_: a power of two
+    buffer<entry> entries_;
+    std::uint32_t lists_in_use_ = 0;
+    std::uint32_t stamp_ = 1;
+    std::uint32_t used_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -5243,8 +5368,9 @@ private:
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
-/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, 140 for each item at once (to
+/// find them again) and 4 for each rule: 10 MiB by default. open() allocates it, and touches next to none: pages that
+/// no text needs are never written.
 struct matcher_options {
     std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
     std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
@@ -5302,71 +5428,6 @@ struct match_mark {
 class forced_tokens;
 class mask_key;
 class mask_walk;
-
-/// Finds numbers by three others; forgets everything at once.
-class stamp_table {
-public:
-    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
-        std::uint64_t size = 64;
-        while (size < std::uint64_t{entries} * 2) {
-            size *= 2;
-        }
-        auto places = buffer<slot>::allocate(size, "matcher");
-        if (!places) {
-            return failed(places);
-        }
-        stamp_table made;
-        made.slots_ = *std::move(places);
-        made.most_ = entries;
-        return made;
-    }
-
-    void forget() noexcept {
-        used_ = 0;
-        if (++stamp_ == 0) {
-            std::fill_n(slots_.data(), slots_.size(), slot{});
-            stamp_ = 1;
-        }
-    }
-    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
-    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
-        std::uint64_t hash =
-            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
-        hash ^= hash >> 29;
-        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
-            slot& found = slots_[i];
-            if (found.stamp != stamp_) {
-                if (used_ == most_) {
-                    return nullptr;
-                }
-                ++used_;
-                found = {stamp_, a, b, c, none};
-                return &found.value;
-            }
-            if (found.a == a && found.b == b && found.c == c) {
-                return &found.value;
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-private:
-    struct slot {
-        std::uint32_t stamp;
-        std::uint32_t a;
-        std::uint32_t b;
-        std::uint32_t c;
-        std::uint32_t value;
-    };
-
-    buffer<slot> slots_;
-    std::uint32_t stamp_ = 1;
-    std::uint32_t used_ = 0;
-    std::uint32_t most_ = 0;
-};
 
 } // namespace detail
 
@@ -5557,10 +5618,10 @@ inline result<void> matcher::allocate(const matcher_options& options) {
     }
     items_at_once_ = options.items_at_once;
     error failure;
-    detail::allocate(items_, options.items, "matcher", failure);
-    detail::allocate(frames_, options.frames, "matcher", failure);
-    detail::allocate(links_, options.links, "matcher", failure);
-    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate_uninitialized(items_, options.items, "matcher", failure);
+    detail::allocate_uninitialized(frames_, options.frames, "matcher", failure);
+    detail::allocate_uninitialized(links_, options.links, "matcher", failure);
+    detail::allocate_uninitialized(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
     detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
     if (failure.code != errc{}) {
         return failure;
@@ -6092,6 +6153,7 @@ inline void matcher::move_frames() noexcept {
 #define BITNET_CONSTRAIN_TOKEN_TREE_HPP
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -6099,10 +6161,48 @@ inline void matcher::move_frames() noexcept {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A token's id and what it stands for.
+/// A token's id and the bytes it stands for, the first eight of which are at hand: hardly a comparison needs more.
 struct token_bytes {
-    std::string_view bytes;
+    static constexpr std::size_t head_bytes = 8;
+
+    std::uint64_t head; ///< the first byte on top; 0 where there is none
+    const char* data;
+    std::uint32_t size;
     std::uint32_t id;
+
+    /// \pre `bytes` has no more than 65,535
+    [[nodiscard]] static token_bytes of(std::string_view bytes, std::uint32_t id) noexcept {
+        std::uint64_t head = 0;
+        for (std::size_t i = 0; i < head_bytes; ++i) {
+            head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+        }
+        return {head, bytes.data(), static_cast<std::uint32_t>(bytes.size()), id};
+    }
+    [[nodiscard]] std::string_view bytes() const noexcept { return {data, size}; }
+    /// \pre i < size
+    [[nodiscard]] std::uint8_t operator[](std::size_t i) const noexcept {
+        return static_cast<std::uint8_t>(i < head_bytes ? head >> (56 - 8 * i) : static_cast<std::uint8_t>(data[i]));
+    }
+    /// By bytes, and then by id.
+    [[nodiscard]] bool operator<(const token_bytes& other) const noexcept {
+        if (head != other.head) {
+            return head < other.head;
+        }
+        const int order = bytes().compare(other.bytes());
+        return order != 0 ? order < 0 : id < other.id;
+    }
+    /// How many bytes both begin with.
+    [[nodiscard]] std::size_t common(const token_bytes& other) const noexcept {
+        const std::size_t most = (std::min)(size, other.size);
+        if (head != other.head) {
+            return (std::min)(most, static_cast<std::size_t>(std::countl_zero(head ^ other.head)) / 8);
+        }
+        std::size_t same = (std::min)(most, head_bytes);
+        while (same < most && data[same] == other.data[same]) {
+            ++same;
+        }
+        return same;
+    }
 };
 
 /// A byte that follows those of the nodes above it.
@@ -6121,19 +6221,17 @@ public:
     [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
         std::uint64_t nodes = 0;
         std::size_t longest = 0;
-        std::string_view before;
-        for (const token_bytes& one : sorted) {
-            nodes += one.bytes.size() - common(before, one.bytes);
-            longest = (std::max)(longest, one.bytes.size());
-            before = one.bytes;
+        for (std::size_t i = 0; i < sorted.size(); ++i) {
+            nodes += sorted[i].size - (i == 0 ? 0 : sorted[i - 1].common(sorted[i]));
+            longest = (std::max)(longest, std::size_t{sorted[i].size});
         }
         token_tree made;
         made.longest_ = longest;
         buffer<std::uint32_t> path;
         error failure;
-        allocate(made.nodes_, nodes + 1, "token tree", failure);
-        allocate(made.tokens_, sorted.size(), "token tree", failure);
-        allocate(path, longest, "token tree", failure);
+        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure);
+        allocate_uninitialized(made.tokens_, sorted.size(), "token tree", failure);
+        allocate_uninitialized(path, longest, "token tree", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -6183,34 +6281,24 @@ private:
         const std::uint32_t from = nodes_[first].first_token;
         return tokens_.span().subspan(from, nodes_[last].first_token - from);
     }
-    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t same = 0;
-        while (same < most && a[same] == b[same]) {
-            ++same;
-        }
-        return same;
-    }
 
     /// \param path room for the nodes from the root to the last one
     void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
         std::uint32_t used = 0;
-        std::string_view before;
+        std::size_t open = 0; // nodes of the path
         const auto close = [&](std::size_t depth) {
-            for (std::size_t d = depth; d < before.size(); ++d) {
-                nodes_[path[d]].next = used;
+            for (; open > depth; --open) {
+                nodes_[path[open - 1]].next = used;
             }
         };
         for (std::uint32_t i = 0; i < sorted.size(); ++i) {
-            const std::string_view bytes = sorted[i].bytes;
-            std::size_t depth = common(before, bytes);
-            close(depth);
-            for (; depth < bytes.size(); ++depth) {
-                path[depth] = used;
-                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            const token_bytes& one = sorted[i];
+            close(i == 0 ? 0 : sorted[i - 1].common(one));
+            for (; open < one.size; ++open) {
+                path[open] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(open + 1), one[open]};
             }
-            tokens_[i] = sorted[i].id;
-            before = bytes;
+            tokens_[i] = one.id;
         }
         close(0);
         nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};
@@ -6234,6 +6322,7 @@ private:
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -6285,9 +6374,6 @@ private:
     static constexpr std::size_t most_characters = 32;
 
     [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
-        std::vector<detail::token_bytes> special;
-        std::vector<detail::token_bytes> longer;
         token_trie made;
         made.text_ = &text;
         made.vocabulary_ = text.vocabulary_size();
@@ -6297,18 +6383,14 @@ private:
         if (failure.code != errc{}) {
             return failure;
         }
+        const std::vector<kind> kinds = made.sort_out(text);
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
         for (const detail::token_bytes& one : sorted) {
-            const std::size_t characters = detail::plain_characters(one.bytes);
-            if (characters == 0) {
-                special.push_back(one);
-                continue;
+            if (kinds[one.id] != kind::plain) {
+                (kinds[one.id] == kind::special ? special : longer).push_back(one);
             }
-            if (characters > most_characters) {
-                longer.push_back(one);
-            }
-            const std::size_t row = (std::min)(characters, most_characters + 1);
-            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
-            ++made.plain_counts_[row];
         }
         made.add_shorter();
         for (const auto& [tree, tokens] :
@@ -6325,36 +6407,50 @@ private:
         detail::token_tree* tree;
         std::span<const detail::token_bytes> tokens;
     };
+    enum class kind : std::uint8_t { plain, longer, special };
 
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
-        struct keyed {
-            std::uint64_t head; ///< the first eight bytes: most comparisons end there
-            detail::token_bytes of;
-        };
-        std::vector<keyed> all;
-        all.reserve(text.vocabulary_size());
+    /// Calls use(bytes, id) of every token that is text.
+    template <class Use> static void for_each_text(const tokenizer& text, Use&& use) {
         for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
             const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
-                continue;
+            if (!bytes.empty() && !text.is_special(static_cast<token>(id)) && !text.is_stop(static_cast<token>(id))) {
+                use(bytes, id);
             }
-            std::uint64_t head = 0;
-            for (std::size_t i = 0; i < 8; ++i) {
-                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
-            }
-            all.push_back({head, {bytes, id}});
         }
-        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
-            if (a.head != b.head) {
-                return a.head < b.head;
+    }
+    /// Sets the bits of plain texts. \return the kind of each token
+    [[nodiscard]] std::vector<kind> sort_out(const tokenizer& text) {
+        std::vector<kind> kinds(vocabulary_, kind::special);
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            const std::size_t characters = detail::plain_characters(bytes);
+            if (characters == 0) {
+                return;
             }
-            const int order = a.of.bytes.compare(b.of.bytes);
-            return order != 0 ? order < 0 : a.of.id < b.of.id;
+            kinds[id] = characters > most_characters ? kind::longer : kind::plain;
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            plain_bits_[row * words_ + id / 64] |= std::uint64_t{1} << id % 64;
+            ++plain_counts_[row];
         });
-        std::vector<detail::token_bytes> sorted;
-        sorted.reserve(all.size());
-        for (const keyed& one : all) {
-            sorted.push_back(one.of);
+        return kinds;
+    }
+    /// By their bytes: the first two of which leave little to be sorted.
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        const auto start_of = [](std::string_view bytes) {
+            return static_cast<std::uint8_t>(bytes[0]) * std::size_t{256} +
+                   (bytes.size() > 1 ? static_cast<std::uint8_t>(bytes[1]) : 0u);
+        };
+        std::vector<std::uint32_t> places(std::size_t{65536} + 1); // of tokens with each start: where they begin
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t) { ++places[start_of(bytes) + 1]; });
+        std::partial_sum(places.begin(), places.end(), places.begin());
+        std::vector<detail::token_bytes> sorted(places.back());
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            sorted[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
+        });
+        auto first = sorted.begin();
+        for (const std::uint32_t end : places) { // by now: where they end
+            const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+            std::sort(first, last);
+            first = last;
         }
         return sorted;
     }
@@ -6836,8 +6932,8 @@ public:
         state_rows made;
         made.tables_ = &tables;
         error failure;
-        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
-        allocate(made.held_, most, "grammar mask", failure);
+        allocate_uninitialized(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
+        allocate_uninitialized(made.held_, most, "grammar mask", failure);
         allocate(made.plain_, tables.states.size(), "grammar mask", failure);
         allocate(made.visited_, tables.states.size(), "grammar mask", failure);
         if (failure.code != errc{}) {
@@ -7086,7 +7182,7 @@ public:
     [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
         mask_walk made;
         error failure;
-        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -7429,7 +7525,7 @@ private:
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// A fixed number of masks; a new one takes the place of one that was not used for the longest time, about. Allocates
-/// in open() only.
+/// in open() only, where it touches 9 bytes a mask.
 class mask_cache {
 public:
     /// \param words of a mask. \return errc::out_of_memory.
@@ -7437,9 +7533,10 @@ public:
         mask_cache made;
         made.words_ = words;
         error failure;
-        allocate(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
-        allocate(made.entries_, masks, "grammar masks", failure);
+        allocate_uninitialized(made.bits_, std::uint64_t{masks} * words, "grammar masks", failure);
+        allocate_uninitialized(made.entries_, masks, "grammar masks", failure);
         allocate(made.hashes_, masks, "grammar masks", failure);
+        allocate(made.is_used_, masks, "grammar masks", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -7458,7 +7555,7 @@ public:
             const std::uint64_t hash = hash_of(words, depth);
             for (std::size_t i = 0; i < hashes_.size(); ++i) {
                 if (hashes_[i] == hash && entries_[i].depth == depth && is_of(entries_[i], words)) {
-                    entries_[i].is_used = true;
+                    is_used_[i] = true;
                     return i;
                 }
             }
@@ -7468,8 +7565,8 @@ public:
 
     /// A place for a new mask, whose bits are 0. It is found again after keep().
     [[nodiscard]] std::size_t make_room() noexcept {
-        while (entries_[hand_].is_used) {
-            entries_[hand_].is_used = false;
+        while (is_used_[hand_]) {
+            is_used_[hand_] = false;
             hand_ = (hand_ + 1) % entries_.size();
         }
         const std::size_t at = hand_;
@@ -7485,9 +7582,9 @@ public:
         entry& made = entries_[at];
         made.mask = mask;
         made.depth = depth;
-        made.is_used = true;
         made.size = words.size();
         std::copy(words.begin(), words.end(), made.words.begin());
+        is_used_[at] = true;
         hashes_[at] = hash_of(words, depth);
         depths_in_use_ |= 1u << depth;
     }
@@ -7497,15 +7594,14 @@ public:
     }
     [[nodiscard]] const walked_mask& mask(std::size_t at) const noexcept { return entries_[at].mask; }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes();
+        return bits_.size_bytes() + entries_.size_bytes() + hashes_.size_bytes() + is_used_.size_bytes();
     }
 
 private:
     struct entry {
         walked_mask mask;
-        std::size_t depth = 0;
-        std::size_t size = 0;
-        bool is_used = false;
+        std::size_t depth;
+        std::size_t size;
         std::array<std::uint32_t, mask_key::most_words> words;
     };
 
@@ -7527,7 +7623,8 @@ private:
     unsigned depths_in_use_ = 0;
     buffer<std::uint64_t> bits_;
     buffer<entry> entries_;
-    buffer<std::uint64_t> hashes_;
+    buffer<std::uint64_t> hashes_; ///< 0: no mask is kept there, and bits and entry are not written
+    buffer<bool> is_used_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -7557,7 +7654,8 @@ struct constraint_options {
 };
 
 /// Where a text of tokens stands in a grammar. Belongs to one thread at a time; borrows the trie, which must outlive
-/// it, and shares the grammar's tables. Allocates in open() alone; see memory_bytes().
+/// it, and shares the grammar's tables. Allocates in open() alone, see memory_bytes(), and touches what it allocated as
+/// texts need it, so that open() costs well below a millisecond.
 ///
 /// Stop tokens are allowed where the text may end, and end it. Control tokens are no text, and never allowed.
 class token_constraint {
@@ -7709,8 +7807,8 @@ private:
         auto walk = detail::mask_walk::open(made.matcher_, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
         error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
-        detail::allocate(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
-        detail::allocate(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
+        detail::allocate_uninitialized(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
+        detail::allocate_uninitialized(made.few_, allowed_tokens::most_listed, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -8398,10 +8496,15 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 #endif
 
-// ---- bitnet/constrain/json_string.hpp ----
-// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
-#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
-#define BITNET_CONSTRAIN_JSON_STRING_HPP
+// ---- bitnet/constrain/finite_values.hpp ----
+// finite_values: JSON values of which there are few, told apart as JSON Schema does.
+#ifndef BITNET_CONSTRAIN_FINITE_VALUES_HPP
+#define BITNET_CONSTRAIN_FINITE_VALUES_HPP
+
+// ---- bitnet/constrain/number_language.hpp ----
+// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
+#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
 
 // ---- bitnet/constrain/language_algebra.hpp ----
 // Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
@@ -8810,6 +8913,319 @@ private:
 #endif
 
 #include <algorithm>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+inline constexpr std::string_view number_alphabet = "-.0123456789";
+
+/// A decimal number, exactly: digits before and after the point, without zeros that mean nothing.
+struct exact_decimal {
+    bool is_negative = false;
+    std::string whole;    ///< empty for 0
+    std::string fraction; ///< empty for whole numbers
+
+    [[nodiscard]] bool is_zero() const noexcept { return whole.empty() && fraction.empty(); }
+    [[nodiscard]] std::string text() const {
+        const std::string digits = whole.empty() ? "0" : whole;
+        return (is_negative && !is_zero() ? "-" : "") + digits + (fraction.empty() ? "" : "." + fraction);
+    }
+};
+
+/// The value of a JSON number; nullopt where it takes more than 4,096 digits.
+[[nodiscard]] inline std::optional<exact_decimal> read_decimal(std::string_view text) {
+    constexpr std::int64_t most_digits = 4096;
+    exact_decimal made;
+    made.is_negative = !text.empty() && text[0] == '-';
+    text.remove_prefix(made.is_negative ? 1 : 0);
+    const std::size_t exponent_at = (std::min)(text.find_first_of("eE"), text.size());
+    std::int64_t exponent = 0;
+    bool is_small = false;
+    for (const char c : text.substr(exponent_at)) {
+        is_small = is_small || c == '-';
+        exponent = c >= '0' && c <= '9' ? (std::min)(exponent * 10 + (c - '0'), std::int64_t{1} << 40) : exponent;
+    }
+    const std::string_view mantissa = text.substr(0, exponent_at);
+    const std::size_t point = (std::min)(mantissa.find('.'), mantissa.size());
+    std::string digits(mantissa.substr(0, point));
+    digits += mantissa.substr((std::min)(point + 1, mantissa.size()));
+    std::int64_t whole = static_cast<std::int64_t>(point) + (is_small ? -exponent : exponent);
+    const std::size_t first = (std::min)(digits.find_first_not_of('0'), digits.size());
+    digits.erase(0, first);
+    whole -= static_cast<std::int64_t>(first);
+    digits.erase(digits.find_last_not_of('0') + 1);
+    if (digits.empty()) {
+        return exact_decimal{};
+    }
+    if (whole > most_digits || whole < -most_digits || static_cast<std::int64_t>(digits.size()) > most_digits) {
+        return std::nullopt;
+    }
+    const auto places = static_cast<std::int64_t>(digits.size());
+    made.whole = digits.substr(0, static_cast<std::size_t>((std::max)(whole, std::int64_t{0})));
+    made.whole.append(static_cast<std::size_t>((std::max)(whole - places, std::int64_t{0})), '0');
+    made.fraction = std::string(static_cast<std::size_t>((std::max)(-whole, std::int64_t{0})), '0') +
+                    (whole < places ? digits.substr(static_cast<std::size_t>((std::max)(whole, std::int64_t{0}))) : "");
+    return made;
+}
+
+/// Which numbers are meant by their order to a bound.
+struct number_relation {
+    bool less = false;
+    bool equal = false;
+    bool greater = false;
+};
+
+/// How far a JSON number has been read.
+enum class number_phase : std::uint8_t { start, minus, zero, digits, point, fraction };
+
+/// The phase after `c`; nullopt where no JSON number goes on so.
+[[nodiscard]] constexpr std::optional<number_phase> phase_after(number_phase phase, char c) noexcept {
+    const bool is_digit = c >= '0' && c <= '9';
+    if (c == '-') {
+        return phase == number_phase::start ? std::optional{number_phase::minus} : std::nullopt;
+    }
+    if (c == '.') {
+        const bool is_whole = phase == number_phase::zero || phase == number_phase::digits;
+        return is_whole ? std::optional{number_phase::point} : std::nullopt;
+    }
+    if (!is_digit || phase == number_phase::zero) {
+        return std::nullopt;
+    }
+    if (phase == number_phase::start || phase == number_phase::minus) {
+        return c == '0' ? number_phase::zero : number_phase::digits;
+    }
+    return phase == number_phase::digits ? number_phase::digits : number_phase::fraction;
+}
+[[nodiscard]] constexpr bool is_number_end(number_phase phase) noexcept {
+    return phase == number_phase::zero || phase == number_phase::digits || phase == number_phase::fraction;
+}
+
+/// Numbers that are less than, equal to or greater than a bound, digit by digit.
+class bound_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        bool is_negative = false;
+        std::int8_t order = 0;   ///< of the digits so far to those of the bound
+        std::uint32_t place = 0; ///< digits read of this part, as far as the bound has them and one more
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    bound_machine(const exact_decimal& bound, number_relation wanted) : bound_(bound), wanted_(wanted) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        to.is_negative = from.is_negative || c == '-';
+        if (*phase == number_phase::point) {
+            to.order = static_cast<std::int8_t>(order_of_whole(from));
+            to.place = 0;
+        } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
+            const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;
+            const bool is_open = to.order == 0 && (*phase == number_phase::fraction || to.place < digits.size());
+            const char other = to.place < digits.size() ? digits[to.place] : '0';
+            to.order = !is_open ? to.order : static_cast<std::int8_t>(c < other ? -1 : c > other ? 1 : 0);
+            const bool is_counted = *phase == number_phase::digits || to.order == 0;
+            to.place = is_counted ? (std::min)(to.place + 1, static_cast<std::uint32_t>(digits.size()) + 1) : 0;
+        }
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        if (!is_number_end(at.phase)) {
+            return false;
+        }
+        const int size = order_of_size(at);
+        int order = at.is_negative ? -size : size;
+        if (at.is_negative != (bound_.is_negative && !bound_.is_zero())) {
+            const bool are_zero = bound_.is_zero() && size == 0;
+            order = are_zero ? 0 : at.is_negative ? -1 : 1;
+        }
+        return order < 0 ? wanted_.less : order > 0 ? wanted_.greater : wanted_.equal;
+    }
+
+private:
+    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
+        const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
+        const std::size_t wanted = bound_.whole.size();
+        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
+    }
+    /// The order of the absolute values.
+    [[nodiscard]] int order_of_size(const state& at) const noexcept {
+        if (at.phase != number_phase::fraction) {
+            const int whole = order_of_whole(at);
+            return whole != 0 || bound_.fraction.empty() ? whole : -1;
+        }
+        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
+    }
+
+    const exact_decimal& bound_;
+    number_relation wanted_;
+};
+
+/// Multiples of step / 10^places, by the remainder of the digits so far.
+class multiple_machine {
+public:
+    struct state {
+        number_phase phase = number_phase::start;
+        std::uint32_t rest = 0;
+        std::uint32_t place = 0; ///< digits behind the point
+
+        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
+    };
+
+    multiple_machine(std::uint32_t step, std::uint32_t places) : step_(step), places_(places) {}
+
+    [[nodiscard]] state start() const noexcept { return {}; }
+    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
+        const auto phase = phase_after(from.phase, c);
+        if (!phase) {
+            return std::nullopt;
+        }
+        state to = from;
+        to.phase = *phase;
+        if (c == '-' || c == '.') {
+            return to;
+        }
+        if (*phase == number_phase::fraction && from.place == places_) {
+            return c == '0' ? std::optional{to} : std::nullopt;
+        }
+        to.rest = (from.rest * 10 + static_cast<std::uint32_t>(c - '0')) % step_;
+        to.place = from.place + (*phase == number_phase::fraction ? 1 : 0);
+        return to;
+    }
+    [[nodiscard]] bool is_final(const state& at) const noexcept {
+        std::uint32_t rest = at.rest;
+        for (std::uint32_t place = at.place; place < places_; ++place) {
+            rest = rest * 10 % step_;
+        }
+        return is_number_end(at.phase) && rest == 0;
+    }
+
+private:
+    std::uint32_t step_;
+    std::uint32_t places_;
+};
+
+/// nullopt where it takes too many states.
+[[nodiscard]] inline std::optional<automaton> numbers_by(const exact_decimal& bound, number_relation wanted) {
+    return explored(bound_machine(bound, wanted), number_alphabet);
+}
+/// nullopt where the remainders are more than 4,096.
+[[nodiscard]] inline std::optional<automaton> multiples_of(const exact_decimal& step) {
+    constexpr std::uint64_t most_states = 4096;
+    const std::string digits = step.whole + step.fraction;
+    std::uint64_t value = 0;
+    for (const char c : digits) {
+        value = (std::min)(value * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{1} << 40);
+    }
+    if (value == 0 || value * (step.fraction.size() + 1) > most_states) {
+        return std::nullopt;
+    }
+    return explored(
+        multiple_machine(static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(step.fraction.size())),
+        number_alphabet);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The texts of a language; nullopt where they are more than `most`. \pre it is deterministic, and each of its states
+/// leads to a text
+[[nodiscard]] inline std::optional<std::vector<std::string>> texts_of(const automaton& language, std::size_t most) {
+    std::vector<std::string> made;
+    std::vector<std::pair<std::uint32_t, std::string>> todo;
+    if (language.size() != 0) {
+        todo.emplace_back(0, "");
+    }
+    std::size_t steps = 0;
+    while (!todo.empty()) {
+        constexpr std::size_t most_steps = 100'000;
+        const auto [state, text] = std::move(todo.back());
+        todo.pop_back();
+        if (language.is_final(state)) {
+            made.push_back(text);
+        }
+        // What is as long as there are states has met one of them twice, and goes on without end.
+        if (made.size() > most || text.size() >= language.size() || ++steps > most_steps) {
+            return std::nullopt;
+        }
+        for (const byte_edge edge : language.byte_edges(state)) {
+            for (unsigned byte = edge.low; byte <= edge.high && todo.size() <= most; ++byte) {
+                todo.emplace_back(edge.target, text + static_cast<char>(byte));
+            }
+        }
+        if (todo.size() > most) {
+            return std::nullopt;
+        }
+    }
+    return made;
+}
+
+/// Values without parts, each with the texts that stand for it: of a string, its characters; of others, JSON.
+class finite_values {
+public:
+    enum class kind : std::uint8_t { word, number, string };
+    struct value {
+        kind is;
+        std::vector<std::string> texts;
+    };
+
+    /// The value's number, from 0 on; the same for equal ones.
+    std::size_t add(kind is, std::string_view text) {
+        const auto number = is == kind::number ? read_decimal(text) : std::nullopt;
+        const std::string same = !number ? std::string(text) : number->is_zero() ? "0" : number->text();
+        const auto [found, is_new] = numbers_.try_emplace({is, same}, all_.size());
+        if (is_new) {
+            all_.push_back({is, {}});
+        }
+        std::vector<std::string>& texts = all_[found->second].texts;
+        if (std::find(texts.begin(), texts.end(), text) == texts.end()) {
+            texts.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+    [[nodiscard]] const value& operator[](std::size_t number) const noexcept { return all_[number]; }
+
+private:
+    std::vector<value> all_;
+    std::map<std::pair<kind, std::string>, std::size_t> numbers_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/json_string.hpp ----
+// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
+#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
+#define BITNET_CONSTRAIN_JSON_STRING_HPP
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -9156,239 +9572,219 @@ struct schema_options {
 #ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
 #define BITNET_CONSTRAIN_SCHEMA_READER_HPP
 
-// ---- bitnet/constrain/number_language.hpp ----
-// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
-#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
-#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+// ---- bitnet/constrain/schema_draft.hpp ----
+// schema_draft: what demands on a value have come to so far, and what they ask for further.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+
+// ---- bitnet/constrain/schema_shape.hpp ----
+// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
 
 #include <algorithm>
 #include <compare>
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-inline constexpr std::string_view number_alphabet = "-.0123456789";
-
-/// A decimal number, exactly: digits before and after the point, without zeros that mean nothing.
-struct exact_decimal {
-    bool is_negative = false;
-    std::string whole;    ///< empty for 0
-    std::string fraction; ///< empty for whole numbers
-
-    [[nodiscard]] bool is_zero() const noexcept { return whole.empty() && fraction.empty(); }
-    [[nodiscard]] std::string text() const {
-        const std::string digits = whole.empty() ? "0" : whole;
-        return (is_negative && !is_zero() ? "-" : "") + digits + (fraction.empty() ? "" : "." + fraction);
-    }
+/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
+enum value_set : std::uint32_t {
+    set_null = 1,
+    set_true = 2,
+    set_false = 4,
+    set_whole = 8,
+    set_fraction = 16,
+    set_string = 32,
+    set_array = 64,
+    set_object = 128,
+    set_all = 255,
 };
 
-/// The value of a JSON number; nullopt where it takes more than 4,096 digits.
-[[nodiscard]] inline std::optional<exact_decimal> read_decimal(std::string_view text) {
-    constexpr std::int64_t most_digits = 4096;
-    exact_decimal made;
-    made.is_negative = !text.empty() && text[0] == '-';
-    text.remove_prefix(made.is_negative ? 1 : 0);
-    const std::size_t exponent_at = (std::min)(text.find_first_of("eE"), text.size());
-    std::int64_t exponent = 0;
-    bool is_small = false;
-    for (const char c : text.substr(exponent_at)) {
-        is_small = is_small || c == '-';
-        exponent = c >= '0' && c <= '9' ? (std::min)(exponent * 10 + (c - '0'), std::int64_t{1} << 40) : exponent;
+/// The values of a type's name, 0 for a name that is none.
+[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
+    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
+        {"null", set_null},     {"boolean", set_true | set_false},
+        {"integer", set_whole}, {"number", set_whole | set_fraction},
+        {"string", set_string}, {"array", set_array},
+        {"object", set_object}};
+    for (const auto& [type, values] : types) {
+        if (type == name) {
+            return values;
+        }
     }
-    const std::string_view mantissa = text.substr(0, exponent_at);
-    const std::size_t point = (std::min)(mantissa.find('.'), mantissa.size());
-    std::string digits(mantissa.substr(0, point));
-    digits += mantissa.substr((std::min)(point + 1, mantissa.size()));
-    std::int64_t whole = static_cast<std::int64_t>(point) + (is_small ? -exponent : exponent);
-    const std::size_t first = (std::min)(digits.find_first_not_of('0'), digits.size());
-    digits.erase(0, first);
-    whole -= static_cast<std::int64_t>(first);
-    digits.erase(digits.find_last_not_of('0') + 1);
-    if (digits.empty()) {
-        return exact_decimal{};
-    }
-    if (whole > most_digits || whole < -most_digits || static_cast<std::int64_t>(digits.size()) > most_digits) {
-        return std::nullopt;
-    }
-    const auto places = static_cast<std::int64_t>(digits.size());
-    made.whole = digits.substr(0, static_cast<std::size_t>((std::max)(whole, std::int64_t{0})));
-    made.whole.append(static_cast<std::size_t>((std::max)(whole - places, std::int64_t{0})), '0');
-    made.fraction = std::string(static_cast<std::size_t>((std::max)(-whole, std::int64_t{0})), '0') +
-                    (whole < places ? digits.substr(static_cast<std::size_t>((std::max)(whole, std::int64_t{0}))) : "");
-    return made;
+    return 0;
 }
 
-/// Which numbers are meant by their order to a bound.
-struct number_relation {
-    bool less = false;
-    bool equal = false;
-    bool greater = false;
+/// One demand on a value, or on its parts.
+enum class demand_kind : std::uint8_t {
+    nothing_fits, ///< false
+    schema,       ///< valid by the schema at `place`
+    negated,      ///< not valid by it
+    value,        ///< equal to the value at `place`
+    scalars,      ///< one of the values at `place`, those that are no arrays and objects
+    not_values,   ///< none of the values of the array at `place`
+    not_value,    ///< not the value at `place`
+    not_type,     ///< not of the type or types at `place`
+    lacks,        ///< if an object, without the key `name`
+    has_all,      ///< if an object, with the keys at `place`
+    has,          ///< if an object, with the key `name`
+    object,       ///< an object
+    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
+    breaks,       ///< not what the keyword `name` at `place` says
 };
 
-/// How far a JSON number has been read.
-enum class number_phase : std::uint8_t { start, minus, zero, digits, point, fraction };
+struct demand {
+    demand_kind kind;
+    std::uint32_t place = 0;
+    std::uint32_t name = 0; ///< of a list of names
 
-/// The phase after `c`; nullopt where no JSON number goes on so.
-[[nodiscard]] constexpr std::optional<number_phase> phase_after(number_phase phase, char c) noexcept {
-    const bool is_digit = c >= '0' && c <= '9';
-    if (c == '-') {
-        return phase == number_phase::start ? std::optional{number_phase::minus} : std::nullopt;
-    }
-    if (c == '.') {
-        const bool is_whole = phase == number_phase::zero || phase == number_phase::digits;
-        return is_whole ? std::optional{number_phase::point} : std::nullopt;
-    }
-    if (!is_digit || phase == number_phase::zero) {
-        return std::nullopt;
-    }
-    if (phase == number_phase::start || phase == number_phase::minus) {
-        return c == '0' ? number_phase::zero : number_phase::digits;
-    }
-    return phase == number_phase::digits ? number_phase::digits : number_phase::fraction;
-}
-[[nodiscard]] constexpr bool is_number_end(number_phase phase) noexcept {
-    return phase == number_phase::zero || phase == number_phase::digits || phase == number_phase::fraction;
-}
-
-/// Numbers that are less than, equal to or greater than a bound, digit by digit.
-class bound_machine {
-public:
-    struct state {
-        number_phase phase = number_phase::start;
-        bool is_negative = false;
-        std::int8_t order = 0;   ///< of the digits so far to those of the bound
-        std::uint32_t place = 0; ///< digits read of this part, as far as the bound has them and one more
-
-        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
-    };
-
-    bound_machine(const exact_decimal& bound, number_relation wanted) : bound_(bound), wanted_(wanted) {}
-
-    [[nodiscard]] state start() const noexcept { return {}; }
-    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
-        const auto phase = phase_after(from.phase, c);
-        if (!phase) {
-            return std::nullopt;
-        }
-        state to = from;
-        to.phase = *phase;
-        to.is_negative = from.is_negative || c == '-';
-        if (*phase == number_phase::point) {
-            to.order = static_cast<std::int8_t>(order_of_whole(from));
-            to.place = 0;
-        } else if (*phase == number_phase::digits || *phase == number_phase::fraction) {
-            const std::string& digits = *phase == number_phase::digits ? bound_.whole : bound_.fraction;
-            const bool is_open = to.order == 0 && (*phase == number_phase::fraction || to.place < digits.size());
-            const char other = to.place < digits.size() ? digits[to.place] : '0';
-            to.order = !is_open ? to.order : static_cast<std::int8_t>(c < other ? -1 : c > other ? 1 : 0);
-            const bool is_counted = *phase == number_phase::digits || to.order == 0;
-            to.place = is_counted ? (std::min)(to.place + 1, static_cast<std::uint32_t>(digits.size()) + 1) : 0;
-        }
-        return to;
-    }
-    [[nodiscard]] bool is_final(const state& at) const noexcept {
-        if (!is_number_end(at.phase)) {
-            return false;
-        }
-        const int size = order_of_size(at);
-        int order = at.is_negative ? -size : size;
-        if (at.is_negative != (bound_.is_negative && !bound_.is_zero())) {
-            const bool are_zero = bound_.is_zero() && size == 0;
-            order = are_zero ? 0 : at.is_negative ? -1 : 1;
-        }
-        return order < 0 ? wanted_.less : order > 0 ? wanted_.greater : wanted_.equal;
-    }
-
-private:
-    [[nodiscard]] int order_of_whole(const state& at) const noexcept {
-        const std::size_t places = at.phase == number_phase::zero ? 0 : at.place;
-        const std::size_t wanted = bound_.whole.size();
-        return places < wanted ? -1 : places > wanted ? 1 : static_cast<int>(at.order);
-    }
-    /// The order of the absolute values.
-    [[nodiscard]] int order_of_size(const state& at) const noexcept {
-        if (at.phase != number_phase::fraction) {
-            const int whole = order_of_whole(at);
-            return whole != 0 || bound_.fraction.empty() ? whole : -1;
-        }
-        return at.order != 0 || at.place >= bound_.fraction.size() ? static_cast<int>(at.order) : -1;
-    }
-
-    const exact_decimal& bound_;
-    number_relation wanted_;
+    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
 };
 
-/// Multiples of step / 10^places, by the remainder of the digits so far.
-class multiple_machine {
-public:
-    struct state {
-        number_phase phase = number_phase::start;
-        std::uint32_t rest = 0;
-        std::uint32_t place = 0; ///< digits behind the point
+using demands = std::vector<demand>;
+using shared_language = std::shared_ptr<const automaton>;
 
-        [[nodiscard]] auto operator<=>(const state&) const noexcept = default;
-    };
-
-    multiple_machine(std::uint32_t step, std::uint32_t places) : step_(step), places_(places) {}
-
-    [[nodiscard]] state start() const noexcept { return {}; }
-    [[nodiscard]] std::optional<state> next(const state& from, char c) const noexcept {
-        const auto phase = phase_after(from.phase, c);
-        if (!phase) {
-            return std::nullopt;
-        }
-        state to = from;
-        to.phase = *phase;
-        if (c == '-' || c == '.') {
-            return to;
-        }
-        if (*phase == number_phase::fraction && from.place == places_) {
-            return c == '0' ? std::optional{to} : std::nullopt;
-        }
-        to.rest = (from.rest * 10 + static_cast<std::uint32_t>(c - '0')) % step_;
-        to.place = from.place + (*phase == number_phase::fraction ? 1 : 0);
-        return to;
-    }
-    [[nodiscard]] bool is_final(const state& at) const noexcept {
-        std::uint32_t rest = at.rest;
-        for (std::uint32_t place = at.place; place < places_; ++place) {
-            rest = rest * 10 % step_;
-        }
-        return is_number_end(at.phase) && rest == 0;
-    }
-
-private:
-    std::uint32_t step_;
-    std::uint32_t places_;
+/// properties, patternProperties and additionalProperties of one schema.
+struct object_part {
+    std::vector<std::pair<std::string, demand>> properties;
+    std::vector<std::pair<shared_language, demand>> patterns;
+    std::optional<demand> additional; ///< of keys that are not among those
 };
 
-/// nullopt where it takes too many states.
-[[nodiscard]] inline std::optional<automaton> numbers_by(const exact_decimal& bound, number_relation wanted) {
-    return explored(bound_machine(bound, wanted), number_alphabet);
-}
-/// nullopt where the remainders are more than 4,096.
-[[nodiscard]] inline std::optional<automaton> multiples_of(const exact_decimal& step) {
-    constexpr std::uint64_t most_states = 4096;
-    const std::string digits = step.whole + step.fraction;
-    std::uint64_t value = 0;
-    for (const char c : digits) {
-        value = (std::min)(value * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{1} << 40);
-    }
-    if (value == 0 || value * (step.fraction.size() + 1) > most_states) {
-        return std::nullopt;
-    }
-    return explored(
-        multiple_machine(static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(step.fraction.size())),
-        number_alphabet);
-}
+/// prefixItems and items of one schema.
+struct array_part {
+    demands prefix;
+    std::optional<demand> rest;
+};
+
+/// contains: so many elements meet the demand.
+struct contained_part {
+    demand what;
+    std::uint32_t least;
+    std::uint32_t most;
+};
+
+struct schema_shape {
+    std::uint32_t values = set_all;
+    std::vector<shared_language> strings; ///< all of them hold
+    std::uint32_t least_length = 0;
+    std::uint32_t most_length = unlimited;
+    std::vector<shared_language> numbers;
+    std::vector<object_part> objects;
+    std::vector<std::string> required;
+    std::uint32_t least_properties = 0;
+    std::uint32_t most_properties = unlimited;
+    demands property_names;
+    bool is_one_value = false; ///< of objects, those that equal one: in its order
+    std::vector<array_part> arrays;
+    std::uint32_t least_items = 0;
+    std::uint32_t most_items = unlimited;
+    std::vector<contained_part> contained;
+    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+    /// Schemas whose keywords are yet to be met: what they ask for depends on which others hold.
+    std::vector<std::uint32_t> unevaluated_properties;
+    std::vector<std::uint32_t> unevaluated_items;
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Demands on one value, of which some are settled: what they come to, and what is to be chosen yet.
+class schema_draft {
+public:
+    struct choice {
+        std::uint32_t parent; ///< which demand asked for it
+        std::vector<demands> lists;
+    };
+
+    void begin(const demands& all) {
+        for (const demand one : all) {
+            todo_.push_back({one, none});
+        }
+    }
+    /// The next demand, which is the present one then; nullopt at the end, or where no value is left.
+    [[nodiscard]] std::optional<demand> next() {
+        return at_ != todo_.size() && shape.values != 0 ? std::optional{todo_[at_++].what} : std::nullopt;
+    }
+    /// \return whether it is met for the first time
+    [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
+    [[nodiscard]] bool has_seen(demand what) const { return seen_.count(what) != 0; }
+    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
+    [[nodiscard]] bool is_cycle() const {
+        const demand what = todo_[at_ - 1].what;
+        for (std::uint32_t i = todo_[at_ - 1].parent; i != none; i = todo_[i].parent) {
+            if (todo_[i].what == what) {
+                return true;
+            }
+        }
+        return false;
+    }
+    /// The present demand asks for another one, or for one of several lists.
+    void want(demand what) { todo_.push_back({what, present()}); }
+    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+
+    [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
+    /// Adds a draft for every list of the first choice, the first list at the end.
+    void fork(std::vector<schema_draft>& drafts) && {
+        const choice made_of = std::move(choices_.front());
+        choices_.erase(choices_.begin());
+        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
+            schema_draft made = *this;
+            for (const demand what : *list) {
+                made.todo_.push_back({what, made_of.parent});
+            }
+            drafts.push_back(std::move(made));
+        }
+    }
+
+    schema_shape shape;
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+    struct origin {
+        demand what;
+        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
+    };
+    [[nodiscard]] std::uint32_t present() const noexcept { return static_cast<std::uint32_t>(at_ - 1); }
+
+    std::vector<origin> todo_;
+    std::size_t at_ = 0;
+    std::set<demand> seen_;
+    std::vector<choice> choices_; ///< of each, one list has to be met
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_evaluation.hpp ----
+// schema_evaluation: unevaluatedProperties and unevaluatedItems beside keywords that combine schemas.
+#ifndef BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
+#define BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
+
+// ---- bitnet/constrain/schema_languages.hpp ----
+// schema_languages: what keywords say about strings and numbers, as languages.
+#ifndef BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
 
 // ---- bitnet/constrain/regex_reader.hpp ----
 // regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
@@ -9902,16 +10298,15 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 
 #endif
 
-// ---- bitnet/constrain/schema_shape.hpp ----
-// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
-#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
-#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+// ---- bitnet/constrain/schema_source.hpp ----
+// schema_source: the text of a schema, the mistakes that are found in it, and what is not enforced.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SOURCE_HPP
 
 #include <algorithm>
-#include <compare>
+#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9919,101 +10314,123 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
-enum value_set : std::uint32_t {
-    set_null = 1,
-    set_true = 2,
-    set_false = 4,
-    set_whole = 8,
-    set_fraction = 16,
-    set_string = 32,
-    set_array = 64,
-    set_object = 128,
-    set_all = 255,
-};
+/// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
+/// is in failure().
+class schema_source {
+public:
+    schema_source(const json_document& text, std::string_view name, const schema_options& options)
+        : document_(text), name_(name), options_(options) {}
 
-/// The values of a type's name, 0 for a name that is none.
-[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
-    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
-        {"null", set_null},     {"boolean", set_true | set_false},
-        {"integer", set_whole}, {"number", set_whole | set_fraction},
-        {"string", set_string}, {"array", set_array},
-        {"object", set_object}};
-    for (const auto& [type, values] : types) {
-        if (type == name) {
-            return values;
+    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
+    [[nodiscard]] schema_document& document() noexcept { return document_; }
+    [[nodiscard]] const schema_document& document() const noexcept { return document_; }
+    [[nodiscard]] const schema_options& options() const noexcept { return options_; }
+    [[nodiscard]] std::string_view source_name() const noexcept { return name_; }
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
+
+    /// Whether an unevaluated* keyword was met that depends on which schemas hold.
+    [[nodiscard]] bool has_unevaluated() const noexcept { return has_unevaluated_; }
+    void set_unevaluated() noexcept { has_unevaluated_ = true; }
+
+    // -- errors and notes --
+    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+    }
+    void note(std::string text) {
+        constexpr std::size_t most_notes = 100;
+        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
+            notes_.push_back(std::move(text));
         }
     }
-    return 0;
-}
+    /// What cannot be enforced: an error, or a note where that is asked for.
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
+        if (options_.unsupported == unsupported_keyword::note) {
+            std::string text;
+            for (const sentence_part& part : why) {
+                part.append_to(text);
+            }
+            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            return true;
+        }
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+                         why);
+    }
 
-/// One demand on a value, or on its parts.
-enum class demand_kind : std::uint8_t {
-    nothing_fits, ///< false
-    schema,       ///< valid by the schema at `place`
-    negated,      ///< not valid by it
-    value,        ///< equal to the value at `place`
-    scalars,      ///< one of the values at `place`, those that are no arrays and objects
-    not_values,   ///< none of the values of the array at `place`
-    not_value,    ///< not the value at `place`
-    not_type,     ///< not of the type or types at `place`
-    lacks,        ///< if an object, without the key `name`
-    has_all,      ///< if an object, with the keys at `place`
-    object,       ///< an object
-    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
-    bad_item,     ///< an array with an item that is not valid by the schema at `place`
-    no_item,      ///< an array without an item that is valid by it
-    breaks,       ///< not what the keyword `name` at `place` says
-};
+    // -- what keywords hold --
+    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
+        const json_value type = value(at);
+        if (const auto one = type.as_string()) {
+            values = values_of_type(*one);
+            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
+        }
+        if (!type.is_array()) {
+            return malformed(at, {"a type is a name or a list of names"});
+        }
+        for (const json_value element : type.elements()) {
+            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
+            if (more == 0) {
+                return malformed(at, {"the list holds something else than names of types"});
+            }
+            values |= more;
+        }
+        return true;
+    }
+    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
+        const error before = failure_;
+        const bool is_read = read_types(at, values);
+        failure_ = before;
+        return is_read;
+    }
+    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
+    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
+        const auto text = value(at).as_number_text();
+        const auto number = text ? read_decimal(*text) : std::nullopt;
+        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
+            return malformed(at, {"a whole number from 0 on is expected"});
+        }
+        std::uint64_t sum = 0;
+        for (const char c : number->whole) {
+            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
+        }
+        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
+        return true;
+    }
+    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
+        std::uint32_t count = 0;
+        if (!read_count(at, count)) {
+            return false;
+        }
+        least = (std::max)(least, count);
+        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
+    }
+    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
+        std::uint32_t count = 0;
+        const bool is_read = read_count(at, count);
+        most = (std::min)(most, count);
+        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
+    }
 
-struct demand {
-    demand_kind kind;
-    std::uint32_t place = 0;
-    std::uint32_t name = 0; ///< of a list of names
+    // -- keys, by number --
+    [[nodiscard]] std::uint32_t name(std::string_view text) {
+        const auto [found, is_new] =
+            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
+        if (is_new) {
+            names_.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
 
-    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
-};
-
-using demands = std::vector<demand>;
-using shared_language = std::shared_ptr<const automaton>;
-
-/// properties, patternProperties and additionalProperties of one schema.
-struct object_part {
-    std::vector<std::pair<std::string, demand>> properties;
-    std::vector<std::pair<shared_language, demand>> patterns;
-    std::optional<demand> additional; ///< of keys that are not among those
-};
-
-/// prefixItems and items of one schema.
-struct array_part {
-    demands prefix;
-    std::optional<demand> rest;
-};
-
-/// contains: so many elements meet the demand.
-struct contained_part {
-    demand what;
-    std::uint32_t least;
-    std::uint32_t most;
-};
-
-struct schema_shape {
-    std::uint32_t values = set_all;
-    std::vector<shared_language> strings; ///< all of them hold
-    std::uint32_t least_length = 0;
-    std::uint32_t most_length = unlimited;
-    std::vector<shared_language> numbers;
-    std::vector<object_part> objects;
-    std::vector<std::string> required;
-    std::uint32_t least_properties = 0;
-    std::uint32_t most_properties = unlimited;
-    demands property_names;
-    bool is_one_value = false; ///< of objects, those that equal one: in its order
-    std::vector<array_part> arrays;
-    std::uint32_t least_items = 0;
-    std::uint32_t most_items = unlimited;
-    std::vector<contained_part> contained;
-    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+private:
+    schema_document document_;
+    std::string_view name_;
+    const schema_options& options_;
+    std::vector<std::string> names_;
+    std::map<std::string, std::uint32_t> name_numbers_;
+    std::vector<std::string> notes_;
+    bool has_unevaluated_ = false;
+    error failure_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -10097,12 +10514,10 @@ namespace bitnet::inline BITNET_ABI::detail {
 #endif
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10110,47 +10525,494 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Reads a schema's keywords. Steps return whether to go on; if not, the error is in failure().
-class schema_reader {
+/// Adds to shapes what keywords of one schema say about strings and numbers.
+class schema_languages {
 public:
-    schema_reader(const json_document& text, std::string_view name, const schema_options& options)
-        : document_(text), name_(name), options_(options) {}
+    /// Borrows the source.
+    explicit schema_languages(schema_source& in) : in_(in) {}
 
-    /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
-    [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<draft> drafts(1);
-        for (const demand one : all) {
-            drafts[0].todo.push_back({one, none});
+    // -- strings --
+    /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
+    [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
+        constexpr std::uint32_t copied = 64;
+        const std::string_view pattern = in_.value(at).as_string().value_or("");
+        if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
+            return false;
         }
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            draft next = std::move(drafts.back());
-            drafts.pop_back();
-            if (!settle(next)) {
+        expression_pool pool;
+        regex_reader reader(pattern, "pattern", pool, {.unicode_space = true, .outer_anchors = false});
+        const auto read = reader.run();
+        const expression_node whole = read ? pool.at(*read) : expression_node{};
+        if (!read || reader.has_marks() || whole.kind != expression_kind::repeat ||
+            (whole.high == unlimited ? whole.low : whole.high) <= copied ||
+            pool.at(pool.parts(whole)[0]).kind != expression_kind::language) {
+            return false;
+        }
+        auto any_number = language_of(pool, pool.repeat(pool.parts(whole)[0], 0, unlimited));
+        if (!any_number) {
+            return false;
+        }
+        shape.strings.push_back(std::make_shared<const automaton>(*std::move(any_number)));
+        shape.least_length = (std::max)(shape.least_length, whole.low);
+        shape.most_length = (std::min)(shape.most_length, whole.high);
+        return true;
+    }
+    [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
+        const auto pattern = in_.value(at).as_string();
+        if (!pattern) {
+            return in_.malformed(at, {"a pattern is a string"});
+        }
+        return add_pattern_text(to, at, *pattern, is_negated);
+    }
+    [[nodiscard]] bool add_pattern_text(std::vector<shared_language>& to, std::uint32_t at, std::string_view pattern,
+                                        bool is_negated) {
+        const auto known = patterns_.find(pattern);
+        shared_language made = known == patterns_.end() ? nullptr : known->second;
+        if (made == nullptr) {
+            auto read = pattern_language(pattern, "pattern");
+            if (!read) {
+                return in_.refuse(at, {read.error().message});
+            }
+            made = std::make_shared<const automaton>(*std::move(read));
+            patterns_.emplace(pattern, made);
+        }
+        return add_language(to, at, made, is_negated, any_text_);
+    }
+    /// Adds a language, or what is in `all` and not in it.
+    [[nodiscard]] bool add_language(std::vector<shared_language>& to, std::uint32_t at, shared_language made,
+                                    bool is_negated, const automaton& all) {
+        if (is_negated) {
+            auto others = difference(all, *made);
+            if (!others) {
+                return in_.refuse(at, {"it has more than ", most_language_states, " states"});
+            }
+            made = std::make_shared<const automaton>(*std::move(others));
+        }
+        to.push_back(std::move(made));
+        return true;
+    }
+    [[nodiscard]] bool add_format(schema_shape& shape, std::uint32_t at) {
+        const auto format = in_.value(at).as_string();
+        if (!format) {
+            return in_.malformed(at, {"a format is a string"});
+        }
+        const std::string pattern = pattern_of_format(*format);
+        if (pattern.empty()) {
+            if (in_.options().strict_formats) {
+                return in_.refuse(at, {"the format ", quoted{*format}, " is not supported"});
+            }
+            in_.note(sentence({quoted{in_.document().at(at).pointer}, ": the format ", quoted{*format},
+                               " is taken as an annotation"}));
+            return true;
+        }
+        if (const unsigned most = longest_of_format(*format)) {
+            shape.most_length =
+                (shape.values & set_string) != 0 ? (std::min)(shape.most_length, most) : shape.most_length;
+        }
+        return add_pattern_text(shape.strings, at, pattern, false);
+    }
+
+    // -- numbers --
+    [[nodiscard]] bool add_number_keyword(schema_shape& shape, std::uint32_t place, std::string_view key,
+                                          std::uint32_t at) {
+        if (in_.value(at).as_bool() && key.substr(0, 9) == "exclusive") { // of draft 4: read with minimum and maximum
+            return true;
+        }
+        number_relation wanted;
+        wanted.greater = key == "minimum" || key == "exclusiveMinimum";
+        wanted.less = !wanted.greater;
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        const bool is_strict = strict && strict->as_bool().value_or(false);
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
+                                   bool is_negated) {
+        const auto text = in_.value(at).as_number_text();
+        if (!text) {
+            return in_.malformed(at, {"a number is expected"});
+        }
+        const auto number = read_decimal(*text);
+        if (!number) {
+            return in_.refuse(at, {"a number of more than 4096 digits is not supported"});
+        }
+        if (is_step && (number->is_negative || number->is_zero())) {
+            return in_.malformed(at, {"a number above 0 is expected"});
+        }
+        auto made = is_step ? multiples_of(*number) : numbers_by(*number, wanted);
+        if (!made) {
+            return in_.refuse(at, {"multiples of ", number->text(), " need more than 4096 remainders"});
+        }
+        return add_language(shape.numbers, at, std::make_shared<const automaton>(*std::move(made)), is_negated,
+                            all_numbers());
+    }
+    [[nodiscard]] const automaton& all_numbers() {
+        if (all_numbers_.size() == 0) {
+            all_numbers_ = numbers_by({}, {true, true, true}).value_or(automaton());
+        }
+        return all_numbers_;
+    }
+
+    // -- values without parts --
+    /// One of them.
+    [[nodiscard]] bool meet_scalars(schema_shape& shape, const std::vector<std::uint32_t>& all) {
+        std::uint32_t values = 0;
+        std::vector<std::string_view> texts;
+        std::vector<std::string> numbers;
+        for (const std::uint32_t one : all) {
+            const json_value scalar = in_.value(one);
+            if (const auto text = scalar.as_string()) {
+                values |= set_string;
+                texts.push_back(*text);
+            } else if (const auto written = scalar.as_number_text()) {
+                const auto number = read_decimal(*written);
+                if (!number) {
+                    return in_.refuse(one, {"a number of more than 4096 digits is not supported"});
+                }
+                values |= number->fraction.empty() ? set_whole : set_fraction;
+                numbers.push_back(number->text());
+                if (written->find_first_of("eE") == std::string_view::npos &&
+                    !(number->is_zero() && (*written)[0] == '-')) {
+                    numbers.emplace_back(*written);
+                }
+            } else if (const auto truth = scalar.as_bool()) {
+                values |= *truth ? set_true : set_false;
+            } else if (scalar.is_null()) {
+                values |= set_null;
+            }
+        }
+        shape.values &= values;
+        if (!texts.empty()) {
+            shape.strings.push_back(std::make_shared<const automaton>(words_automaton(std::move(texts))));
+        }
+        if (!numbers.empty()) {
+            auto words = words_automaton({numbers.begin(), numbers.end()});
+            shape.numbers.push_back(std::make_shared<const automaton>(std::move(words)));
+        }
+        return true;
+    }
+    /// None of them.
+    [[nodiscard]] bool avoid_values(schema_shape& shape, const std::vector<std::uint32_t>& all) {
+        std::vector<std::string_view> texts;
+        for (const std::uint32_t one : all) {
+            const json_value avoided = in_.value(one);
+            if (const auto text = avoided.as_string()) {
+                texts.push_back(*text);
+            } else if (avoided.as_number_text()) {
+                if (!add_numbers(shape, one, false, {true, false, true}, false)) {
+                    return false;
+                }
+            } else if (const auto truth = avoided.as_bool()) {
+                shape.values &= ~std::uint32_t{*truth ? set_true : set_false};
+            } else if (avoided.is_null()) {
+                shape.values &= ~std::uint32_t{set_null};
+            } else if (!in_.refuse(one, {"an array or object cannot be excluded"})) {
                 return false;
             }
-            if (next.shape.values == 0) {
-                continue;
+        }
+        const auto words = std::make_shared<const automaton>(words_automaton(std::move(texts)));
+        return words->size() == 0 || add_language(shape.strings, all[0], words, true, any_text_);
+    }
+
+private:
+    schema_source& in_;
+    automaton any_text_ = any_utf8();
+    automaton all_numbers_;
+    std::map<std::string, shared_language, std::less<>> patterns_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A draft without open choices says of each schema that applies to its value whether it holds. The parts that those
+/// evaluate which do are therefore known, and what is left for an unevaluated* keyword is what additional* would be
+/// left by one schema that has all these parts. Where a schema may hold unasked, and evaluate something, that is not
+/// so: the keyword is refused.
+class schema_evaluation {
+public:
+    /// Borrows both.
+    schema_evaluation(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
+
+    /// Whether drafts have to say of every schema of this anyOf whether it holds: see subsets().
+    [[nodiscard]] bool needs_subsets(std::uint32_t place, std::uint32_t any_of) {
+        const std::vector<std::uint32_t> parts = in_.document().children(any_of);
+        const bool is_needed = in_.has_unevaluated() && parts.size() > 1 && parts.size() <= most_parts &&
+                               std::any_of(parts.begin(), parts.end(), [&](std::uint32_t part) {
+                                   return may_evaluate(part, of_objects) || may_evaluate(part, of_arrays);
+                               });
+        if (is_needed) {
+            subsets_of_.insert(place);
+        }
+        return is_needed;
+    }
+    /// Demands for all sets of some schemas of an anyOf.
+    [[nodiscard]] static std::vector<demands> subsets(const std::vector<std::uint32_t>& parts) {
+        std::vector<demands> lists;
+        for (std::size_t set = 1; set >> parts.size() == 0; ++set) {
+            demands list;
+            for (std::size_t i = 0; i < parts.size(); ++i) {
+                if ((set >> i & 1) != 0) {
+                    list.push_back({demand_kind::schema, parts[i]});
+                }
             }
-            if (next.choices.empty()) {
-                shapes.push_back(std::move(next.shape));
-                continue;
+            lists.push_back(std::move(list));
+        }
+        return lists;
+    }
+
+    /// Adds to the draft's shape what its unevaluated* keywords ask for. \pre it has no choices left
+    [[nodiscard]] bool meet(schema_draft& of) {
+        for (const std::uint32_t place : of.shape.unevaluated_properties) {
+            evaluated found;
+            if (!collect(of, place, of_objects, found)) {
+                return false;
             }
-            made += next.choices.front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    failure_, errc::grammar_budget, {name_, ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            if (!found.is_all) {
+                found.members.additional = demand{demand_kind::schema, keyword_of(place, of_objects)};
+                of.shape.objects.push_back(std::move(found.members));
             }
-            fork(std::move(next), drafts);
+        }
+        for (const std::uint32_t place : of.shape.unevaluated_items) {
+            evaluated found;
+            if (!collect(of, place, of_arrays, found)) {
+                return false;
+            }
+            if (!found.is_all) {
+                of.shape.arrays.push_back(
+                    {std::move(found.prefix), demand{demand_kind::schema, keyword_of(place, of_arrays)}});
+            }
         }
         return true;
     }
 
+private:
+    static constexpr std::size_t most_parts = 4; ///< of an anyOf
+
+    enum parts_of : std::uint8_t { of_objects, of_arrays };
+    struct evaluated {
+        object_part members; ///< their demands are those that hold anyhow
+        demands prefix;
+        bool is_all = false;
+    };
+
+    [[nodiscard]] std::uint32_t keyword_of(std::uint32_t place, parts_of kind) {
+        return *in_.document().child(place, kind == of_objects ? "unevaluatedProperties" : "unevaluatedItems");
+    }
+    [[nodiscard]] bool refuse(std::uint32_t place, parts_of kind, evaluated& found, std::string_view key) {
+        found.is_all = true; // as far as this goes on, nothing more is asked for
+        return in_.refuse(keyword_of(place, kind), {"beside ", quoted{key}, " it cannot be enforced here"});
+    }
+
+    /// What the schemas evaluate that hold and apply to the same value as the one at `place`, itself included.
+    [[nodiscard]] bool collect(const schema_draft& of, std::uint32_t place, parts_of kind, evaluated& found) {
+        std::set<std::uint32_t> met{place};
+        std::vector<std::uint32_t> todo{place};
+        while (!todo.empty() && !found.is_all) {
+            const std::uint32_t at = todo.back();
+            todo.pop_back();
+            if (!add_own(at, place, kind, found)) {
+                return false;
+            }
+            std::vector<std::uint32_t> applied;
+            std::string_view unsure;
+            for (const auto [key, member] : in_.value(at).members()) {
+                if (!add_applied(of, at, key, kind, applied)) {
+                    unsure = key;
+                }
+            }
+            if (!unsure.empty() && !found.is_all) {
+                return refuse(place, kind, found, unsure);
+            }
+            for (const std::uint32_t one : applied) {
+                if (met.insert(one).second) {
+                    todo.push_back(one);
+                }
+            }
+        }
+        return true;
+    }
+
+    /// What one schema evaluates by itself. \param place whose keyword it is for, and which is no part of that
+    [[nodiscard]] bool add_own(std::uint32_t at, std::uint32_t place, parts_of kind, evaluated& found) {
+        const json_value schema = in_.value(at);
+        if (kind == of_objects) {
+            found.is_all = found.is_all || schema.find("additionalProperties") ||
+                           (at != place && schema.find("unevaluatedProperties"));
+            return found.is_all || add_members(at, found.members);
+        }
+        const auto items = schema.find("items");
+        const bool is_old = items && items->is_array();
+        found.is_all = found.is_all || (items && !is_old) || (is_old && schema.find("additionalItems")) ||
+                       (at != place && schema.find("unevaluatedItems"));
+        const auto prefix = in_.document().child(at, is_old ? "items" : "prefixItems");
+        const std::vector<std::uint32_t> first =
+            prefix ? in_.document().children(*prefix) : std::vector<std::uint32_t>();
+        for (std::size_t i = found.prefix.size(); i < first.size(); ++i) {
+            found.prefix.push_back({demand_kind::schema, first[i]});
+        }
+        return true;
+    }
+    [[nodiscard]] bool add_members(std::uint32_t at, object_part& members) {
+        if (const auto list = in_.document().child(at, "properties")) {
+            for (const auto [key, member] : in_.value(*list).members()) {
+                members.properties.emplace_back(key, demand{demand_kind::schema, *in_.document().child(*list, key)});
+            }
+        }
+        if (const auto list = in_.document().child(at, "patternProperties")) {
+            for (const auto [pattern, member] : in_.value(*list).members()) {
+                const std::uint32_t schema = *in_.document().child(*list, pattern);
+                std::vector<shared_language> made;
+                if (!languages_.add_pattern_text(made, schema, pattern, false)) {
+                    return false;
+                }
+                if (!made.empty()) {
+                    members.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
+                }
+            }
+        }
+        return true;
+    }
+
+    /// The schemas of a keyword that apply to the same value and hold. \return false where one that is not known to
+    /// hold may, and may evaluate something
+    [[nodiscard]] bool add_applied(const schema_draft& of, std::uint32_t at, std::string_view key, parts_of kind,
+                                   std::vector<std::uint32_t>& applied) {
+        const auto evaluates = [&](std::uint32_t part) { return may_evaluate(part, kind); };
+        const std::vector<std::uint32_t> parts = applied_by(at, key);
+        if (key == "allOf" || key == "$ref") {
+            applied.insert(applied.end(), parts.begin(), parts.end());
+            return true;
+        }
+        if (key == "if") {
+            return add_conditional(of, at, applied) || std::none_of(parts.begin(), parts.end(), evaluates);
+        }
+        if (key == "anyOf" || key == "oneOf") {
+            std::copy_if(parts.begin(), parts.end(), std::back_inserter(applied), [&](std::uint32_t part) {
+                return of.has_seen({demand_kind::schema, part});
+            });
+            const bool is_known =
+                key == "oneOf" ? !in_.options().one_of_is_any_of : parts.size() == 1 || subsets_of_.count(at) != 0;
+            return is_known || std::none_of(parts.begin(), parts.end(), evaluates);
+        }
+        if (key == "dependentSchemas" || key == "dependencies") {
+            return add_dependent(of, at, key, kind, applied);
+        }
+        // Items are evaluated one by one by `contains`, and whatever dynamic references lead to is not known.
+        return key != "$dynamicRef" && key != "$recursiveRef" && (key != "contains" || kind == of_objects);
+    }
+    /// \return whether the draft says if the condition holds
+    [[nodiscard]] bool add_conditional(const schema_draft& of, std::uint32_t at, std::vector<std::uint32_t>& applied) {
+        const std::uint32_t condition = *in_.document().child(at, "if");
+        const bool holds = of.has_seen({demand_kind::schema, condition});
+        if (!holds && !of.has_seen({demand_kind::negated, condition})) {
+            return false;
+        }
+        if (holds) {
+            applied.push_back(condition);
+        }
+        if (const auto next = in_.document().child(at, holds ? "then" : "else")) {
+            applied.push_back(*next);
+        }
+        return true;
+    }
+
+    /// A schema that depends on a key: applies where the draft asks for the key. \return whether the draft says so, or
+    /// that the key is not there
+    [[nodiscard]] bool add_dependent(const schema_draft& of, std::uint32_t at, std::string_view key, parts_of kind,
+                                     std::vector<std::uint32_t>& applied) {
+        const std::uint32_t list = *in_.document().child(at, key);
+        for (const auto [name, member] : in_.value(list).members()) {
+            const std::uint32_t part = *in_.document().child(list, name);
+            const bool is_there = of.has_seen({demand_kind::has, 0, in_.name(name)});
+            if (is_there && of.has_seen({demand_kind::schema, part})) {
+                applied.push_back(part);
+            } else if (!of.has_seen({demand_kind::lacks, 0, in_.name(name)}) && may_evaluate(part, kind)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /// The schemas of a keyword that may apply to the same value.
+    [[nodiscard]] std::vector<std::uint32_t> applied_by(std::uint32_t at, std::string_view key) {
+        const std::uint32_t member = *in_.document().child(at, key);
+        if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas" || key == "dependencies") {
+            return in_.document().children(member);
+        }
+        if (key == "$ref") {
+            const auto target = in_.document().referred(member, in_.value(member).as_string().value_or(""));
+            return target ? std::vector{*target} : std::vector<std::uint32_t>();
+        }
+        return key == "if" || key == "then" || key == "else" ? std::vector{member} : std::vector<std::uint32_t>();
+    }
+    /// Whether there are values of whose parts a schema evaluates some, as far as its keywords tell.
+    [[nodiscard]] bool may_evaluate(std::uint32_t place, parts_of kind) {
+        constexpr std::string_view members[] = {"properties", "patternProperties", "additionalProperties",
+                                                "unevaluatedProperties"};
+        constexpr std::string_view items[] = {"prefixItems", "items", "contains", "unevaluatedItems"};
+        std::set<std::uint32_t> met{place};
+        std::vector<std::uint32_t> todo{place};
+        while (!todo.empty()) {
+            const std::uint32_t at = todo.back();
+            todo.pop_back();
+            for (const auto [key, member] : in_.value(at).members()) {
+                const auto& list = kind == of_objects ? members : items;
+                if (std::find(std::begin(list), std::end(list), key) != std::end(list) || key == "$dynamicRef" ||
+                    key == "$recursiveRef") {
+                    return true;
+                }
+                for (const std::uint32_t one : applied_by(at, key)) {
+                    if (met.insert(one).second) {
+                        todo.push_back(one);
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    schema_source& in_;
+    schema_languages& languages_;
+    std::set<std::uint32_t> subsets_of_; ///< schemas whose anyOf became subsets()
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_key_order.hpp ----
+// schema_key_order: the order in which schemas name the keys of an object.
+#ifndef BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+#define BITNET_CONSTRAIN_SCHEMA_KEY_ORDER_HPP
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The order in which schemas name the keys of an object.
+class schema_key_order {
+public:
+    /// Borrows the source.
+    explicit schema_key_order(schema_source& in) : in_(in) {}
+
     /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
     /// value, and then those of `required`.
-    [[nodiscard]] std::vector<std::string> key_order(const demands& all) {
+    [[nodiscard]] std::vector<std::string> of(const demands& all) {
         has_listed_keys_ = false;
         std::vector<std::string> properties;
         std::vector<std::string> required;
@@ -10165,7 +11027,7 @@ public:
             const std::uint32_t place = todo.back();
             todo.pop_back();
             if (lists_of_keys_.count(place) != 0) {
-                for (const auto [key, member] : value(place).members()) {
+                for (const auto [key, member] : in_.value(place).members()) {
                     properties.emplace_back(key);
                     has_listed_keys_ = true;
                 }
@@ -10180,162 +11042,20 @@ public:
     /// Whether some of them are named by `properties`.
     [[nodiscard]] bool has_listed_keys() const noexcept { return has_listed_keys_; }
 
-    [[nodiscard]] error& failure() noexcept { return failure_; }
-    [[nodiscard]] std::vector<std::string>& notes() noexcept { return notes_; }
-    [[nodiscard]] schema_document& document() noexcept { return document_; }
-    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
-        if (options_.unsupported == unsupported_keyword::note) {
-            std::string text;
-            for (const sentence_part& part : why) {
-                part.append_to(text);
-            }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
-            return true;
-        }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
-                         why);
-    }
-    [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
-
 private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-    struct origin {
-        demand what;
-        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
-    };
-    struct choice {
-        std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
-    };
-    struct draft {
-        std::vector<origin> todo;
-        std::size_t at = 0;
-        std::set<demand> seen;
-        schema_shape shape;
-        std::vector<choice> choices; ///< of each, one list has to be met
-    };
-
-    // -- demands --
-    [[nodiscard]] bool settle(draft& of) {
-        for (; of.at < of.todo.size() && of.shape.values != 0; ++of.at) {
-            const demand what = of.todo[of.at].what;
-            if ((what.kind == demand_kind::schema || what.kind == demand_kind::negated) && is_cycle(of)) {
-                return malformed(what.place, {"it refers to itself, and nothing else is said"});
-            }
-            if (of.seen.insert(what).second && !meet(of, what)) {
-                return false;
-            }
-        }
-        return true;
-    }
-    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
-    [[nodiscard]] static bool is_cycle(const draft& of) {
-        const demand what = of.todo[of.at].what;
-        for (std::uint32_t i = of.todo[of.at].parent; i != none; i = of.todo[i].parent) {
-            if (of.todo[i].what == what) {
-                return true;
-            }
-        }
-        return false;
-    }
-    void fork(draft from, std::vector<draft>& drafts) {
-        const choice made_of = std::move(from.choices.front());
-        from.choices.erase(from.choices.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend();
-             ++list) { // the first is taken from the end
-            draft made = from;
-            for (const demand what : *list) {
-                made.todo.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
-        }
-    }
-    void want_one(draft& of, std::vector<demands> lists) {
-        of.choices.push_back({static_cast<std::uint32_t>(of.at), std::move(lists)});
-    }
-    void want(draft& of, demand what) { of.todo.push_back({what, static_cast<std::uint32_t>(of.at)}); }
-    [[nodiscard]] std::uint32_t name(std::string_view text) {
-        const auto [found, is_new] =
-            name_numbers_.try_emplace(std::string(text), static_cast<std::uint32_t>(names_.size()));
-        if (is_new) {
-            names_.emplace_back(text);
-        }
-        return found->second;
-    }
-
-    [[nodiscard]] bool meet(draft& of, demand what) {
-        schema_shape& shape = of.shape;
-        switch (what.kind) {
-        case demand_kind::nothing_fits:
-            shape.values = 0;
-            return true;
-        case demand_kind::schema:
-            return meet_schema(of, what.place);
-        case demand_kind::negated:
-            return negate(of, what.place);
-        case demand_kind::value:
-            return meet_value(of, what.place);
-        case demand_kind::scalars:
-            return meet_scalars(of, document_.children(what.place));
-        case demand_kind::not_values:
-            return avoid_values(of, document_.children(what.place));
-        case demand_kind::not_value:
-            return avoid_values(of, {what.place});
-        case demand_kind::not_type: {
-            std::uint32_t values = 0;
-            const bool is_read = read_types(what.place, values);
-            shape.values &= ~values;
-            return is_read;
-        }
-        case demand_kind::lacks: {
-            object_part part;
-            part.properties.emplace_back(names_[what.name], demand{demand_kind::nothing_fits});
-            shape.objects.push_back(std::move(part));
-            return true;
-        }
-        case demand_kind::has_all:
-            return add_required(shape, what.place);
-        case demand_kind::object:
-            shape.values &= set_object;
-            return true;
-        case demand_kind::breaks_key: {
-            object_part part;
-            part.properties.emplace_back(names_[what.name], demand{demand_kind::negated, what.place});
-            shape.objects.push_back(std::move(part));
-            shape.required.push_back(names_[what.name]);
-            shape.values &= set_object;
-            return true;
-        }
-        case demand_kind::bad_item:
-            shape.values &= set_array;
-            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
-            return true;
-        case demand_kind::no_item: {
-            array_part part;
-            part.rest = demand{demand_kind::negated, what.place};
-            shape.values &= set_array;
-            shape.arrays.push_back(std::move(part));
-            return true;
-        }
-        case demand_kind::breaks:
-            return break_keyword(shape, what.place, names_[what.name]);
-        }
-        return true;
-    }
-
     /// What applies to the same value as a schema, the first on top; of `properties`, the list of keys itself.
     void add_applied(std::uint32_t place, std::vector<std::uint32_t>& todo, std::vector<std::string>& required) {
         std::vector<std::uint32_t> made;
-        for (const auto [key, member] : value(place).members()) {
-            const std::uint32_t at = *document_.child(place, key);
+        for (const auto [key, member] : in_.value(place).members()) {
+            const std::uint32_t at = *in_.document().child(place, key);
             if (key == "properties") {
                 lists_of_keys_.insert(at);
                 made.push_back(at);
             } else if (key == "$ref") {
-                const auto target = document_.referred(at, member.as_string().value_or(""));
+                const auto target = in_.document().referred(at, member.as_string().value_or(""));
                 made.insert(made.end(), target ? 1 : 0, target.value_or(0));
             } else if (key == "allOf" || key == "anyOf" || key == "oneOf" || key == "dependentSchemas") {
-                const auto parts = document_.children(at);
+                const auto parts = in_.document().children(at);
                 made.insert(made.end(), parts.begin(), parts.end());
             } else if (key == "if" || key == "then" || key == "else") {
                 made.push_back(at);
@@ -10359,737 +11079,99 @@ private:
         }
     }
 
-    // -- errors and notes --
-    [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
-    }
-    void note(std::string text) {
-        constexpr std::size_t most_notes = 100;
-        if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
-            notes_.push_back(std::move(text));
-        }
-    }
-    [[nodiscard]] json_value value(std::uint32_t place) const { return document_.at(place).value; }
+    schema_source& in_;
+    std::set<std::uint32_t> lists_of_keys_; ///< values of `properties`
+    bool has_listed_keys_ = false;
+};
 
-    // -- keywords --
-    [[nodiscard]] bool meet_schema(draft& of, std::uint32_t place) {
-        const json_value schema = value(place);
-        if (const auto all = schema.as_bool()) {
-            of.shape.values = *all ? of.shape.values : 0;
-            return true;
-        }
-        if (!schema.is_object()) {
-            return malformed(place,
-                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
-        }
-        if (!meet_object_keywords(of, place) || !meet_array_keywords(of, place)) {
-            return false;
-        }
-        for (const auto [key, member] : schema.members()) {
-            const std::uint32_t at = *document_.child(place, key);
-            if (!meet_keyword(of, place, key, at)) {
-                return false;
-            }
-        }
-        return true;
-    }
+} // namespace bitnet::inline BITNET_ABI::detail
 
-    [[nodiscard]] bool meet_keyword(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
-        schema_shape& shape = of.shape;
-        if (key == "type") {
-            std::uint32_t values = 0;
-            const bool is_read = read_types(at, values);
-            shape.values &= values;
-            return is_read;
-        }
-        if (key == "enum") {
-            return meet_enum(of, at);
-        }
-        if (key == "const") {
-            return meet_value(of, at);
-        }
-        if (key == "minLength" || key == "minItems" || key == "minProperties") {
-            std::uint32_t& least = key == "minLength"  ? shape.least_length
-                                   : key == "minItems" ? shape.least_items
-                                                       : shape.least_properties;
-            return raise(at, least);
-        }
-        if (key == "maxLength" || key == "maxItems" || key == "maxProperties") {
-            std::uint32_t& most = key == "maxLength"  ? shape.most_length
-                                  : key == "maxItems" ? shape.most_items
-                                                      : shape.most_properties;
-            return lower(at, most);
-        }
-        if (key == "pattern") {
-            return add_counted_class(shape, at) || add_pattern(shape.strings, at, false);
-        }
-        if (key == "format") {
-            return add_format(shape, at);
-        }
-        if (key == "minimum" || key == "maximum" || key == "exclusiveMinimum" || key == "exclusiveMaximum" ||
-            key == "multipleOf") {
-            return add_number_keyword(shape, place, key, at);
-        }
-        return meet_combination(of, place, key, at);
-    }
+#endif
 
-    [[nodiscard]] bool meet_combination(draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
-        if (key == "$ref") {
-            return refer(of, at);
-        }
-        if (key == "allOf" || key == "anyOf" || key == "oneOf") {
-            if (!value(at).is_array() || value(at).size() == 0) {
-                return malformed(at, {"a list of at least one schema is expected"});
-            }
-        }
-        if (key == "allOf") {
-            for (const std::uint32_t part : document_.children(at)) {
-                want(of, {demand_kind::schema, part});
-            }
-            return true;
-        }
-        if (key == "anyOf" || key == "oneOf") {
-            std::vector<demands> lists;
-            for (const std::uint32_t part : document_.children(at)) {
-                lists.push_back({{demand_kind::schema, part}});
-            }
-            if (key == "oneOf") {
-                exclude_others(at, lists);
-            }
-            want_one(of, std::move(lists));
-            return true;
-        }
-        if (key == "not") {
-            want(of, {demand_kind::negated, at});
-            return true;
-        }
-        if (key == "if") {
-            return meet_if(of, place, at);
-        }
-        if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
-            return meet_dependencies(of, at);
-        }
-        return meet_other(of, key, at);
-    }
+// ---- bitnet/constrain/schema_negations.hpp ----
+// schema_negations: what values have in common that are not valid.
+#ifndef BITNET_CONSTRAIN_SCHEMA_NEGATIONS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_NEGATIONS_HPP
 
-    /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(draft& of, std::string_view key, std::uint32_t at) {
-        constexpr std::string_view read_elsewhere[] = {"properties",
-                                                       "patternProperties",
-                                                       "additionalProperties",
-                                                       "required",
-                                                       "propertyNames",
-                                                       "items",
-                                                       "prefixItems",
-                                                       "additionalItems",
-                                                       "contains",
-                                                       "minContains",
-                                                       "maxContains",
-                                                       "uniqueItems",
-                                                       "unevaluatedItems",
-                                                       "unevaluatedProperties",
-                                                       "then",
-                                                       "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
-        if (key == "$dynamicRef" || key == "$recursiveRef") {
-            return refuse(at, {"dynamic references are not supported"});
-        }
-        if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
-            return refuse(at, {"dynamic anchors are not supported"});
-        }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
-        }
-        (void)of;
-        return true;
-    }
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <string_view>
+#include <utility>
+#include <vector>
 
-    [[nodiscard]] bool read_types(std::uint32_t at, std::uint32_t& values) {
-        const json_value type = value(at);
-        if (const auto one = type.as_string()) {
-            values = values_of_type(*one);
-            return values != 0 || malformed(at, {"no type is called ", quoted{*one}});
-        }
-        if (!type.is_array()) {
-            return malformed(at, {"a type is a name or a list of names"});
-        }
-        for (const json_value element : type.elements()) {
-            const std::uint32_t more = values_of_type(element.as_string().value_or(""));
-            if (more == 0) {
-                return malformed(at, {"the list holds something else than names of types"});
-            }
-            values |= more;
-        }
-        return true;
-    }
+namespace bitnet::inline BITNET_ABI::detail {
 
-    /// A count of a schema: a whole number that is not negative; what is larger than any count here, as unlimited.
-    [[nodiscard]] bool read_count(std::uint32_t at, std::uint32_t& count) {
-        const auto text = value(at).as_number_text();
-        const auto number = text ? read_decimal(*text) : std::nullopt;
-        if (!number || !number->fraction.empty() || (number->is_negative && !number->is_zero())) {
-            return malformed(at, {"a whole number from 0 on is expected"});
-        }
-        std::uint64_t sum = 0;
-        for (const char c : number->whole) {
-            sum = (std::min)(sum * 10 + static_cast<std::uint64_t>(c - '0'), std::uint64_t{unlimited});
-        }
-        count = sum > largest_count ? unlimited : static_cast<std::uint32_t>(sum);
-        return true;
-    }
-    [[nodiscard]] bool raise(std::uint32_t at, std::uint32_t& least) {
-        std::uint32_t count = 0;
-        if (!read_count(at, count)) {
-            return false;
-        }
-        least = (std::max)(least, count);
-        return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
-    }
-    [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
-        std::uint32_t count = 0;
-        const bool is_read = read_count(at, count);
-        most = (std::min)(most, count);
-        return is_read && (count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"}));
-    }
+/// A value that is not valid breaks one keyword at least.
+class schema_negations {
+public:
+    /// Borrows both.
+    schema_negations(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
 
-    // -- strings and numbers --
-    /// A long repetition of one class, as in ^.{1,5000}$, is a language and a length: that is counted, not copied.
-    [[nodiscard]] bool add_counted_class(schema_shape& shape, std::uint32_t at) {
-        constexpr std::uint32_t copied = 64;
-        const std::string_view pattern = value(at).as_string().value_or("");
-        if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
-            return false;
-        }
-        expression_pool pool;
-        regex_reader reader(pattern, "pattern", pool, {.unicode_space = true, .outer_anchors = false});
-        const auto read = reader.run();
-        const expression_node whole = read ? pool.at(*read) : expression_node{};
-        if (!read || reader.has_marks() || whole.kind != expression_kind::repeat ||
-            (whole.high == unlimited ? whole.low : whole.high) <= copied ||
-            pool.at(pool.parts(whole)[0]).kind != expression_kind::language) {
-            return false;
-        }
-        auto any_number = language_of(pool, pool.repeat(pool.parts(whole)[0], 0, unlimited));
-        if (!any_number) {
-            return false;
-        }
-        shape.strings.push_back(std::make_shared<const automaton>(*std::move(any_number)));
-        shape.least_length = (std::max)(shape.least_length, whole.low);
-        shape.most_length = (std::min)(shape.most_length, whole.high);
-        return true;
-    }
-    [[nodiscard]] bool add_pattern(std::vector<shared_language>& to, std::uint32_t at, bool is_negated) {
-        const auto pattern = value(at).as_string();
-        if (!pattern) {
-            return malformed(at, {"a pattern is a string"});
-        }
-        return add_pattern_text(to, at, *pattern, is_negated);
-    }
-    [[nodiscard]] bool add_pattern_text(std::vector<shared_language>& to, std::uint32_t at, std::string_view pattern,
-                                        bool is_negated) {
-        const auto known = patterns_.find(pattern);
-        shared_language made = known == patterns_.end() ? nullptr : known->second;
-        if (made == nullptr) {
-            auto read = pattern_language(pattern, "pattern");
-            if (!read) {
-                return refuse(at, {read.error().message});
-            }
-            made = std::make_shared<const automaton>(*std::move(read));
-            patterns_.emplace(pattern, made);
-        }
-        return add_language(to, at, made, is_negated, any_text_);
-    }
-    /// Adds a language, or what is in `all` and not in it.
-    [[nodiscard]] bool add_language(std::vector<shared_language>& to, std::uint32_t at, shared_language made,
-                                    bool is_negated, const automaton& all) {
-        if (is_negated) {
-            auto others = difference(all, *made);
-            if (!others) {
-                return refuse(at, {"it has more than ", most_language_states, " states"});
-            }
-            made = std::make_shared<const automaton>(*std::move(others));
-        }
-        to.push_back(std::move(made));
-        return true;
-    }
-    [[nodiscard]] bool add_format(schema_shape& shape, std::uint32_t at) {
-        const auto format = value(at).as_string();
-        if (!format) {
-            return malformed(at, {"a format is a string"});
-        }
-        const std::string pattern = pattern_of_format(*format);
-        if (pattern.empty()) {
-            if (options_.strict_formats) {
-                return refuse(at, {"the format ", quoted{*format}, " is not supported"});
-            }
-            note(sentence(
-                {quoted{document_.at(at).pointer}, ": the format ", quoted{*format}, " is taken as an annotation"}));
-            return true;
-        }
-        if (const unsigned most = longest_of_format(*format)) {
-            shape.most_length =
-                (shape.values & set_string) != 0 ? (std::min)(shape.most_length, most) : shape.most_length;
-        }
-        return add_pattern_text(shape.strings, at, pattern, false);
-    }
-
-    [[nodiscard]] bool add_number_keyword(schema_shape& shape, std::uint32_t place, std::string_view key,
-                                          std::uint32_t at) {
-        if (value(at).as_bool() && key.substr(0, 9) == "exclusive") { // of draft 4: read with minimum and maximum
-            return true;
-        }
-        number_relation wanted;
-        wanted.greater = key == "minimum" || key == "exclusiveMinimum";
-        wanted.less = !wanted.greater;
-        const auto strict = value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
-        const bool is_strict = strict && strict->as_bool().value_or(false);
-        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
-        return add_numbers(shape, at, key == "multipleOf", wanted, false);
-    }
-    [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
-                                   bool is_negated) {
-        const auto text = value(at).as_number_text();
-        if (!text) {
-            return malformed(at, {"a number is expected"});
-        }
-        const auto number = read_decimal(*text);
-        if (!number) {
-            return refuse(at, {"a number of more than 4096 digits is not supported"});
-        }
-        if (is_step && (number->is_negative || number->is_zero())) {
-            return malformed(at, {"a number above 0 is expected"});
-        }
-        auto made = is_step ? multiples_of(*number) : numbers_by(*number, wanted);
-        if (!made) {
-            return refuse(at, {"multiples of ", number->text(), " need more than 4096 remainders"});
-        }
-        return add_language(shape.numbers, at, std::make_shared<const automaton>(*std::move(made)), is_negated,
-                            all_numbers());
-    }
-    [[nodiscard]] const automaton& all_numbers() {
-        if (all_numbers_.size() == 0) {
-            all_numbers_ = numbers_by({}, {true, true, true}).value_or(automaton());
-        }
-        return all_numbers_;
-    }
-
-    // -- values --
-    [[nodiscard]] bool meet_enum(draft& of, std::uint32_t at) {
-        if (!value(at).is_array()) {
-            return malformed(at, {"a list of values is expected"});
-        }
-        const std::vector<std::uint32_t> all = document_.children(at);
-        std::vector<demands> lists{{{demand_kind::scalars, at}}};
-        for (const std::uint32_t one : all) {
-            if (value(one).is_array() || value(one).is_object()) {
-                lists.push_back({{demand_kind::value, one}});
-            }
-        }
-        if (lists.size() == 1) {
-            return meet_scalars(of, all);
-        }
-        want_one(of, std::move(lists));
-        return true;
-    }
-    [[nodiscard]] bool meet_scalars(draft& of, const std::vector<std::uint32_t>& all) {
-        std::uint32_t values = 0;
-        std::vector<std::string_view> texts;
-        std::vector<std::string> numbers;
-        for (const std::uint32_t one : all) {
-            const json_value scalar = value(one);
-            if (const auto text = scalar.as_string()) {
-                values |= set_string;
-                texts.push_back(*text);
-            } else if (const auto written = scalar.as_number_text()) {
-                const auto number = read_decimal(*written);
-                if (!number) {
-                    return refuse(one, {"a number of more than 4096 digits is not supported"});
-                }
-                values |= number->fraction.empty() ? set_whole : set_fraction;
-                numbers.push_back(number->text());
-                if (written->find_first_of("eE") == std::string_view::npos &&
-                    !(number->is_zero() && (*written)[0] == '-')) {
-                    numbers.emplace_back(*written);
-                }
-            } else if (const auto truth = scalar.as_bool()) {
-                values |= *truth ? set_true : set_false;
-            } else if (scalar.is_null()) {
-                values |= set_null;
-            }
-        }
-        of.shape.values &= values;
-        if (!texts.empty()) {
-            of.shape.strings.push_back(std::make_shared<const automaton>(words_automaton(std::move(texts))));
-        }
-        if (!numbers.empty()) {
-            auto words = words_automaton({numbers.begin(), numbers.end()});
-            of.shape.numbers.push_back(std::make_shared<const automaton>(std::move(words)));
-        }
-        return true;
-    }
-    /// Arrays and objects that are one value: all parts are, and there are no others.
-    [[nodiscard]] bool meet_value(draft& of, std::uint32_t at) {
-        const json_value whole = value(at);
-        if (whole.is_array()) {
-            array_part part;
-            for (const std::uint32_t element : document_.children(at)) {
-                part.prefix.push_back({demand_kind::value, element});
-            }
-            of.shape.values &= set_array;
-            of.shape.least_items = (std::max)(of.shape.least_items, static_cast<std::uint32_t>(part.prefix.size()));
-            of.shape.most_items = (std::min)(of.shape.most_items, static_cast<std::uint32_t>(part.prefix.size()));
-            of.shape.arrays.push_back(std::move(part));
-            return true;
-        }
-        if (!whole.is_object()) {
-            return meet_scalars(of, {at});
-        }
-        object_part part;
-        for (const auto [key, member] : whole.members()) {
-            part.properties.emplace_back(key, demand{demand_kind::value, *document_.child(at, key)});
-            of.shape.required.emplace_back(key);
-        }
-        part.additional = demand{demand_kind::nothing_fits};
-        of.shape.values &= set_object;
-        of.shape.is_one_value = true;
-        of.shape.objects.push_back(std::move(part));
-        return true;
-    }
-    [[nodiscard]] bool avoid_values(draft& of, const std::vector<std::uint32_t>& all) {
-        std::vector<std::string_view> texts;
-        for (const std::uint32_t one : all) {
-            const json_value avoided = value(one);
-            if (const auto text = avoided.as_string()) {
-                texts.push_back(*text);
-            } else if (avoided.as_number_text()) {
-                if (!add_numbers(of.shape, one, false, {true, false, true}, false)) {
-                    return false;
-                }
-            } else if (const auto truth = avoided.as_bool()) {
-                of.shape.values &= ~std::uint32_t{*truth ? set_true : set_false};
-            } else if (avoided.is_null()) {
-                of.shape.values &= ~std::uint32_t{set_null};
-            } else if (!refuse(one, {"an array or object cannot be excluded"})) {
-                return false;
-            }
-        }
-        const auto words = std::make_shared<const automaton>(words_automaton(std::move(texts)));
-        return words->size() == 0 || add_language(of.shape.strings, all[0], words, true, any_text_);
-    }
-
-    // -- objects and arrays --
-    [[nodiscard]] bool add_required(schema_shape& shape, std::uint32_t at) {
-        if (!value(at).is_array()) {
-            return malformed(at, {"a list of keys is expected"});
-        }
-        for (const json_value key : value(at).elements()) {
-            if (!key.as_string()) {
-                return malformed(at, {"the list holds something else than strings"});
-            }
-            shape.required.emplace_back(*key.as_string());
-        }
-        return true;
-    }
-    [[nodiscard]] bool meet_object_keywords(draft& of, std::uint32_t place) {
-        object_part part;
-        if (const auto at = document_.child(place, "properties")) {
-            if (!value(*at).is_object()) {
-                return malformed(*at, {"an object is expected"});
-            }
-            for (const auto [key, member] : value(*at).members()) {
-                part.properties.emplace_back(key, demand{demand_kind::schema, *document_.child(*at, key)});
-            }
-        }
-        if (const auto at = document_.child(place, "patternProperties")) {
-            if (!value(*at).is_object()) {
-                return malformed(*at, {"an object is expected"});
-            }
-            for (const auto [key, member] : value(*at).members()) {
-                const std::uint32_t schema = *document_.child(*at, key);
-                std::vector<shared_language> made;
-                if (!add_pattern_text(made, schema, key, false)) {
-                    return false;
-                }
-                if (!made.empty()) {
-                    part.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
-                }
-            }
-        }
-        if (const auto at = additional_properties(place)) {
-            part.additional = demand{demand_kind::schema, *at};
-        } else if (failure_.code != errc{}) {
-            return false;
-        } else if (options_.closed && !part.properties.empty()) {
-            part.additional = demand{demand_kind::nothing_fits};
-        }
-        if (const auto at = document_.child(place, "propertyNames")) {
-            of.shape.property_names.push_back({demand_kind::schema, *at});
-        }
-        const auto required = document_.child(place, "required");
-        if (required && !value(*required).as_bool() && !add_required(of.shape, *required)) { // a boolean: of draft 3
-            return false;
-        }
-        if (!part.properties.empty() || !part.patterns.empty() || part.additional) {
-            of.shape.objects.push_back(std::move(part));
-        }
-        return true;
-    }
-    /// The schema of other keys; unevaluatedProperties where it means the same.
-    [[nodiscard]] std::optional<std::uint32_t> additional_properties(std::uint32_t place) {
-        const auto additional = document_.child(place, "additionalProperties");
-        const auto unevaluated = document_.child(place, "unevaluatedProperties");
-        if (!unevaluated || value(*unevaluated).as_bool().value_or(false)) {
-            return additional;
-        }
-        if (has_combinations(place)) {
-            (void)refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            return additional;
-        }
-        return additional ? additional : unevaluated;
-    }
-    [[nodiscard]] bool has_combinations(std::uint32_t place) const {
-        const json_value schema = value(place);
-        for (const char* key :
-             {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "contains"}) {
-            if (schema.find(key)) {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    [[nodiscard]] bool meet_array_keywords(draft& of, std::uint32_t place) {
-        array_part part;
-        auto prefix = document_.child(place, "prefixItems");
-        auto rest = document_.child(place, "items");
-        if (rest && value(*rest).is_array()) { // of draft 2019 and before
-            prefix = rest;
-            rest = document_.child(place, "additionalItems");
-        }
-        if (prefix) {
-            if (!value(*prefix).is_array()) {
-                return malformed(*prefix, {"a list of schemas is expected"});
-            }
-            for (const std::uint32_t element : document_.children(*prefix)) {
-                part.prefix.push_back({demand_kind::schema, element});
-            }
-        }
-        const auto unevaluated = document_.child(place, "unevaluatedItems");
-        if (unevaluated && !value(*unevaluated).as_bool().value_or(false) && !rest) {
-            if (has_combinations(place)) {
-                return refuse(*unevaluated, {"beside keywords that combine schemas it is not supported"});
-            }
-            rest = unevaluated;
-        }
-        if (rest) {
-            part.rest = demand{demand_kind::schema, *rest};
-        }
-        if (!part.prefix.empty() || part.rest) {
-            of.shape.arrays.push_back(std::move(part));
-        }
-        const auto unique = document_.child(place, "uniqueItems");
-        if (unique && value(*unique).as_bool().value_or(true)) {
-            of.shape.unique_place = *unique;
-        }
-        return meet_contains(of, place);
-    }
-    [[nodiscard]] bool meet_contains(draft& of, std::uint32_t place) {
-        const auto what = document_.child(place, "contains");
-        if (!what) {
-            return true;
-        }
-        contained_part part{{demand_kind::schema, *what}, 1, unlimited};
-        const auto least = document_.child(place, "minContains");
-        const auto most = document_.child(place, "maxContains");
-        if ((least && !read_count(*least, part.least)) || (most && !read_count(*most, part.most))) {
-            return false;
-        }
-        of.shape.contained.push_back(part);
-        return true;
-    }
-
-    // -- combinations --
-    [[nodiscard]] bool refer(draft& of, std::uint32_t at) {
-        const auto reference = value(at).as_string();
-        if (!reference) {
-            return malformed(at, {"a reference is a string"});
-        }
-        const auto target = document_.referred(at, *reference);
-        if (!target) {
-            return set_error(
-                failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(at).pointer}, ": "},
-                {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
-        }
-        want(of, {demand_kind::schema, *target});
-        return true;
-    }
-    [[nodiscard]] bool meet_if(draft& of, std::uint32_t place, std::uint32_t at) {
-        const auto yes = document_.child(place, "then");
-        const auto no = document_.child(place, "else");
-        if (!yes && !no) {
-            return true;
-        }
-        std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
-        if (yes) {
-            lists[0].push_back({demand_kind::schema, *yes});
-        }
-        if (no) {
-            lists[1].push_back({demand_kind::schema, *no});
-        }
-        want_one(of, std::move(lists));
-        return true;
-    }
-    [[nodiscard]] bool meet_dependencies(draft& of, std::uint32_t at) {
-        if (!value(at).is_object()) {
-            return malformed(at, {"an object is expected"});
-        }
-        for (const auto [key, member] : value(at).members()) {
-            const std::uint32_t then = *document_.child(at, key);
-            const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
-            want_one(of, {{{demand_kind::lacks, 0, name(key)}}, {with}});
-        }
-        return true;
-    }
-    /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
-    void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
-        if (options_.one_of_is_any_of) {
-            return note(sentence({quoted{document_.at(at).pointer}, ": oneOf is taken as anyOf"}));
-        }
-        const std::vector<std::uint32_t> parts = document_.children(at);
-        for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !are_disjoint(parts[i], parts[j])) {
-                    lists[i].push_back({demand_kind::negated, parts[j]});
-                }
-            }
-        }
-    }
-
-    /// What is easily known of a schema's values.
-    struct outline {
-        std::uint32_t values = set_all;
-        std::optional<std::set<std::string>> scalars; ///< the only values, as JSON
-        std::set<std::string> required;
-        std::map<std::string, std::uint32_t> properties;
-        bool is_closed = false;
-    };
-    [[nodiscard]] outline outline_of(std::uint32_t place) {
-        outline made;
-        for (int depth = 0; depth < 16; ++depth) {
-            if (const auto constant = document_.child(place, "const")) {
-                made.scalars = scalars_of({*constant});
-            } else if (const auto list = document_.child(place, "enum")) {
-                made.scalars = scalars_of(document_.children(*list));
-            }
-            std::uint32_t values = 0;
-            const auto type = document_.child(place, "type");
-            const bool is_typed = type && read_types_quietly(*type, values);
-            made.values &= is_typed ? values : set_all;
-            const auto required = value(place).find("required");
-            for (const json_value key : required ? required->elements() : value(place).elements()) {
-                made.required.emplace(key.as_string().value_or(""));
-            }
-            if (const auto properties = document_.child(place, "properties")) {
-                for (const auto [key, member] : value(*properties).members()) {
-                    made.properties.emplace(key, *document_.child(*properties, key));
-                }
-            }
-            const auto others = value(place).find("additionalProperties");
-            made.is_closed = made.is_closed ||
-                             (others && !others->as_bool().value_or(true) && !value(place).find("patternProperties"));
-            const auto reference = value(place).find("$ref");
-            const auto text = reference ? reference->as_string() : std::nullopt;
-            const auto target = text ? document_.referred(place, *text) : std::nullopt;
-            if (!target || made.is_closed) {
-                break;
-            }
-            place = *target;
-        }
-        return made;
-    }
-    [[nodiscard]] bool read_types_quietly(std::uint32_t at, std::uint32_t& values) {
-        const error before = failure_;
-        const bool is_read = read_types(at, values);
-        failure_ = before;
-        return is_read;
-    }
-    /// The values of a list as JSON texts; nullopt where one is an array or object.
-    [[nodiscard]] std::optional<std::set<std::string>> scalars_of(const std::vector<std::uint32_t>& all) {
-        std::set<std::string> made;
-        for (const std::uint32_t one : all) {
-            const json_value scalar = value(one);
-            const auto text = scalar.as_string();
-            const auto number = scalar.as_number_text() ? read_decimal(*scalar.as_number_text()) : std::nullopt;
-            if (scalar.is_array() || scalar.is_object() || (scalar.as_number_text() && !number)) {
-                return std::nullopt;
-            }
-            made.insert(text                ? "\"" + std::string(*text)
-                        : number            ? number->text()
-                        : scalar.is_null()  ? "null"
-                        : *scalar.as_bool() ? "true"
-                                            : "false");
-        }
-        return made;
-    }
-    [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
-        const outline x = outline_of(a);
-        const outline y = outline_of(b);
-        if ((x.values & y.values) == 0) {
-            return true;
-        }
-        if (x.scalars && y.scalars) {
-            return std::none_of(x.scalars->begin(), x.scalars->end(),
-                                [&](const std::string& one) { return y.scalars->count(one) != 0; });
-        }
-        if ((x.values & y.values) != set_object || depth == 4) {
-            return false;
-        }
-        const auto lacks = [](const outline& has, const outline& other) {
-            return other.is_closed &&
-                   std::any_of(has.required.begin(), has.required.end(),
-                               [&](const std::string& key) { return other.properties.count(key) == 0; });
-        };
-        if (lacks(x, y) || lacks(y, x)) {
-            return true;
-        }
-        return std::any_of(x.required.begin(), x.required.end(), [&](const std::string& key) {
-            const auto in_x = x.properties.find(key);
-            const auto in_y = y.properties.find(key);
-            return in_x != x.properties.end() && in_y != y.properties.end() &&
-                   are_disjoint(in_x->second, in_y->second, depth + 1);
-        });
-    }
-
-    // -- negations --
-    /// A value that is not valid breaks one keyword at least.
-    [[nodiscard]] bool negate(draft& of, std::uint32_t place) {
-        const json_value schema = value(place);
+    /// Lists of demands: a value is not valid by the schema at `place` where it meets one list.
+    [[nodiscard]] bool negate(schema_draft& of, std::uint32_t place) {
+        const json_value schema = in_.value(place);
         if (const auto all = schema.as_bool()) {
             of.shape.values = *all ? 0 : of.shape.values;
             return true;
         }
         if (!schema.is_object()) {
-            return malformed(place,
-                             {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+            return in_.malformed(
+                place, {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
         }
         std::vector<demands> lists;
         for (const auto [key, member] : schema.members()) {
-            if (!negate_keyword(place, key, *document_.child(place, key), lists)) {
+            if (!negate_keyword(place, key, *in_.document().child(place, key), lists)) {
                 return false;
             }
         }
         if (lists.empty()) {
             of.shape.values = 0;
         }
-        want_one(of, std::move(lists));
+        of.want_one(std::move(lists));
         return true;
     }
+    /// What a value is that breaks one keyword.
+    [[nodiscard]] bool break_keyword(schema_shape& shape, std::uint32_t at, std::string_view key) {
+        if (key == "pattern") {
+            shape.values &= set_string;
+            return languages_.add_pattern(shape.strings, at, true);
+        }
+        if (key == "multipleOf") {
+            shape.values &= set_whole | set_fraction;
+            return languages_.add_numbers(shape, at, true, {}, true);
+        }
+        if (key.find("imum") != std::string_view::npos) {
+            number_relation wanted;
+            wanted.less = key == "minimum" || key == "exclusiveMinimum";
+            wanted.greater = !wanted.less;
+            wanted.equal = key.substr(0, 9) == "exclusive";
+            shape.values &= set_whole | set_fraction;
+            return languages_.add_numbers(shape, at, false, wanted, false);
+        }
+        std::uint32_t count = 0;
+        if (!in_.read_count(at, count)) {
+            return false;
+        }
+        const std::string_view of = key.substr(3);
+        shape.values &= of == "Length" ? set_string : of == "Items" ? set_array : set_object;
+        std::uint32_t& least = of == "Length"  ? shape.least_length
+                               : of == "Items" ? shape.least_items
+                                               : shape.least_properties;
+        std::uint32_t& most = of == "Length"  ? shape.most_length
+                              : of == "Items" ? shape.most_items
+                                              : shape.most_properties;
+        if (key.substr(0, 3) == "max") {
+            shape.values = count >= largest_count ? 0 : shape.values;
+            least = (std::max)(least, count >= largest_count ? 0 : count + 1);
+        } else {
+            shape.values = count == 0 ? 0 : shape.values;
+            most = (std::min)(most, count == 0 ? 0 : count - 1);
+        }
+        return true;
+    }
+
+private:
     [[nodiscard]] bool negate_keyword(std::uint32_t place, std::string_view key, std::uint32_t at,
                                       std::vector<demands>& lists) {
         constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
@@ -11105,20 +11187,21 @@ private:
             return true;
         }
         if (is_in(plain)) {
-            lists.push_back({{demand_kind::breaks, at, name(key)}});
+            lists.push_back({{demand_kind::breaks, at, in_.name(key)}});
         } else if (key == "type") {
             lists.push_back({{demand_kind::not_type, at}});
         } else if (key == "const") {
             lists.push_back({{demand_kind::not_value, at}});
-        } else if (key == "enum" && value(at).is_array() && value(at).size() != 0) {
+        } else if (key == "enum" && in_.value(at).is_array() && in_.value(at).size() != 0) {
             lists.push_back({{demand_kind::not_values, at}});
-        } else if (key == "required" && value(at).is_array()) {
-            for (const json_value one : value(at).elements()) {
-                lists.push_back({{demand_kind::object}, {demand_kind::lacks, 0, name(one.as_string().value_or(""))}});
+        } else if (key == "required" && in_.value(at).is_array()) {
+            for (const json_value one : in_.value(at).elements()) {
+                lists.push_back(
+                    {{demand_kind::object}, {demand_kind::lacks, 0, in_.name(one.as_string().value_or(""))}});
             }
-        } else if (key == "properties" && value(at).is_object()) {
-            for (const auto [one, member] : value(at).members()) {
-                lists.push_back({{demand_kind::breaks_key, *document_.child(at, one), name(one)}});
+        } else if (key == "properties" && in_.value(at).is_object()) {
+            for (const auto [one, member] : in_.value(at).members()) {
+                lists.push_back({{demand_kind::breaks_key, *in_.document().child(at, one), in_.name(one)}});
             }
         } else {
             return negate_combination(place, key, at, lists);
@@ -11157,7 +11240,7 @@ private:
         }
         if (key == "anyOf" || key == "allOf") {
             demands all;
-            for (const std::uint32_t part : document_.children(at)) {
+            for (const std::uint32_t part : in_.document().children(at)) {
                 all.push_back({demand_kind::negated, part});
                 if (key == "allOf") {
                     lists.push_back({{demand_kind::negated, part}});
@@ -11168,79 +11251,311 @@ private:
             }
             return true;
         }
-        if (key == "items" && !value(at).is_array() && !value(place).find("prefixItems")) {
+        if (key == "items" && !in_.value(at).is_array() && !in_.value(place).find("prefixItems")) {
             lists.push_back({{demand_kind::bad_item, at}});
             return true;
         }
-        if (key == "contains" && !value(place).find("minContains") && !value(place).find("maxContains")) {
+        if (key == "contains" && !in_.value(place).find("minContains") && !in_.value(place).find("maxContains")) {
             lists.push_back({{demand_kind::no_item, at}});
             return true;
         }
         if (key == "$ref") {
-            const auto target = document_.referred(at, value(at).as_string().value_or(""));
+            const auto target = in_.document().referred(at, in_.value(at).as_string().value_or(""));
             if (target && *target != place) {
                 lists.push_back({{demand_kind::negated, *target}});
                 return true;
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            note(sentence({quoted{document_.at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note(sentence(
+                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
             return true;
         }
-        return refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
-                           " cannot be enforced"});
+        return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
+                               " cannot be enforced"});
     }
-    [[nodiscard]] bool break_keyword(schema_shape& shape, std::uint32_t at, std::string_view key) {
-        if (key == "pattern") {
-            shape.values &= set_string;
-            return add_pattern(shape.strings, at, true);
+
+    schema_source& in_;
+    schema_languages& languages_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_outlines.hpp ----
+// schema_outlines: what is easily known of the values of schemas, to tell them apart.
+#ifndef BITNET_CONSTRAIN_SCHEMA_OUTLINES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_OUTLINES_HPP
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tells which schemas have no value in common, as far as that is easily known.
+class schema_outlines {
+public:
+    /// Borrows the source.
+    explicit schema_outlines(schema_source& in) : in_(in) {}
+
+    [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
+        const outline x = outline_of(a);
+        const outline y = outline_of(b);
+        if ((x.values & y.values) == 0) {
+            return true;
         }
-        if (key == "multipleOf") {
-            shape.values &= set_whole | set_fraction;
-            return add_numbers(shape, at, true, {}, true);
+        if (x.scalars && y.scalars) {
+            return std::none_of(x.scalars->begin(), x.scalars->end(),
+                                [&](const std::string& one) { return y.scalars->count(one) != 0; });
         }
-        if (key.find("imum") != std::string_view::npos) {
-            number_relation wanted;
-            wanted.less = key == "minimum" || key == "exclusiveMinimum";
-            wanted.greater = !wanted.less;
-            wanted.equal = key.substr(0, 9) == "exclusive";
-            shape.values &= set_whole | set_fraction;
-            return add_numbers(shape, at, false, wanted, false);
-        }
-        std::uint32_t count = 0;
-        if (!read_count(at, count)) {
+        if ((x.values & y.values) != set_object || depth == 4) {
             return false;
         }
-        const std::string_view of = key.substr(3);
-        shape.values &= of == "Length" ? set_string : of == "Items" ? set_array : set_object;
-        std::uint32_t& least = of == "Length"  ? shape.least_length
-                               : of == "Items" ? shape.least_items
-                                               : shape.least_properties;
-        std::uint32_t& most = of == "Length"  ? shape.most_length
-                              : of == "Items" ? shape.most_items
-                                              : shape.most_properties;
-        if (key.substr(0, 3) == "max") {
-            shape.values = count >= largest_count ? 0 : shape.values;
-            least = (std::max)(least, count >= largest_count ? 0 : count + 1);
-        } else {
-            shape.values = count == 0 ? 0 : shape.values;
-            most = (std::min)(most, count == 0 ? 0 : count - 1);
+        const auto lacks = [](const outline& has, const outline& other) {
+            return other.is_closed &&
+                   std::any_of(has.required.begin(), has.required.end(),
+                               [&](const std::string& key) { return other.properties.count(key) == 0; });
+        };
+        if (lacks(x, y) || lacks(y, x)) {
+            return true;
+        }
+        return std::any_of(x.required.begin(), x.required.end(), [&](const std::string& key) {
+            const auto in_x = x.properties.find(key);
+            const auto in_y = y.properties.find(key);
+            return in_x != x.properties.end() && in_y != y.properties.end() &&
+                   are_disjoint(in_x->second, in_y->second, depth + 1);
+        });
+    }
+
+private:
+    /// What is easily known of a schema's values.
+    struct outline {
+        std::uint32_t values = set_all;
+        std::optional<std::set<std::string>> scalars; ///< the only values, as JSON
+        std::set<std::string> required;
+        std::map<std::string, std::uint32_t> properties;
+        bool is_closed = false;
+    };
+    [[nodiscard]] outline outline_of(std::uint32_t place) {
+        outline made;
+        for (int depth = 0; depth < 16; ++depth) {
+            if (const auto constant = in_.document().child(place, "const")) {
+                made.scalars = scalars_of({*constant});
+            } else if (const auto list = in_.document().child(place, "enum")) {
+                made.scalars = scalars_of(in_.document().children(*list));
+            }
+            std::uint32_t values = 0;
+            const auto type = in_.document().child(place, "type");
+            const bool is_typed = type && in_.read_types_quietly(*type, values);
+            made.values &= is_typed ? values : set_all;
+            const auto required = in_.value(place).find("required");
+            for (const json_value key : required ? required->elements() : in_.value(place).elements()) {
+                made.required.emplace(key.as_string().value_or(""));
+            }
+            if (const auto properties = in_.document().child(place, "properties")) {
+                for (const auto [key, member] : in_.value(*properties).members()) {
+                    made.properties.emplace(key, *in_.document().child(*properties, key));
+                }
+            }
+            const auto others = in_.value(place).find("additionalProperties");
+            made.is_closed = made.is_closed || (others && !others->as_bool().value_or(true) &&
+                                                !in_.value(place).find("patternProperties"));
+            const auto reference = in_.value(place).find("$ref");
+            const auto text = reference ? reference->as_string() : std::nullopt;
+            const auto target = text ? in_.document().referred(place, *text) : std::nullopt;
+            if (!target || made.is_closed) {
+                break;
+            }
+            place = *target;
+        }
+        return made;
+    }
+    /// The values of a list as JSON texts; nullopt where one is an array or object.
+    [[nodiscard]] std::optional<std::set<std::string>> scalars_of(const std::vector<std::uint32_t>& all) {
+        std::set<std::string> made;
+        for (const std::uint32_t one : all) {
+            const json_value scalar = in_.value(one);
+            const auto text = scalar.as_string();
+            const auto number = scalar.as_number_text() ? read_decimal(*scalar.as_number_text()) : std::nullopt;
+            if (scalar.is_array() || scalar.is_object() || (scalar.as_number_text() && !number)) {
+                return std::nullopt;
+            }
+            made.insert(text                ? "\"" + std::string(*text)
+                        : number            ? number->text()
+                        : scalar.is_null()  ? "null"
+                        : *scalar.as_bool() ? "true"
+                                            : "false");
+        }
+        return made;
+    }
+
+    schema_source& in_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_parts.hpp ----
+// schema_parts: what keywords say about the parts of objects and arrays.
+#ifndef BITNET_CONSTRAIN_SCHEMA_PARTS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_PARTS_HPP
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds to shapes what keywords of one schema say about the members of objects and the items of arrays.
+class schema_parts {
+public:
+    /// Borrows both.
+    schema_parts(schema_source& in, schema_languages& languages) : in_(in), languages_(languages) {}
+
+    [[nodiscard]] bool add_required(schema_shape& shape, std::uint32_t at) {
+        if (!in_.value(at).is_array()) {
+            return in_.malformed(at, {"a list of keys is expected"});
+        }
+        for (const json_value key : in_.value(at).elements()) {
+            if (!key.as_string()) {
+                return in_.malformed(at, {"the list holds something else than strings"});
+            }
+            shape.required.emplace_back(*key.as_string());
         }
         return true;
     }
+    [[nodiscard]] bool meet_object_keywords(schema_shape& shape, std::uint32_t place) {
+        object_part part;
+        if (const auto at = in_.document().child(place, "properties")) {
+            if (!in_.value(*at).is_object()) {
+                return in_.malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : in_.value(*at).members()) {
+                part.properties.emplace_back(key, demand{demand_kind::schema, *in_.document().child(*at, key)});
+            }
+        }
+        if (const auto at = in_.document().child(place, "patternProperties")) {
+            if (!in_.value(*at).is_object()) {
+                return in_.malformed(*at, {"an object is expected"});
+            }
+            for (const auto [key, member] : in_.value(*at).members()) {
+                const std::uint32_t schema = *in_.document().child(*at, key);
+                std::vector<shared_language> made;
+                if (!languages_.add_pattern_text(made, schema, key, false)) {
+                    return false;
+                }
+                if (!made.empty()) {
+                    part.patterns.emplace_back(made[0], demand{demand_kind::schema, schema});
+                }
+            }
+        }
+        const std::size_t unevaluated = shape.unevaluated_properties.size();
+        if (const auto at = additional_properties(shape, place)) {
+            part.additional = demand{demand_kind::schema, *at};
+        } else if (in_.options().closed && !part.properties.empty() &&
+                   unevaluated == shape.unevaluated_properties.size()) {
+            part.additional = demand{demand_kind::nothing_fits};
+        }
+        if (const auto at = in_.document().child(place, "propertyNames")) {
+            shape.property_names.push_back({demand_kind::schema, *at});
+        }
+        const auto required = in_.document().child(place, "required");
+        if (required && !in_.value(*required).as_bool() && !add_required(shape, *required)) { // a boolean: of draft 3
+            return false;
+        }
+        if (!part.properties.empty() || !part.patterns.empty() || part.additional) {
+            shape.objects.push_back(std::move(part));
+        }
+        return true;
+    }
+    /// The schema of other keys; unevaluatedProperties where it means the same, which is kept for later otherwise.
+    [[nodiscard]] std::optional<std::uint32_t> additional_properties(schema_shape& shape, std::uint32_t place) {
+        const auto additional = in_.document().child(place, "additionalProperties");
+        const auto unevaluated = in_.document().child(place, "unevaluatedProperties");
+        if (!unevaluated || in_.value(*unevaluated).as_bool().value_or(false)) {
+            return additional;
+        }
+        if (!additional && has_combinations(place)) {
+            shape.unevaluated_properties.push_back(place);
+            in_.set_unevaluated();
+            return std::nullopt;
+        }
+        return additional ? additional : unevaluated;
+    }
+    [[nodiscard]] bool has_combinations(std::uint32_t place) const {
+        const json_value schema = in_.value(place);
+        for (const char* key : {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas",
+                                "dependencies", "contains"}) {
+            if (schema.find(key)) {
+                return true;
+            }
+        }
+        return false;
+    }
 
-    schema_document document_;
-    std::string_view name_;
-    const schema_options& options_;
-    automaton any_text_ = any_utf8();
-    automaton all_numbers_;
-    std::set<std::uint32_t> lists_of_keys_; // values of `properties`
-    std::map<std::string, shared_language, std::less<>> patterns_;
-    std::vector<std::string> names_;
-    std::map<std::string, std::uint32_t> name_numbers_;
-    std::vector<std::string> notes_;
-    bool has_listed_keys_ = false;
-    error failure_;
+    [[nodiscard]] bool meet_array_keywords(schema_shape& shape, std::uint32_t place) {
+        array_part part;
+        auto prefix = in_.document().child(place, "prefixItems");
+        auto rest = in_.document().child(place, "items");
+        if (rest && in_.value(*rest).is_array()) { // of draft 2019 and before
+            prefix = rest;
+            rest = in_.document().child(place, "additionalItems");
+        }
+        if (prefix) {
+            if (!in_.value(*prefix).is_array()) {
+                return in_.malformed(*prefix, {"a list of schemas is expected"});
+            }
+            for (const std::uint32_t element : in_.document().children(*prefix)) {
+                part.prefix.push_back({demand_kind::schema, element});
+            }
+        }
+        const auto unevaluated = in_.document().child(place, "unevaluatedItems");
+        if (unevaluated && !in_.value(*unevaluated).as_bool().value_or(false) && !rest) {
+            if (has_combinations(place)) {
+                shape.unevaluated_items.push_back(place);
+                in_.set_unevaluated();
+            } else {
+                rest = unevaluated;
+            }
+        }
+        if (rest) {
+            part.rest = demand{demand_kind::schema, *rest};
+        }
+        if (!part.prefix.empty() || part.rest) {
+            shape.arrays.push_back(std::move(part));
+        }
+        const auto unique = in_.document().child(place, "uniqueItems");
+        if (unique && in_.value(*unique).as_bool().value_or(true)) {
+            shape.unique_place = *unique;
+        }
+        return meet_contains(shape, place);
+    }
+    [[nodiscard]] bool meet_contains(schema_shape& shape, std::uint32_t place) {
+        const auto what = in_.document().child(place, "contains");
+        if (!what) {
+            return true;
+        }
+        contained_part part{{demand_kind::schema, *what}, 1, unlimited};
+        const auto least = in_.document().child(place, "minContains");
+        const auto most = in_.document().child(place, "maxContains");
+        if ((least && !in_.read_count(*least, part.least)) || (most && !in_.read_count(*most, part.most))) {
+            return false;
+        }
+        shape.contained.push_back(part);
+        return true;
+    }
+
+private:
+    schema_source& in_;
+    schema_languages& languages_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11248,6 +11563,411 @@ private:
 #endif
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads a schema's keywords. Steps return whether to go on; if not, the error is in failure().
+class schema_reader {
+public:
+    schema_reader(const json_document& text, std::string_view name, const schema_options& options)
+        : in_(text, name, options), languages_(in_), parts_(in_, languages_), outlines_(in_),
+          negations_(in_, languages_), evaluation_(in_, languages_), keys_(in_) {}
+    schema_reader(schema_reader&&) = delete; // its parts borrow the source
+
+    /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
+    [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
+        std::vector<schema_draft> drafts(1);
+        drafts[0].begin(all);
+        std::size_t made = 0;
+        while (!drafts.empty()) {
+            constexpr std::size_t most_drafts = 4096;
+            schema_draft next = std::move(drafts.back());
+            drafts.pop_back();
+            if (!settle(next)) {
+                return false;
+            }
+            if (next.shape.values == 0) {
+                continue;
+            }
+            if (next.choices().empty()) {
+                if (!evaluation_.meet(next)) {
+                    return false;
+                }
+                shapes.push_back(std::move(next.shape));
+                continue;
+            }
+            made += next.choices().front().lists.size();
+            if (made > most_drafts) {
+                return set_error(
+                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            }
+            std::move(next).fork(drafts);
+        }
+        return true;
+    }
+
+    /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
+    /// value, and then those of `required`.
+    [[nodiscard]] std::vector<std::string> key_order(const demands& all) { return keys_.of(all); }
+    /// Whether some of them are named by `properties`.
+    [[nodiscard]] bool has_listed_keys() const noexcept { return keys_.has_listed_keys(); }
+
+    [[nodiscard]] error& failure() noexcept { return in_.failure(); }
+    [[nodiscard]] std::vector<std::string>& notes() noexcept { return in_.notes(); }
+    [[nodiscard]] schema_document& document() noexcept { return in_.document(); }
+    [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
+
+private:
+    // -- demands --
+    [[nodiscard]] bool settle(schema_draft& of) {
+        while (const auto what = of.next()) {
+            if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
+                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+            }
+            if (of.see(*what) && !meet(of, *what)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    [[nodiscard]] bool meet(schema_draft& of, demand what) {
+        schema_shape& shape = of.shape;
+        switch (what.kind) {
+        case demand_kind::nothing_fits:
+            shape.values = 0;
+            return true;
+        case demand_kind::schema:
+            return meet_schema(of, what.place);
+        case demand_kind::negated:
+            return negations_.negate(of, what.place);
+        case demand_kind::value:
+            return meet_value(of, what.place);
+        case demand_kind::scalars:
+            return languages_.meet_scalars(of.shape, in_.document().children(what.place));
+        case demand_kind::not_values:
+            return languages_.avoid_values(of.shape, in_.document().children(what.place));
+        case demand_kind::not_value:
+            return languages_.avoid_values(of.shape, {what.place});
+        case demand_kind::not_type: {
+            std::uint32_t values = 0;
+            const bool is_read = in_.read_types(what.place, values);
+            shape.values &= ~values;
+            return is_read;
+        }
+        case demand_kind::lacks: {
+            object_part part;
+            part.properties.emplace_back(in_.name_of(what), demand{demand_kind::nothing_fits});
+            shape.objects.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::has_all:
+            return parts_.add_required(shape, what.place);
+        case demand_kind::has:
+            shape.required.push_back(in_.name_of(what));
+            return true;
+        case demand_kind::object:
+            shape.values &= set_object;
+            return true;
+        case demand_kind::breaks_key: {
+            object_part part;
+            part.properties.emplace_back(in_.name_of(what), demand{demand_kind::negated, what.place});
+            shape.objects.push_back(std::move(part));
+            shape.required.push_back(in_.name_of(what));
+            shape.values &= set_object;
+            return true;
+        }
+        case demand_kind::bad_item:
+            shape.values &= set_array;
+            shape.contained.push_back({{demand_kind::negated, what.place}, 1, unlimited});
+            return true;
+        case demand_kind::no_item: {
+            array_part part;
+            part.rest = demand{demand_kind::negated, what.place};
+            shape.values &= set_array;
+            shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        case demand_kind::breaks:
+            return negations_.break_keyword(shape, what.place, in_.name_of(what));
+        }
+        return true;
+    }
+
+    // -- keywords --
+    [[nodiscard]] bool meet_schema(schema_draft& of, std::uint32_t place) {
+        const json_value schema = in_.value(place);
+        if (const auto all = schema.as_bool()) {
+            of.shape.values = *all ? of.shape.values : 0;
+            return true;
+        }
+        if (!schema.is_object()) {
+            return in_.malformed(
+                place, {"a schema is an object, true or false, not of type ", bitnet::name_of(schema.type())});
+        }
+        if (!parts_.meet_object_keywords(of.shape, place) || !parts_.meet_array_keywords(of.shape, place)) {
+            return false;
+        }
+        for (const auto [key, member] : schema.members()) {
+            const std::uint32_t at = *in_.document().child(place, key);
+            if (!meet_keyword(of, place, key, at)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[nodiscard]] bool meet_keyword(schema_draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        schema_shape& shape = of.shape;
+        if (key == "type") {
+            std::uint32_t values = 0;
+            const bool is_read = in_.read_types(at, values);
+            shape.values &= values;
+            return is_read;
+        }
+        if (key == "enum") {
+            return meet_enum(of, at);
+        }
+        if (key == "const") {
+            return meet_value(of, at);
+        }
+        if (key == "minLength" || key == "minItems" || key == "minProperties") {
+            std::uint32_t& least = key == "minLength"  ? shape.least_length
+                                   : key == "minItems" ? shape.least_items
+                                                       : shape.least_properties;
+            return in_.raise(at, least);
+        }
+        if (key == "maxLength" || key == "maxItems" || key == "maxProperties") {
+            std::uint32_t& most = key == "maxLength"  ? shape.most_length
+                                  : key == "maxItems" ? shape.most_items
+                                                      : shape.most_properties;
+            return in_.lower(at, most);
+        }
+        if (key == "pattern") {
+            return languages_.add_counted_class(shape, at) || languages_.add_pattern(shape.strings, at, false);
+        }
+        if (key == "format") {
+            return languages_.add_format(shape, at);
+        }
+        if (key == "minimum" || key == "maximum" || key == "exclusiveMinimum" || key == "exclusiveMaximum" ||
+            key == "multipleOf") {
+            return languages_.add_number_keyword(shape, place, key, at);
+        }
+        return meet_combination(of, place, key, at);
+    }
+
+    [[nodiscard]] bool meet_combination(schema_draft& of, std::uint32_t place, std::string_view key, std::uint32_t at) {
+        if (key == "$ref") {
+            return refer(of, at);
+        }
+        if (key == "allOf" || key == "anyOf" || key == "oneOf") {
+            if (!in_.value(at).is_array() || in_.value(at).size() == 0) {
+                return in_.malformed(at, {"a list of at least one schema is expected"});
+            }
+        }
+        if (key == "allOf") {
+            for (const std::uint32_t part : in_.document().children(at)) {
+                of.want({demand_kind::schema, part});
+            }
+            return true;
+        }
+        if (key == "anyOf" || key == "oneOf") {
+            std::vector<demands> lists;
+            const std::vector<std::uint32_t> parts = in_.document().children(at);
+            for (const std::uint32_t part : parts) {
+                lists.push_back({{demand_kind::schema, part}});
+            }
+            if (key == "anyOf" && evaluation_.needs_subsets(place, at)) {
+                lists = evaluation_.subsets(parts);
+            } else if (key == "oneOf") {
+                exclude_others(at, lists);
+            }
+            of.want_one(std::move(lists));
+            return true;
+        }
+        if (key == "not") {
+            of.want({demand_kind::negated, at});
+            return true;
+        }
+        if (key == "if") {
+            return meet_if(of, place, at);
+        }
+        if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
+            return meet_dependencies(of, at);
+        }
+        return meet_other(of, key, at);
+    }
+
+    /// Keywords that mean nothing by themselves, or that nobody knows.
+    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+        constexpr std::string_view read_elsewhere[] = {"properties",
+                                                       "patternProperties",
+                                                       "additionalProperties",
+                                                       "required",
+                                                       "propertyNames",
+                                                       "items",
+                                                       "prefixItems",
+                                                       "additionalItems",
+                                                       "contains",
+                                                       "minContains",
+                                                       "maxContains",
+                                                       "uniqueItems",
+                                                       "unevaluatedItems",
+                                                       "unevaluatedProperties",
+                                                       "then",
+                                                       "else"};
+        constexpr std::string_view annotations[] = {
+            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+            "deprecated",    "readOnly",    "writeOnly", "id"};
+        const auto is_in = [&](const auto& list) {
+            return std::find(std::begin(list), std::end(list), key) != std::end(list);
+        };
+        if (key == "$dynamicRef" || key == "$recursiveRef") {
+            return in_.refuse(at, {"dynamic references are not supported"});
+        }
+        if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
+            return in_.refuse(at, {"dynamic anchors are not supported"});
+        }
+        if (!is_in(read_elsewhere) && !is_in(annotations)) {
+            in_.note(sentence(
+                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+        }
+        (void)of;
+        return true;
+    }
+
+    // -- values --
+    [[nodiscard]] bool meet_enum(schema_draft& of, std::uint32_t at) {
+        if (!in_.value(at).is_array()) {
+            return in_.malformed(at, {"a list of values is expected"});
+        }
+        const std::vector<std::uint32_t> all = in_.document().children(at);
+        std::vector<demands> lists{{{demand_kind::scalars, at}}};
+        for (const std::uint32_t one : all) {
+            if (in_.value(one).is_array() || in_.value(one).is_object()) {
+                lists.push_back({{demand_kind::value, one}});
+            }
+        }
+        if (lists.size() == 1) {
+            return languages_.meet_scalars(of.shape, all);
+        }
+        of.want_one(std::move(lists));
+        return true;
+    }
+    /// Arrays and objects that are one value: all parts are, and there are no others.
+    [[nodiscard]] bool meet_value(schema_draft& of, std::uint32_t at) {
+        const json_value whole = in_.value(at);
+        if (whole.is_array()) {
+            array_part part;
+            for (const std::uint32_t element : in_.document().children(at)) {
+                part.prefix.push_back({demand_kind::value, element});
+            }
+            of.shape.values &= set_array;
+            of.shape.least_items = (std::max)(of.shape.least_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.most_items = (std::min)(of.shape.most_items, static_cast<std::uint32_t>(part.prefix.size()));
+            of.shape.arrays.push_back(std::move(part));
+            return true;
+        }
+        if (!whole.is_object()) {
+            return languages_.meet_scalars(of.shape, {at});
+        }
+        object_part part;
+        for (const auto [key, member] : whole.members()) {
+            part.properties.emplace_back(key, demand{demand_kind::value, *in_.document().child(at, key)});
+            of.shape.required.emplace_back(key);
+        }
+        part.additional = demand{demand_kind::nothing_fits};
+        of.shape.values &= set_object;
+        of.shape.is_one_value = true;
+        of.shape.objects.push_back(std::move(part));
+        return true;
+    }
+
+    // -- combinations --
+    [[nodiscard]] bool refer(schema_draft& of, std::uint32_t at) {
+        const auto reference = in_.value(at).as_string();
+        if (!reference) {
+            return in_.malformed(at, {"a reference is a string"});
+        }
+        const auto target = in_.document().referred(at, *reference);
+        if (!target) {
+            return set_error(
+                in_.failure(), errc::unsupported_schema,
+                {in_.source_name(), ": ", quoted{in_.document().at(at).pointer}, ": "},
+                {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
+        }
+        of.want({demand_kind::schema, *target});
+        return true;
+    }
+    [[nodiscard]] bool meet_if(schema_draft& of, std::uint32_t place, std::uint32_t at) {
+        const auto yes = in_.document().child(place, "then");
+        const auto no = in_.document().child(place, "else");
+        if (!yes && !no && !in_.has_unevaluated()) {
+            return true;
+        }
+        std::vector<demands> lists{{{demand_kind::schema, at}}, {{demand_kind::negated, at}}};
+        if (yes) {
+            lists[0].push_back({demand_kind::schema, *yes});
+        }
+        if (no) {
+            lists[1].push_back({demand_kind::schema, *no});
+        }
+        of.want_one(std::move(lists));
+        return true;
+    }
+    [[nodiscard]] bool meet_dependencies(schema_draft& of, std::uint32_t at) {
+        if (!in_.value(at).is_object()) {
+            return in_.malformed(at, {"an object is expected"});
+        }
+        for (const auto [key, member] : in_.value(at).members()) {
+            const std::uint32_t then = *in_.document().child(at, key);
+            const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
+            demands list{with};
+            if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
+                list.push_back({demand_kind::has, 0, in_.name(key)});
+            }
+            of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
+        }
+        return true;
+    }
+    /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
+    void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
+        if (in_.options().one_of_is_any_of) {
+            return in_.note(sentence({quoted{in_.document().at(at).pointer}, ": oneOf is taken as anyOf"}));
+        }
+        const std::vector<std::uint32_t> parts = in_.document().children(at);
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            for (std::size_t j = 0; j < parts.size(); ++j) {
+                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+                    lists[i].push_back({demand_kind::negated, parts[j]});
+                }
+            }
+        }
+    }
+
+    schema_source in_;
+    schema_languages languages_;
+    schema_parts parts_;
+    schema_outlines outlines_;
+    schema_negations negations_;
+    schema_evaluation evaluation_;
+    schema_key_order keys_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -11334,10 +12054,10 @@ private:
         source_.rules[rule].body = source_.pool.choice(parts);
         return true;
     }
+    static constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
+        {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
     [[nodiscard]] bool add_shape(const schema_shape& shape, std::vector<expression>& parts) {
-        constexpr std::pair<std::uint32_t, std::string_view> words[] = {
-            {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
-        for (const auto& [value, word] : words) {
+        for (const auto& [value, word] : value_words) {
             if ((shape.values & value) != 0) {
                 parts.push_back(source_.pool.literal(word));
             }
@@ -11354,14 +12074,24 @@ private:
     }
 
     // -- numbers --
-    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
+    [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
-        const std::string_view pattern = !has_fraction           ? "-?(0|[1-9][0-9]*)"
-                                         : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
-                                         : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
-                                                                 : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        return !has_fraction           ? "-?(0|[1-9][0-9]*)"
+               : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
+               : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+                                       : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+    }
+    [[nodiscard]] static std::optional<automaton> numbers_of(const schema_shape& shape) {
+        std::optional<automaton> numbers = regular(number_pattern(shape));
+        for (const shared_language& language : shape.numbers) {
+            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
+        }
+        return numbers;
+    }
+    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
+            const std::string_view pattern = number_pattern(shape);
             const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
             if (is_new) {
                 found->second = source_.pool.language(regular(pattern).value_or(automaton()));
@@ -11369,10 +12099,7 @@ private:
             parts.push_back(found->second);
             return true;
         }
-        std::optional<automaton> numbers = regular(pattern);
-        for (const shared_language& language : shape.numbers) {
-            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
-        }
+        auto numbers = numbers_of(shape);
         if (!numbers) {
             return too_large();
         }
@@ -11699,19 +12426,16 @@ private:
 
     // -- arrays --
     [[nodiscard]] bool add_array(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.unique_place && shape.most_items > 1) {
-            if (!reader_.refuse(*shape.unique_place,
-                                {"that items are unique cannot be enforced for more than one item"})) {
-                return false;
-            }
-        }
         if (shape.least_items > shape.most_items) {
             return true;
         }
         std::optional<expression> items;
-        if (shape.contained.empty()) {
+        if (shape.unique_place && shape.most_items > 1 && !unique_items(shape, items)) {
+            return false;
+        }
+        if (!items && shape.contained.empty()) {
             items = plain_items(shape);
-        } else if (!containing_items(shape, items)) {
+        } else if (!items && !containing_items(shape, items)) {
             return false;
         }
         if (!items) {
@@ -11752,6 +12476,115 @@ private:
         }
         return next;
     }
+    /// Items that are told apart by which values have come: a rule for every set of these.
+    [[nodiscard]] bool unique_items(const schema_shape& shape, std::optional<expression>& items) {
+        finite_values all;
+        std::vector<std::vector<std::size_t>> at_place; // the values that may stand there; the last one: and behind
+        const std::size_t places = (std::min)(prefix_of(shape) + 1, std::size_t{shape.most_items});
+        bool is_finite = shape.contained.empty();
+        for (std::size_t place = 0; place < places && is_finite; ++place) {
+            at_place.emplace_back();
+            if (!add_values(demands_of_item(shape, place), all, at_place.back(), is_finite)) {
+                return false;
+            }
+        }
+        if (is_finite && unique_rules(shape, all, at_place, items)) {
+            return true;
+        }
+        return reader_.refuse(*shape.unique_place,
+                              {"that items are unique can be enforced where they are some of a few (up to ",
+                               most_unique, ") strings, numbers, booleans and null, or one item at most"});
+    }
+    /// Adds the values that meet `wanted`, if they are few and have no parts.
+    [[nodiscard]] bool add_values(const demands& wanted, finite_values& all, std::vector<std::size_t>& which,
+                                  bool& is_finite) {
+        std::vector<schema_shape> shapes;
+        if (!reader_.read(wanted, shapes)) {
+            return false;
+        }
+        const auto add = [&](finite_values::kind is, const std::optional<automaton>& language) {
+            const auto texts = language ? texts_of(*language, std::size_t{2} * most_unique) : std::nullopt;
+            is_finite = is_finite && texts;
+            for (std::size_t i = 0; is_finite && i < texts->size(); ++i) {
+                which.push_back(all.add(is, (*texts)[i]));
+            }
+        };
+        for (const schema_shape& shape : shapes) {
+            is_finite = is_finite && (shape.values & (set_array | set_object)) == 0;
+            for (const auto& [value, word] : value_words) {
+                if ((shape.values & value) != 0) {
+                    which.push_back(all.add(finite_values::kind::word, word));
+                }
+            }
+            if ((shape.values & (set_whole | set_fraction)) != 0) {
+                add(finite_values::kind::number, shape.numbers.empty() ? std::nullopt : numbers_of(shape));
+            }
+            if ((shape.values & set_string) != 0) {
+                const bool is_any_length = shape.least_length == 0 && shape.most_length == unlimited;
+                auto content = shape.strings.empty() ? std::nullopt : content_of(shape);
+                add(finite_values::kind::string,
+                    content && !is_any_length ? of_length(*content, shape.least_length, shape.most_length) : content);
+            }
+        }
+        return true;
+    }
+    /// \return whether there are not too many sets
+    [[nodiscard]] bool unique_rules(const schema_shape& shape, const finite_values& all,
+                                    const std::vector<std::vector<std::size_t>>& at_place,
+                                    std::optional<expression>& items) {
+        if (all.size() > most_unique) {
+            return false;
+        }
+        std::vector<expression> texts;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            texts.push_back(text_of(all[i]));
+        }
+        std::vector<std::uint32_t> sets{0}; // each with a rule
+        std::map<std::uint32_t, std::uint32_t> rules{{0u, own_rule()}};
+        for (std::size_t at = 0; at < sets.size(); ++at) {
+            const std::uint32_t come = sets[at];
+            const auto count = static_cast<std::size_t>(std::popcount(come));
+            std::vector<expression> ways;
+            if (count >= shape.least_items) {
+                ways.push_back(source_.pool.empty());
+            }
+            std::uint32_t tried = count < shape.most_items ? come : ~0u;
+            for (const std::size_t value : at_place[(std::min)(count, at_place.size() - 1)]) {
+                const std::uint32_t bit = 1u << value;
+                if ((tried & bit) != 0) {
+                    continue;
+                }
+                tried |= bit;
+                const auto [found, is_new] = rules.try_emplace(come | bit, 0);
+                if (is_new) {
+                    found->second = own_rule();
+                    sets.push_back(come | bit);
+                }
+                const expression rest = source_.pool.rule(found->second);
+                ways.push_back(count == 0 ? source_.pool.sequence({texts[value], rest})
+                                          : source_.pool.sequence({comma_, texts[value], rest}));
+            }
+            if (sets.size() > most_sets) {
+                return false;
+            }
+            source_.rules[rules.at(come)].body = source_.pool.choice(ways);
+        }
+        items = source_.pool.rule(rules.at(0));
+        return true;
+    }
+    [[nodiscard]] expression text_of(const finite_values::value& one) {
+        if (one.is == finite_values::kind::string) {
+            return quoted_text(source_.pool.language(json_string_body(words_automaton({one.texts.front()}))));
+        }
+        std::vector<expression> ways;
+        for (const std::string& text : one.texts) {
+            ways.push_back(source_.pool.literal(text));
+        }
+        return source_.pool.choice(ways);
+    }
+    static constexpr std::size_t most_unique = 24; ///< values, of which
+    static constexpr std::size_t most_sets = 2048; ///< so many sets may come together
+
     /// Items of which some meet `contains`: a rule for every number of items and of those. Items that may be too many
     /// must not meet it.
     [[nodiscard]] bool containing_items(const schema_shape& shape, std::optional<expression>& items) {

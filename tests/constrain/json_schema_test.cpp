@@ -127,6 +127,37 @@ TEST_CASE("schema: arrays by position, by number and by what they contain") {
     check_schema(R"({"type":"array","uniqueItems":true,"maxItems":1})", {"[]", "[1]"}, {"[1,1]"});
 }
 
+TEST_CASE("schema: unique items of few values, whatever their order") {
+    check_schema(
+        R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b",1.5,1.50,null]}})",
+        {"[]", R"(["b","a"])", "[1.5,null]", R"([null,"a",1.50,"b"])"},
+        {R"(["a","a"])", "[1.5,1.50]", "[1.50,1.5]", "[null,1.5,null]", R"(["c"])", R"(["a","b",1.5,null,"a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"boolean"},"minItems":2})",
+                 {"[true,false]", "[false,true]"}, {"[]", "[true]", "[true,true]", "[true,false,true]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":-1,"maximum":1}})",
+                 {"[-1,0,1]", "[1,-0]"}, {"[0,-0]", "[1,0,1]", "[2]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"string","pattern":"^[ab]$"},"maxItems":1000})",
+                 {R"(["a","b"])", R"(["b"])"}, {R"(["a","a"])", R"(["b","a","b"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"type":"boolean"},{"enum":[true,"x"]}],
+                     "items":{"enum":["x","y"]}})",
+                 {"[]", R"([true,"x","y"])", "[false,true]", R"([false,true,"y","x"])"},
+                 {"[true,true]", R"(["x"])", R"([false,"x","x"])", "[false,true,true]"});
+    check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"const":"a"},{"const":"a"}],"items":false})",
+                 {"[]", R"(["a"])"}, {R"(["a","a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"maxItems":2,"items":{"anyOf":[{"enum":["a","b","c","d","e",
+                     "f","g","h","i","j","k","l"]},{"enum":["a","m"]}]}})",
+                 {R"(["a","m"])", R"(["l","a"])"}, {R"(["a","a"])", R"(["a","b","c"])"});
+    for (const char* schema :
+         {R"({"type":"array","uniqueItems":true,"items":{"type":"string"}})",
+          R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":0}})",
+          R"({"type":"array","uniqueItems":true,"items":{"enum":[[1],[1]]}})",
+          R"({"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":1,"maximum":20}})",
+          R"({"type":"array","uniqueItems":true,"items":{"enum":[1,2]},"contains":{"const":1}})",
+          R"({"type":"array","uniqueItems":true,"prefixItems":[{"type":"boolean"}]})"}) {
+        CHECK(refusal(schema).find("'/uniqueItems': that items are unique") != std::string::npos);
+    }
+}
+
 TEST_CASE("schema: references, also recursive ones, anchors and identifiers within the text") {
     check_schema(R"({"$defs":{"n":{"type":"object","properties":{"v":{"type":"integer"},"next":{"$ref":"#/$defs/n"}},
                      "required":["v"],"additionalProperties":false}},"$ref":"#/$defs/n"})",
@@ -167,6 +198,58 @@ TEST_CASE("schema: arrays whose items must not all, or must none, be valid") {
     check_schema(R"({"type":"array","not":{"contains":{"type":"integer"}}})", {"[]", "[\"a\"]"}, {"[1]", "[\"a\",1]"});
 }
 
+TEST_CASE("schema: unevaluatedProperties is what the schemas leave that hold") {
+    check_schema(R"({"type":"object","$ref":"#/$defs/base","properties":{"a":{}},"unevaluatedProperties":false,
+                     "$defs":{"base":{"properties":{"b":{"type":"null"}},"allOf":[{"patternProperties":{"^x":true}}]}}})",
+                 {"{}", R"({"b":null,"a":1,"xy":2})"}, {R"({"b":1})", R"({"c":1})"});
+    check_schema(R"({"type":"object","allOf":[{"properties":{"a":{}}}],"unevaluatedProperties":{"type":"null"}})",
+                 {R"({"a":1,"z":null})"}, {R"({"z":1})"});
+    check_schema(
+        R"({"type":"object","allOf":[{"additionalProperties":{"type":"integer"}}],"unevaluatedProperties":false})",
+        {R"({"z":1})"}, {R"({"z":"1"})"});
+    check_schema(
+        R"({"type":"object","anyOf":[{"properties":{"a":{"const":1}},"required":["a"]},{"properties":{"b":{"const":2}},
+                     "required":["b"]}],"unevaluatedProperties":false})",
+        {R"({"a":1})", R"({"b":2})", R"({"a":1,"b":2})"},
+        {"{}", R"({"a":1,"b":3})", R"({"a":2,"b":2})", R"({"a":1,"c":0})"});
+    check_schema(
+        R"({"type":"object","oneOf":[{"properties":{"a":{"const":1}},"required":["a"]},{"properties":{"b":{"const":2}},
+                     "required":["b"]}],"unevaluatedProperties":false})",
+        {R"({"a":1})", R"({"b":2})"}, {R"({"a":1,"b":2})", R"({"a":1,"b":3})"});
+    check_schema(
+        R"({"type":"object","if":{"properties":{"k":{"const":1}},"required":["k"]},"then":{"properties":{"a":{}}},
+                     "else":{"properties":{"b":{}}},"unevaluatedProperties":false})",
+        {"{}", R"({"k":1})", R"({"k":1,"a":0})", R"({"b":0})"},
+        {R"({"k":2})", R"({"k":1,"b":0})", R"({"a":0})", R"({"k":2,"b":0})"});
+    check_schema(
+        R"({"type":"object","if":{"properties":{"k":{"const":1}},"required":["k"]},"unevaluatedProperties":false})",
+        {"{}", R"({"k":1})"}, {R"({"k":2})"});
+    check_schema(R"({"type":"object","properties":{"k":{}},"dependentSchemas":{"k":{"properties":{"a":{}}}},
+                     "unevaluatedProperties":false})",
+                 {"{}", R"({"k":1})", R"({"k":1,"a":0})"}, {R"({"a":0})", R"({"k":1,"b":0})"});
+    // what a negation says evaluates nothing, and what stands beside a schema is none of its own
+    check_schema(R"({"type":"object","not":{"not":{"properties":{"a":{}}}},"unevaluatedProperties":false})", {"{}"},
+                 {R"({"a":0})"});
+    check_schema(
+        R"({"type":"object","allOf":[{"properties":{"a":{}}},{"unevaluatedProperties":false,"allOf":[true]}]})", {"{}"},
+        {R"({"a":0})"});
+}
+
+TEST_CASE("schema: unevaluatedItems is what the schemas leave that hold") {
+    check_schema(
+        R"({"type":"array","prefixItems":[true],"allOf":[{"prefixItems":[true,{"type":"null"}]}],"unevaluatedItems":false})",
+        {"[]", "[1]", "[1,null]"}, {"[1,2]", "[1,null,3]"});
+    check_schema(R"({"type":"array","unevaluatedItems":{"type":"boolean"},"anyOf":[{"items":{"type":"string"}},true]})",
+                 {"[]", R"(["a","b"])", "[true]"}, {R"(["a",true])", "[1]"});
+    check_schema(
+        R"({"type":"array","prefixItems":[true],"anyOf":[{"prefixItems":[true,{"const":1}]},{"prefixItems":[true,true,{"const":2}]}],
+                     "unevaluatedItems":false})",
+        {"[]", "[0]", "[0,1]", "[0,1,2]", "[0,5,2]"}, {"[0,5,3]", "[0,1,3]", "[0,1,2,3]"});
+    check_schema(
+        R"({"type":"array","if":{"minItems":2},"then":{"prefixItems":[{"const":1}]},"unevaluatedItems":{"type":"null"}})",
+        {"[]", "[null]", "[1,null]"}, {"[1]", "[1,1]", "[null,null]"});
+}
+
 TEST_CASE("schema: alternatives share the order of their keys") {
     check_schema(
         R"({"anyOf":[{"type":"object","properties":{"a":{},"t":{"const":1}},"required":["t"],"additionalProperties":false},
@@ -178,7 +261,9 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     CHECK(refusal(R"({"items":{"pattern":"(?=a)b"}})").find("'/items/pattern': pattern: column 1: look-around") !=
           std::string::npos);
     CHECK(refusal(R"({"type":"array","uniqueItems":true})").find("'/uniqueItems'") != std::string::npos);
-    CHECK(refusal(R"({"allOf":[{"properties":{"a":{}}}],"unevaluatedProperties":false})")
+    CHECK(refusal(R"({"contains":{"const":1},"unevaluatedItems":false})").find("'/unevaluatedItems'") !=
+          std::string::npos);
+    CHECK(refusal(R"({"anyOf":[{},{},{},{},{"properties":{"a":{}}}],"unevaluatedProperties":false})")
               .find("'/unevaluatedProperties'") != std::string::npos);
     CHECK(refusal(R"({"multipleOf":999999937})").find("4096") != std::string::npos);
     CHECK(refusal(R"({"not":{"additionalProperties":false}})").find("'/not/additionalProperties'") !=

@@ -5,6 +5,7 @@
 
 #include <bitnet/constrain/compilation.hpp>
 #include <bitnet/constrain/expression.hpp>
+#include <bitnet/constrain/finite_values.hpp>
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/json_string.hpp>
 #include <bitnet/constrain/language_algebra.hpp>
@@ -18,6 +19,7 @@
 #include <bitnet/io/json.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -104,10 +106,10 @@ private:
         source_.rules[rule].body = source_.pool.choice(parts);
         return true;
     }
+    static constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
+        {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
     [[nodiscard]] bool add_shape(const schema_shape& shape, std::vector<expression>& parts) {
-        constexpr std::pair<std::uint32_t, std::string_view> words[] = {
-            {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
-        for (const auto& [value, word] : words) {
+        for (const auto& [value, word] : value_words) {
             if ((shape.values & value) != 0) {
                 parts.push_back(source_.pool.literal(word));
             }
@@ -124,14 +126,24 @@ private:
     }
 
     // -- numbers --
-    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
+    [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
-        const std::string_view pattern = !has_fraction           ? "-?(0|[1-9][0-9]*)"
-                                         : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
-                                         : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
-                                                                 : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+        return !has_fraction           ? "-?(0|[1-9][0-9]*)"
+               : !has_whole            ? "-?(0|[1-9][0-9]*)\\.[0-9]*[1-9][0-9]*"
+               : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
+                                       : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
+    }
+    [[nodiscard]] static std::optional<automaton> numbers_of(const schema_shape& shape) {
+        std::optional<automaton> numbers = regular(number_pattern(shape));
+        for (const shared_language& language : shape.numbers) {
+            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
+        }
+        return numbers;
+    }
+    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
+            const std::string_view pattern = number_pattern(shape);
             const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
             if (is_new) {
                 found->second = source_.pool.language(regular(pattern).value_or(automaton()));
@@ -139,10 +151,7 @@ private:
             parts.push_back(found->second);
             return true;
         }
-        std::optional<automaton> numbers = regular(pattern);
-        for (const shared_language& language : shape.numbers) {
-            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
-        }
+        auto numbers = numbers_of(shape);
         if (!numbers) {
             return too_large();
         }
@@ -469,19 +478,16 @@ private:
 
     // -- arrays --
     [[nodiscard]] bool add_array(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.unique_place && shape.most_items > 1) {
-            if (!reader_.refuse(*shape.unique_place,
-                                {"that items are unique cannot be enforced for more than one item"})) {
-                return false;
-            }
-        }
         if (shape.least_items > shape.most_items) {
             return true;
         }
         std::optional<expression> items;
-        if (shape.contained.empty()) {
+        if (shape.unique_place && shape.most_items > 1 && !unique_items(shape, items)) {
+            return false;
+        }
+        if (!items && shape.contained.empty()) {
             items = plain_items(shape);
-        } else if (!containing_items(shape, items)) {
+        } else if (!items && !containing_items(shape, items)) {
             return false;
         }
         if (!items) {
@@ -522,6 +528,115 @@ private:
         }
         return next;
     }
+    /// Items that are told apart by which values have come: a rule for every set of these.
+    [[nodiscard]] bool unique_items(const schema_shape& shape, std::optional<expression>& items) {
+        finite_values all;
+        std::vector<std::vector<std::size_t>> at_place; // the values that may stand there; the last one: and behind
+        const std::size_t places = (std::min)(prefix_of(shape) + 1, std::size_t{shape.most_items});
+        bool is_finite = shape.contained.empty();
+        for (std::size_t place = 0; place < places && is_finite; ++place) {
+            at_place.emplace_back();
+            if (!add_values(demands_of_item(shape, place), all, at_place.back(), is_finite)) {
+                return false;
+            }
+        }
+        if (is_finite && unique_rules(shape, all, at_place, items)) {
+            return true;
+        }
+        return reader_.refuse(*shape.unique_place,
+                              {"that items are unique can be enforced where they are some of a few (up to ",
+                               most_unique, ") strings, numbers, booleans and null, or one item at most"});
+    }
+    /// Adds the values that meet `wanted`, if they are few and have no parts.
+    [[nodiscard]] bool add_values(const demands& wanted, finite_values& all, std::vector<std::size_t>& which,
+                                  bool& is_finite) {
+        std::vector<schema_shape> shapes;
+        if (!reader_.read(wanted, shapes)) {
+            return false;
+        }
+        const auto add = [&](finite_values::kind is, const std::optional<automaton>& language) {
+            const auto texts = language ? texts_of(*language, std::size_t{2} * most_unique) : std::nullopt;
+            is_finite = is_finite && texts;
+            for (std::size_t i = 0; is_finite && i < texts->size(); ++i) {
+                which.push_back(all.add(is, (*texts)[i]));
+            }
+        };
+        for (const schema_shape& shape : shapes) {
+            is_finite = is_finite && (shape.values & (set_array | set_object)) == 0;
+            for (const auto& [value, word] : value_words) {
+                if ((shape.values & value) != 0) {
+                    which.push_back(all.add(finite_values::kind::word, word));
+                }
+            }
+            if ((shape.values & (set_whole | set_fraction)) != 0) {
+                add(finite_values::kind::number, shape.numbers.empty() ? std::nullopt : numbers_of(shape));
+            }
+            if ((shape.values & set_string) != 0) {
+                const bool is_any_length = shape.least_length == 0 && shape.most_length == unlimited;
+                auto content = shape.strings.empty() ? std::nullopt : content_of(shape);
+                add(finite_values::kind::string,
+                    content && !is_any_length ? of_length(*content, shape.least_length, shape.most_length) : content);
+            }
+        }
+        return true;
+    }
+    /// \return whether there are not too many sets
+    [[nodiscard]] bool unique_rules(const schema_shape& shape, const finite_values& all,
+                                    const std::vector<std::vector<std::size_t>>& at_place,
+                                    std::optional<expression>& items) {
+        if (all.size() > most_unique) {
+            return false;
+        }
+        std::vector<expression> texts;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            texts.push_back(text_of(all[i]));
+        }
+        std::vector<std::uint32_t> sets{0}; // each with a rule
+        std::map<std::uint32_t, std::uint32_t> rules{{0u, own_rule()}};
+        for (std::size_t at = 0; at < sets.size(); ++at) {
+            const std::uint32_t come = sets[at];
+            const auto count = static_cast<std::size_t>(std::popcount(come));
+            std::vector<expression> ways;
+            if (count >= shape.least_items) {
+                ways.push_back(source_.pool.empty());
+            }
+            std::uint32_t tried = count < shape.most_items ? come : ~0u;
+            for (const std::size_t value : at_place[(std::min)(count, at_place.size() - 1)]) {
+                const std::uint32_t bit = 1u << value;
+                if ((tried & bit) != 0) {
+                    continue;
+                }
+                tried |= bit;
+                const auto [found, is_new] = rules.try_emplace(come | bit, 0);
+                if (is_new) {
+                    found->second = own_rule();
+                    sets.push_back(come | bit);
+                }
+                const expression rest = source_.pool.rule(found->second);
+                ways.push_back(count == 0 ? source_.pool.sequence({texts[value], rest})
+                                          : source_.pool.sequence({comma_, texts[value], rest}));
+            }
+            if (sets.size() > most_sets) {
+                return false;
+            }
+            source_.rules[rules.at(come)].body = source_.pool.choice(ways);
+        }
+        items = source_.pool.rule(rules.at(0));
+        return true;
+    }
+    [[nodiscard]] expression text_of(const finite_values::value& one) {
+        if (one.is == finite_values::kind::string) {
+            return quoted_text(source_.pool.language(json_string_body(words_automaton({one.texts.front()}))));
+        }
+        std::vector<expression> ways;
+        for (const std::string& text : one.texts) {
+            ways.push_back(source_.pool.literal(text));
+        }
+        return source_.pool.choice(ways);
+    }
+    static constexpr std::size_t most_unique = 24; ///< values, of which
+    static constexpr std::size_t most_sets = 2048; ///< so many sets may come together
+
     /// Items of which some meet `contains`: a rule for every number of items and of those. Items that may be too many
     /// must not meet it.
     [[nodiscard]] bool containing_items(const schema_shape& shape, std::optional<expression>& items) {

@@ -39,7 +39,7 @@ public:
     [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
         mask_walk made;
         error failure;
-        allocate(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }

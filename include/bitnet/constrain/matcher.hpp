@@ -5,6 +5,7 @@
 
 #include <bitnet/constrain/compiled_grammar.hpp>
 #include <bitnet/constrain/grammar.hpp>
+#include <bitnet/constrain/stamp_table.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
@@ -22,8 +23,9 @@
 
 namespace bitnet::inline BITNET_ABI {
 
-/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, about 210 for each item at
-/// once (to find them again) and 4 for each rule: 10 MiB by default, allocated by open().
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, 140 for each item at once (to
+/// find them again) and 4 for each rule: 10 MiB by default. open() allocates it, and touches next to none: pages that
+/// no text needs are never written.
 struct matcher_options {
     std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
     std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
@@ -81,71 +83,6 @@ struct match_mark {
 class forced_tokens;
 class mask_key;
 class mask_walk;
-
-/// Finds numbers by three others; forgets everything at once.
-class stamp_table {
-public:
-    [[nodiscard]] static result<stamp_table> open(std::uint32_t entries) {
-        std::uint64_t size = 64;
-        while (size < std::uint64_t{entries} * 2) {
-            size *= 2;
-        }
-        auto places = buffer<slot>::allocate(size, "matcher");
-        if (!places) {
-            return failed(places);
-        }
-        stamp_table made;
-        made.slots_ = *std::move(places);
-        made.most_ = entries;
-        return made;
-    }
-
-    void forget() noexcept {
-        used_ = 0;
-        if (++stamp_ == 0) {
-            std::fill_n(slots_.data(), slots_.size(), slot{});
-            stamp_ = 1;
-        }
-    }
-    /// The number kept for a, b and c, `none` where it is new; nullptr where the table is full.
-    [[nodiscard]] std::uint32_t* at(std::uint32_t a, std::uint32_t b, std::uint32_t c) noexcept {
-        std::uint64_t hash =
-            (std::uint64_t{a} << 32 | b) * 0x9e3779b97f4a7c15u ^ (std::uint64_t{c} + 1) * 0xc2b2ae3d27d4eb4fu;
-        hash ^= hash >> 29;
-        for (std::size_t i = to_size(hash) & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
-            slot& found = slots_[i];
-            if (found.stamp != stamp_) {
-                if (used_ == most_) {
-                    return nullptr;
-                }
-                ++used_;
-                found = {stamp_, a, b, c, none};
-                return &found.value;
-            }
-            if (found.a == a && found.b == b && found.c == c) {
-                return &found.value;
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.size_bytes(); }
-
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-private:
-    struct slot {
-        std::uint32_t stamp;
-        std::uint32_t a;
-        std::uint32_t b;
-        std::uint32_t c;
-        std::uint32_t value;
-    };
-
-    buffer<slot> slots_;
-    std::uint32_t stamp_ = 1;
-    std::uint32_t used_ = 0;
-    std::uint32_t most_ = 0;
-};
 
 } // namespace detail
 
@@ -336,10 +273,10 @@ inline result<void> matcher::allocate(const matcher_options& options) {
     }
     items_at_once_ = options.items_at_once;
     error failure;
-    detail::allocate(items_, options.items, "matcher", failure);
-    detail::allocate(frames_, options.frames, "matcher", failure);
-    detail::allocate(links_, options.links, "matcher", failure);
-    detail::allocate(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+    detail::allocate_uninitialized(items_, options.items, "matcher", failure);
+    detail::allocate_uninitialized(frames_, options.frames, "matcher", failure);
+    detail::allocate_uninitialized(links_, options.links, "matcher", failure);
+    detail::allocate_uninitialized(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
     detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
     if (failure.code != errc{}) {
         return failure;

@@ -59,6 +59,7 @@ enum class demand_kind : std::uint8_t {
     not_type,     ///< not of the type or types at `place`
     lacks,        ///< if an object, without the key `name`
     has_all,      ///< if an object, with the keys at `place`
+    has,          ///< if an object, with the key `name`
     object,       ///< an object
     breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
     bad_item,     ///< an array with an item that is not valid by the schema at `place`
@@ -114,6 +115,9 @@ struct schema_shape {
     std::uint32_t most_items = unlimited;
     std::vector<contained_part> contained;
     std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+    /// Schemas whose keywords are yet to be met: what they ask for depends on which others hold.
+    std::vector<std::uint32_t> unevaluated_properties;
+    std::vector<std::uint32_t> unevaluated_items;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -43,8 +43,8 @@ public:
         state_rows made;
         made.tables_ = &tables;
         error failure;
-        allocate(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
-        allocate(made.held_, most, "grammar mask", failure);
+        allocate_uninitialized(made.rows_, std::uint64_t{most} * 256, "grammar mask", failure);
+        allocate_uninitialized(made.held_, most, "grammar mask", failure);
         allocate(made.plain_, tables.states.size(), "grammar mask", failure);
         allocate(made.visited_, tables.states.size(), "grammar mask", failure);
         if (failure.code != errc{}) {

@@ -8,6 +8,7 @@
 #include <bitnet/core/result.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,10 +16,48 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A token's id and what it stands for.
+/// A token's id and the bytes it stands for, the first eight of which are at hand: hardly a comparison needs more.
 struct token_bytes {
-    std::string_view bytes;
+    static constexpr std::size_t head_bytes = 8;
+
+    std::uint64_t head; ///< the first byte on top; 0 where there is none
+    const char* data;
+    std::uint32_t size;
     std::uint32_t id;
+
+    /// \pre `bytes` has no more than 65,535
+    [[nodiscard]] static token_bytes of(std::string_view bytes, std::uint32_t id) noexcept {
+        std::uint64_t head = 0;
+        for (std::size_t i = 0; i < head_bytes; ++i) {
+            head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
+        }
+        return {head, bytes.data(), static_cast<std::uint32_t>(bytes.size()), id};
+    }
+    [[nodiscard]] std::string_view bytes() const noexcept { return {data, size}; }
+    /// \pre i < size
+    [[nodiscard]] std::uint8_t operator[](std::size_t i) const noexcept {
+        return static_cast<std::uint8_t>(i < head_bytes ? head >> (56 - 8 * i) : static_cast<std::uint8_t>(data[i]));
+    }
+    /// By bytes, and then by id.
+    [[nodiscard]] bool operator<(const token_bytes& other) const noexcept {
+        if (head != other.head) {
+            return head < other.head;
+        }
+        const int order = bytes().compare(other.bytes());
+        return order != 0 ? order < 0 : id < other.id;
+    }
+    /// How many bytes both begin with.
+    [[nodiscard]] std::size_t common(const token_bytes& other) const noexcept {
+        const std::size_t most = (std::min)(size, other.size);
+        if (head != other.head) {
+            return (std::min)(most, static_cast<std::size_t>(std::countl_zero(head ^ other.head)) / 8);
+        }
+        std::size_t same = (std::min)(most, head_bytes);
+        while (same < most && data[same] == other.data[same]) {
+            ++same;
+        }
+        return same;
+    }
 };
 
 /// A byte that follows those of the nodes above it.
@@ -37,19 +76,17 @@ public:
     [[nodiscard]] static result<token_tree> open(std::span<const token_bytes> sorted) {
         std::uint64_t nodes = 0;
         std::size_t longest = 0;
-        std::string_view before;
-        for (const token_bytes& one : sorted) {
-            nodes += one.bytes.size() - common(before, one.bytes);
-            longest = (std::max)(longest, one.bytes.size());
-            before = one.bytes;
+        for (std::size_t i = 0; i < sorted.size(); ++i) {
+            nodes += sorted[i].size - (i == 0 ? 0 : sorted[i - 1].common(sorted[i]));
+            longest = (std::max)(longest, std::size_t{sorted[i].size});
         }
         token_tree made;
         made.longest_ = longest;
         buffer<std::uint32_t> path;
         error failure;
-        allocate(made.nodes_, nodes + 1, "token tree", failure);
-        allocate(made.tokens_, sorted.size(), "token tree", failure);
-        allocate(path, longest, "token tree", failure);
+        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure);
+        allocate_uninitialized(made.tokens_, sorted.size(), "token tree", failure);
+        allocate_uninitialized(path, longest, "token tree", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -99,34 +136,24 @@ private:
         const std::uint32_t from = nodes_[first].first_token;
         return tokens_.span().subspan(from, nodes_[last].first_token - from);
     }
-    [[nodiscard]] static std::size_t common(std::string_view a, std::string_view b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t same = 0;
-        while (same < most && a[same] == b[same]) {
-            ++same;
-        }
-        return same;
-    }
 
     /// \param path room for the nodes from the root to the last one
     void fill(std::span<const token_bytes> sorted, std::span<std::uint32_t> path) noexcept {
         std::uint32_t used = 0;
-        std::string_view before;
+        std::size_t open = 0; // nodes of the path
         const auto close = [&](std::size_t depth) {
-            for (std::size_t d = depth; d < before.size(); ++d) {
-                nodes_[path[d]].next = used;
+            for (; open > depth; --open) {
+                nodes_[path[open - 1]].next = used;
             }
         };
         for (std::uint32_t i = 0; i < sorted.size(); ++i) {
-            const std::string_view bytes = sorted[i].bytes;
-            std::size_t depth = common(before, bytes);
-            close(depth);
-            for (; depth < bytes.size(); ++depth) {
-                path[depth] = used;
-                nodes_[used++] = {0, i, static_cast<std::uint16_t>(depth + 1), static_cast<std::uint8_t>(bytes[depth])};
+            const token_bytes& one = sorted[i];
+            close(i == 0 ? 0 : sorted[i - 1].common(one));
+            for (; open < one.size; ++open) {
+                path[open] = used;
+                nodes_[used++] = {0, i, static_cast<std::uint16_t>(open + 1), one[open]};
             }
-            tokens_[i] = sorted[i].id;
-            before = bytes;
+            tokens_[i] = one.id;
         }
         close(0);
         nodes_[used] = {used, static_cast<std::uint32_t>(sorted.size()), 0, 0};

@@ -17,6 +17,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -68,9 +69,6 @@ private:
     static constexpr std::size_t most_characters = 32;
 
     [[nodiscard]] static result<token_trie> make(const tokenizer& text) {
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
-        std::vector<detail::token_bytes> special;
-        std::vector<detail::token_bytes> longer;
         token_trie made;
         made.text_ = &text;
         made.vocabulary_ = text.vocabulary_size();
@@ -80,18 +78,14 @@ private:
         if (failure.code != errc{}) {
             return failure;
         }
+        const std::vector<kind> kinds = made.sort_out(text);
+        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        std::vector<detail::token_bytes> special;
+        std::vector<detail::token_bytes> longer;
         for (const detail::token_bytes& one : sorted) {
-            const std::size_t characters = detail::plain_characters(one.bytes);
-            if (characters == 0) {
-                special.push_back(one);
-                continue;
+            if (kinds[one.id] != kind::plain) {
+                (kinds[one.id] == kind::special ? special : longer).push_back(one);
             }
-            if (characters > most_characters) {
-                longer.push_back(one);
-            }
-            const std::size_t row = (std::min)(characters, most_characters + 1);
-            made.plain_bits_[row * made.words_ + one.id / 64] |= std::uint64_t{1} << one.id % 64;
-            ++made.plain_counts_[row];
         }
         made.add_shorter();
         for (const auto& [tree, tokens] :
@@ -108,36 +102,50 @@ private:
         detail::token_tree* tree;
         std::span<const detail::token_bytes> tokens;
     };
+    enum class kind : std::uint8_t { plain, longer, special };
 
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
-        struct keyed {
-            std::uint64_t head; ///< the first eight bytes: most comparisons end there
-            detail::token_bytes of;
-        };
-        std::vector<keyed> all;
-        all.reserve(text.vocabulary_size());
+    /// Calls use(bytes, id) of every token that is text.
+    template <class Use> static void for_each_text(const tokenizer& text, Use&& use) {
         for (std::uint32_t id = 0; id < text.vocabulary_size(); ++id) {
             const std::string_view bytes = text.bytes_of(static_cast<token>(id));
-            if (bytes.empty() || text.is_special(static_cast<token>(id)) || text.is_stop(static_cast<token>(id))) {
-                continue;
+            if (!bytes.empty() && !text.is_special(static_cast<token>(id)) && !text.is_stop(static_cast<token>(id))) {
+                use(bytes, id);
             }
-            std::uint64_t head = 0;
-            for (std::size_t i = 0; i < 8; ++i) {
-                head = head << 8 | (i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0u);
-            }
-            all.push_back({head, {bytes, id}});
         }
-        std::sort(all.begin(), all.end(), [](const keyed& a, const keyed& b) {
-            if (a.head != b.head) {
-                return a.head < b.head;
+    }
+    /// Sets the bits of plain texts. \return the kind of each token
+    [[nodiscard]] std::vector<kind> sort_out(const tokenizer& text) {
+        std::vector<kind> kinds(vocabulary_, kind::special);
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            const std::size_t characters = detail::plain_characters(bytes);
+            if (characters == 0) {
+                return;
             }
-            const int order = a.of.bytes.compare(b.of.bytes);
-            return order != 0 ? order < 0 : a.of.id < b.of.id;
+            kinds[id] = characters > most_characters ? kind::longer : kind::plain;
+            const std::size_t row = (std::min)(characters, most_characters + 1);
+            plain_bits_[row * words_ + id / 64] |= std::uint64_t{1} << id % 64;
+            ++plain_counts_[row];
         });
-        std::vector<detail::token_bytes> sorted;
-        sorted.reserve(all.size());
-        for (const keyed& one : all) {
-            sorted.push_back(one.of);
+        return kinds;
+    }
+    /// By their bytes: the first two of which leave little to be sorted.
+    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+        const auto start_of = [](std::string_view bytes) {
+            return static_cast<std::uint8_t>(bytes[0]) * std::size_t{256} +
+                   (bytes.size() > 1 ? static_cast<std::uint8_t>(bytes[1]) : 0u);
+        };
+        std::vector<std::uint32_t> places(std::size_t{65536} + 1); // of tokens with each start: where they begin
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t) { ++places[start_of(bytes) + 1]; });
+        std::partial_sum(places.begin(), places.end(), places.begin());
+        std::vector<detail::token_bytes> sorted(places.back());
+        for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
+            sorted[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
+        });
+        auto first = sorted.begin();
+        for (const std::uint32_t end : places) { // by now: where they end
+            const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+            std::sort(first, last);
+            first = last;
         }
         return sorted;
     }

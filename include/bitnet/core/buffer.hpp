@@ -141,6 +141,21 @@ void allocate(buffer<T>& into, std::uint64_t size, std::string_view what, error&
     }
 }
 
+/// The same with bytes of any value.
+template <class T>
+void allocate_uninitialized(buffer<T>& into, std::uint64_t size, std::string_view what, error& failure,
+                            const memory_from& from = {}) {
+    if (failure.code != errc{}) {
+        return;
+    }
+    auto made = buffer<T>::allocate_uninitialized(size, what, from);
+    if (made) {
+        into = *std::move(made);
+    } else {
+        failure = failed(made);
+    }
+}
+
 } // namespace detail
 
 } // namespace bitnet::inline BITNET_ABI

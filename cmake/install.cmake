@@ -20,9 +20,14 @@ write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/bitnetConfigVersio
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/bitnetConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/bitnetConfigVersion.cmake"
     DESTINATION ${package_dir})
 
-set(pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
-file(RELATIVE_PATH pkgconfig_to_prefix "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
-set(pkgconfig_includedir "\${prefix}")
-cmake_path(APPEND pkgconfig_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
-configure_file("${CMAKE_CURRENT_LIST_DIR}/bitnet.pc.in" "${CMAKE_CURRENT_BINARY_DIR}/bitnet.pc" @ONLY)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/bitnet.pc" DESTINATION ${pkgconfig_dir})
+# bitnet_install_pkgconfig(<name> <folder> <libs> <requires> <install option>...): <name>.pc, whose paths are relative to it.
+function(bitnet_install_pkgconfig name folder libs requires)
+    file(RELATIVE_PATH to_prefix "/prefix/${folder}" "/prefix")
+    set(includedir "\${prefix}")
+    cmake_path(APPEND includedir "${CMAKE_INSTALL_INCLUDEDIR}")
+    set(libdir "\${prefix}")
+    cmake_path(APPEND libdir "${CMAKE_INSTALL_LIBDIR}")
+    configure_file("${PROJECT_SOURCE_DIR}/cmake/bitnet.pc.in" "${CMAKE_CURRENT_BINARY_DIR}/${name}.pc" @ONLY)
+    install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}.pc" DESTINATION ${folder} ${ARGN})
+endfunction()
+bitnet_install_pkgconfig(bitnet "${CMAKE_INSTALL_DATADIR}/pkgconfig" "-pthread" "")

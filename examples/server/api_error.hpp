@@ -50,7 +50,8 @@ inline api_error api_error_of(const bitnet::error& why, std::string param = {}) 
     using bitnet::errc;
     switch (why.code) {
     case errc::context_full:
-        return {400, why.message, "messages", "context_length_exceeded"};
+        // LangChain knows it by these words.
+        return {400, "more than the maximum context length: " + why.message, "messages", "context_length_exceeded"};
     case errc::out_of_memory:
     case errc::kv_pool_full:
         return {503, why.message, {}, {}};

@@ -6,6 +6,7 @@
 #include "chat_request.hpp"
 #include "chat_writer.hpp"
 #include "job.hpp"
+#include "open_choice.hpp"
 
 #include <bitnet/any.hpp>
 
@@ -61,11 +62,12 @@ public:
         if (grammar_ != nullptr) {
             grammar_->note();
         }
-        show(talk_->take_text());
+        choice_->feed(talk_->take_text());
         const bool is_full = limit_ && talk_->answer_tokens() >= *limit_;
         const bool is_whole = grammar_ != nullptr && grammar_->is_done();
-        if (!is_ended() && (is_full || is_whole || has_stopped_)) {
-            ended_ = is_full && !is_whole && !has_stopped_ ? bitnet::answer_end::limit : bitnet::answer_end::stop_text;
+        if (!is_ended() && (is_full || is_whole || choice_->has_stopped())) {
+            ended_ = is_full && !is_whole && !choice_->has_stopped() ? bitnet::answer_end::limit
+                                                                     : bitnet::answer_end::stop_text;
             talk_->cancel();
         }
     }
@@ -122,17 +124,12 @@ private:
     }
 
     [[nodiscard]] bitnet::result<void> begin_choice() {
-        const std::size_t vocabulary = model_->model.parameters().vocabulary;
-        auto sampler = asked_.sampling.open(index(), vocabulary);
-        auto stops = asked_.sampling.open_stops();
-        if (!sampler || !stops) {
-            param_ = sampler ? "stop" : "logit_bias";
-            return sampler ? std::move(stops).error() : std::move(sampler).error();
+        auto opened = open_choice::open(asked_.sampling, index(), model_->model.parameters().vocabulary, param_);
+        if (!opened) {
+            return std::move(opened).error();
         }
-        sampler_.emplace(*std::move(sampler));
-        stops_.emplace(*std::move(stops));
+        choice_.emplace(*std::move(opened));
         ended_ = bitnet::answer_end::none;
-        has_stopped_ = false;
         made_ = {};
         sent_calls_ = sent_tokens_ = 0;
         if (auto begun = talk_->begin_answer(asked_.begun); !begun) {
@@ -141,16 +138,17 @@ private:
         }
         const auto told = talk_->tokens();
         for (const bitnet::token id : told) { // which penalties count
-            sampler_->accept(id);
+            choice_->sampler().accept(id);
         }
         const std::size_t room = talk_->context() - talk_->position();
         param_ = asked_.schema ? "response_format" : "grammar";
-        auto grammar = answer_grammar::open(*model_, asked_, *sampler_, (std::min)(room, limit_.value_or(room)));
+        auto grammar =
+            answer_grammar::open(*model_, asked_, choice_->sampler(), (std::min)(room, limit_.value_or(room)));
         if (!grammar) {
             return std::move(grammar).error();
         }
         grammar_ = *std::move(grammar);
-        talk_->choose_with(grammar_ != nullptr ? grammar_->chooser() : bitnet::any_chooser(*sampler_));
+        talk_->choose_with(grammar_ != nullptr ? grammar_->chooser() : bitnet::any_chooser(choice_->sampler()));
         return {};
     }
 
@@ -167,18 +165,6 @@ private:
         return {};
     }
 
-    /// What of a piece of text is no stop text is to be shown.
-    void show(std::string_view text) {
-        if (has_stopped_ || text.empty()) {
-            return;
-        }
-        const bitnet::stop_texts::step step = stops_->feed(text);
-        for (const std::string_view part : step.shown) {
-            unsent_ += part;
-        }
-        has_stopped_ = step.stop.has_value();
-    }
-
     void note_logprobs() {
         token_choice made{{}, std::vector<bitnet::token_logprob>(asked_.top_logprobs)};
         if (const auto chosen = talk_->session().logprobs(made.likeliest)) {
@@ -192,17 +178,15 @@ private:
 
     void end_choice() {
         settle();
-        show(talk_->take_text());
-        if (!has_stopped_) {
-            unsent_ += stops_->flush();
-        }
+        choice_->feed(talk_->take_text());
+        choice_->flush();
         send_calls();
         send_text();
         usage_.written += talk_->answer_tokens();
         const bitnet::answer_end why = ended_ != bitnet::answer_end::none ? ended_ : talk_->ended_by();
         const bool is_cut = why == bitnet::answer_end::limit || why == bitnet::answer_end::context_full ||
                             (grammar_ != nullptr && grammar_->is_cut_short());
-        made_.finish = is_cut && !has_stopped_ ? "length" : !made_.calls.empty() ? "tool_calls" : "stop";
+        made_.finish = is_cut && !choice_->has_stopped() ? "length" : !made_.calls.empty() ? "tool_calls" : "stop";
         talk_->choose_with(std::nullopt);
         if (asked_.sampling.stream) {
             send_delta("{}", made_.finish);
@@ -218,14 +202,11 @@ private:
             event_of(chat_chunk(head_, index(), delta, model_->model.text(), tokens, asked_.logprobs, finish)));
     }
     void send_text() {
-        if (unsent_.empty()) {
-            return;
+        const std::string text = choice_->take();
+        made_.text += text;
+        if (asked_.sampling.stream && !text.empty()) {
+            send_delta(content_delta(text, false));
         }
-        made_.text += unsent_;
-        if (asked_.sampling.stream) {
-            send_delta(content_delta(unsent_, false));
-        }
-        unsent_.clear();
     }
     void send_calls() {
         const auto calls = talk_->calls();
@@ -245,7 +226,7 @@ private:
             return;
         }
         if (asked_.sampling.include_usage) {
-            sink().piece(event_of(usage_chunk(head_, "chat.completion.chunk", usage_)));
+            sink().piece(event_of(usage_chunk(head_, "chat.completion.chunk", usage_, times_)));
         }
         end_stream();
     }
@@ -256,14 +237,11 @@ private:
     bitnet::conversation* talk_ = nullptr;
     std::size_t told_turns_ = 0;
     std::optional<std::size_t> limit_; ///< tokens of a choice
-    std::optional<bitnet::sampler> sampler_;
-    std::optional<bitnet::stop_texts> stops_;
+    std::optional<open_choice> choice_;
     std::unique_ptr<answer_grammar> grammar_;
     std::string param_; ///< what an error of begin_choice() is about
 
     bitnet::answer_end ended_ = bitnet::answer_end::none; ///< why this ended it, not the conversation
-    bool has_stopped_ = false;                            ///< at a stop text
-    std::string unsent_;
     finished_choice made_;
     std::size_t sent_calls_ = 0;
     std::size_t sent_tokens_ = 0; ///< of made_.tokens

@@ -207,12 +207,14 @@ inline std::string chat_chunk(const answer_head& head, std::size_t index, std::s
 }
 
 /// The chunk of a stream that has the usage and no choices. \param object "chat.completion.chunk", ...
-inline std::string usage_chunk(const answer_head& head, std::string_view object, const token_usage& usage) {
+inline std::string usage_chunk(const answer_head& head, std::string_view object, const token_usage& usage,
+                               const answer_times& times) {
     tools::json_writer json;
     head.write(json, object);
     json.begin("choices", '[');
     json.end(']');
     write_usage(json, usage);
+    write_times(json, usage, times);
     json.end('}');
     return json.text();
 }

@@ -4,6 +4,7 @@
 
 #include "chat_writer.hpp"
 #include "job.hpp"
+#include "open_choice.hpp"
 #include "text_request.hpp"
 
 #include <bitnet/any.hpp>
@@ -54,7 +55,7 @@ public:
 
     [[nodiscard]] bitnet::any_session& session() noexcept override { return *session_; }
     [[nodiscard]] std::optional<bitnet::any_chooser> chooser() noexcept override {
-        return finish_.empty() ? std::optional<bitnet::any_chooser>(*sampler_) : std::nullopt;
+        return finish_.empty() ? std::optional<bitnet::any_chooser>(choice_->sampler()) : std::nullopt;
     }
     void take(std::optional<bitnet::token> id) noexcept override {
         if (!finish_.empty()) {
@@ -71,8 +72,10 @@ public:
             note_logprobs();
         }
         ++written_;
-        show(decoder_->feed(*id));
-        if (finish_.empty() && written_ == *asked_.sampling.limit) {
+        choice_->feed(decoder_->feed(*id));
+        if (choice_->has_stopped()) {
+            finish_ = "stop";
+        } else if (written_ == *asked_.sampling.limit) {
             finish_ = "length";
         }
     }
@@ -130,14 +133,11 @@ private:
 
     [[nodiscard]] bitnet::result<void> begin_choice() {
         const std::vector<bitnet::token>& prompt = prompts_[index() / asked_.sampling.choices];
-        auto sampler = asked_.sampling.open(index(), model_->model.parameters().vocabulary);
-        auto stops = asked_.sampling.open_stops();
-        if (!sampler || !stops) {
-            param_ = sampler ? "stop" : "logit_bias";
-            return sampler ? std::move(stops).error() : std::move(sampler).error();
+        auto opened = open_choice::open(asked_.sampling, index(), model_->model.parameters().vocabulary, param_);
+        if (!opened) {
+            return std::move(opened).error();
         }
-        sampler_.emplace(*std::move(sampler));
-        stops_.emplace(*std::move(stops));
+        choice_.emplace(*std::move(opened));
         decoder_.emplace(model_->model.text(), bitnet::stream_decoder_options{.follows_text = true});
         for (const bitnet::token id : prompt) {
             if (!model_->model.text().contains(id)) {
@@ -145,7 +145,7 @@ private:
                 return bitnet::error{bitnet::errc::invalid_token,
                                      "token " + std::to_string(id) + " is not in the vocabulary"};
             }
-            sampler_->accept(id);
+            choice_->sampler().accept(id);
         }
         finish_ = {};
         written_ = sent_tokens_ = 0;
@@ -160,20 +160,11 @@ private:
         }
         if (asked_.echo) {
             const auto* text = std::get_if<std::string>(&asked_.prompts[index() / asked_.sampling.choices]);
-            unsent_ = text != nullptr ? *text : model_->model.text().decode(prompt);
+            choice_->show(text != nullptr ? *text : model_->model.text().decode(prompt));
         }
         return session_->queue(std::span(prompt).subspan(kept));
     }
 
-    void show(std::string_view text) {
-        const bitnet::stop_texts::step step = stops_->feed(text);
-        for (const std::string_view part : step.shown) {
-            unsent_ += part;
-        }
-        if (step.stop) {
-            finish_ = "stop";
-        }
-    }
     void note_logprobs() {
         token_choice made{{}, std::vector<bitnet::token_logprob>(*asked_.logprobs)};
         if (const auto chosen = session_->logprobs(made.likeliest)) {
@@ -183,8 +174,8 @@ private:
     }
 
     void end_choice() {
-        unsent_ += stops_->flush(); // nothing after a hit
-        unsent_ += decoder_->flush();
+        choice_->feed(decoder_->flush());
+        choice_->flush();
         made_.finish = finish_;
         send_text();
         if (asked_.sampling.stream) {
@@ -255,20 +246,17 @@ private:
         sink().piece(event_of(json.text()));
     }
     void send_text() {
-        if (unsent_.empty()) {
-            return;
+        const std::string text = choice_->take();
+        made_.text += text;
+        if (asked_.sampling.stream && !text.empty()) {
+            send_chunk(text, {});
         }
-        made_.text += unsent_;
-        if (asked_.sampling.stream) {
-            send_chunk(unsent_, {});
-        }
-        unsent_.clear();
     }
 
     void finish() {
         if (asked_.sampling.stream) {
             if (asked_.sampling.include_usage) {
-                sink().piece(event_of(usage_chunk(head_, "text_completion", usage_)));
+                sink().piece(event_of(usage_chunk(head_, "text_completion", usage_, times_)));
             }
             return end_stream();
         }
@@ -290,8 +278,7 @@ private:
     answer_head head_;
     bitnet::any_session* session_ = nullptr;
     std::vector<std::vector<bitnet::token>> prompts_;
-    std::optional<bitnet::sampler> sampler_;
-    std::optional<bitnet::stop_texts> stops_;
+    std::optional<open_choice> choice_;
     std::optional<bitnet::stream_decoder> decoder_;
     std::string param_; ///< what an error of begin_choice() is about
 
@@ -299,7 +286,6 @@ private:
     bool has_failed_ = false;
     std::size_t written_ = 0;
     std::size_t sent_tokens_ = 0; ///< of made_.tokens
-    std::string unsent_;
     finished_choice made_;
     std::vector<finished_choice> choices_;
     answer_times times_;

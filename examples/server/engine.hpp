@@ -112,7 +112,7 @@ private:
             while (begin_next()) {
             }
             if (scheduler_) { // a small budget, so that no text, nor a client that comes or goes, waits for a long pass
-                static_cast<void>(scheduler_->step(std::chrono::milliseconds(5)));
+                static_cast<void>(scheduler_->step(std::chrono::milliseconds(2)));
             }
             for (place& each : places_) {
                 if (each.work != nullptr && each.work->pump()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What clients do with bitnet-server, by the openai package from npm, unchanged: node openai.mjs BASE_URL
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import OpenAI from 'openai';
+import { run } from './checks.mjs';
 
 const baseURL = process.argv[2];
 const client = new OpenAI({ baseURL, apiKey: 'none', maxRetries: 0, timeout: 120000 });
@@ -25,7 +25,7 @@ const refusal = async (call, type) => {
     return error;
 };
 
-const checks = {
+await run({
     async 'a chat'() {
         const answer = await ask({});
         assert.equal(answer.model, model);
@@ -87,49 +87,4 @@ const checks = {
         const all = await Promise.all(Array.from({ length: 32 }, (_, i) => ask({ seed: i % 4 })));
         all.forEach((answer, i) => assert.equal(answer.choices[0].message.content, wanted[i % 4]));
     },
-    async 'clients that vanish, and one that is slow'() {
-        for (let i = 0; i < 20; ++i) {
-            const stream = await ask({ max_tokens: 400, stream: true });
-            let left = i % 4;
-            for await (const chunk of stream) if (chunk && left-- === 0) break;
-            stream.controller.abort();
-        }
-        const { hostname, port } = new URL(baseURL);
-        const slow = net.connect(Number(port), hostname); // whose head never ends
-        slow.on('error', () => {});
-        slow.write('POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n');
-        assert.equal((await ask({})).choices.length, 1);
-        slow.destroy();
-        for (let patience = 50; ; --patience) {
-            const metrics = await fetch(`${baseURL}/metrics`).then(r => (r.ok ? r.text() : ''));
-            if (metrics === '' || /bitnet_requests_active 0\n/.test(metrics)) break;
-            assert.ok(patience > 0, 'a request of a client that went away goes on');
-            await new Promise(r => setTimeout(r, 100));
-        }
-    },
-    async 'bytes that are no HTTP, and hosts that are not this one'() {
-        const { hostname, port } = new URL(baseURL);
-        const said = text => new Promise(done => {
-            let got = '';
-            const socket = net.connect(Number(port), hostname, () => socket.write(text));
-            socket.on('data', bytes => (got += bytes)).on('close', () => done(got)).on('error', () => done(got));
-        });
-        assert.match(await said('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*"invalid_request_error"/);
-        assert.match(await said(`GET / HTTP/1.1\r\nX: ${'a'.repeat(20000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
-        assert.match(await said('GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 403 /);
-        assert.match(await said('HEAD /health HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200 [\s\S]*\r\n\r\n$/);
-    },
-};
-
-let failed = 0;
-for (const [name, check] of Object.entries(checks)) {
-    try {
-        await check();
-        console.log(`ok     ${name}`);
-    } catch (error) {
-        ++failed;
-        console.log(`FAILED ${name}: ${error.stack ?? error}`);
-    }
-}
-console.log(`${Object.keys(checks).length - failed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+});

@@ -27,7 +27,7 @@ globalThis.local = (() => {
     });
   }
 
-  let state, address, picked; // elements
+  let state, address, picked, format; // elements
   function say(text, isError) {
     state.textContent = text;
     state.className = isError ? 'error' : '';
@@ -55,6 +55,7 @@ globalThis.local = (() => {
     state = element('span', {id: 'model_state', role: 'status'});
     address = element('input', {id: 'model_address', placeholder: first, value: lastAddress()});
     picked = element('input', {id: 'model_file', type: 'file', accept: '.gguf'});
+    format = element('input', {id: 'chat_format', placeholder: 'as the file says'});
     address.onchange = () => choose(address.value.trim() || first);
     picked.onchange = () => { if (picked.files[0]) choose(picked.files[0]); };
     const forget = button('Forget models kept by the browser', () => caches.delete('bitnet.models').then(() => say('forgotten')));
@@ -62,7 +63,7 @@ globalThis.local = (() => {
     byId('settings').prepend(
       element('label', {}, 'Model: a file of yours (GGUF), which stays on this machine', picked),
       element('label', {}, 'or its address beside this page', address),
-      element('label', {}, state), element('label', {}, forget));
+      element('label', {}, state), element('label', {}, 'How dialogs are written: bitnet, llama3, falcon3 or chatml', format), element('label', {}, forget));
   }
 
   return {
@@ -85,7 +86,7 @@ globalThis.local = (() => {
       const {worker, source} = current, id = ++asked, said = [];
       let wake = () => { };
       busy = data => { if (data.id === id) { said.push(data); wake(); } };
-      worker.postMessage({ask: body, id});
+      worker.postMessage({ask: {...body, chat_format: format.value.trim() || undefined}, id});
       try {
         for (;;) {
           while (!said.length) await Promise.race([new Promise(resolve => { wake = resolve; }), aborted]);

@@ -33,6 +33,7 @@ EXPORTED(open_model) int32_t page_open_model(const void* bytes, uint32_t size) {
     bitnet_model_options options;
     bitnet_model_options_init(&options);
     options.threads = 1;
+    options.head = BITNET_HEAD_SCREENED; /* the same tokens sooner: automatic would need a thread to make it */
     return bitnet_model_open_memory(bytes, size, &options, &model, sentence, sizeof sentence);
 }
 
@@ -42,9 +43,11 @@ EXPORTED(isa) const char* page_isa(void) {
     return bitnet_model_get_info(model, &info) == 0 ? info.isa : "";
 }
 
-/* A dialog without turns. Below 0 and UINT32_MAX: as the model's file advises; limit 0: none; schema null: any text. */
+/* A dialog without turns. Below 0 and UINT32_MAX: as the model's file advises; limit 0: none; schema null: any text;
+ * chat_format null: as the file says. */
 EXPORTED(begin)
-int32_t page_begin(float temperature, float top_p, uint32_t top_k, uint32_t limit, double seed, const char* schema) {
+int32_t page_begin(float temperature, float top_p, uint32_t top_k, uint32_t limit, double seed, const char* schema,
+                   const char* chat_format) {
     bitnet_sampling sampling;
     bitnet_sampling_init(&sampling);
     sampling.is_advised = 2;
@@ -59,6 +62,7 @@ int32_t page_begin(float temperature, float top_p, uint32_t top_k, uint32_t limi
     options.answer_limit = limit;
     options.when_full = BITNET_FULL_DROP_OLDEST;
     options.sampling = &sampling;
+    options.chat_format = chat_format;
     bitnet_conversation_close(talk);
     bitnet_grammar_close(grammar);
     talk = NULL;

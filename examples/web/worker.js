@@ -2,8 +2,8 @@
 // The library in a worker of its own, which local.js talks to: one model, of which no byte leaves the browser.
 'use strict';
 
-// Takes {open: address or File} once, then {ask: a chat request of OpenAI's, id: a number that rises} and {stop: the id}.
-// Says {progress}, {opened}, and with the id {chunk: of a streamed answer}, {ended}, {refused: sentence}, or {dead: sentence}
+// Takes {open: address or File} once, then {ask: a chat request of OpenAI's, with chat_format as bitnet-chat has it,
+// id: a number that rises} and {stop: the id}. Says {progress}, {opened}, and with the id {chunk: of a streamed answer}, {ended}, {refused: sentence}, or {dead: sentence}
 // when it can do no more.
 const cacheName = 'bitnet.models';
 const budget = 12000;  // microseconds between two looks at whether to stop
@@ -160,11 +160,12 @@ async function open(source) {
 function tell(body) {
   const schema = body.response_format ? JSON.stringify(body.response_format.json_schema.schema) : null;
   const wanted = [body.temperature ?? -1, body.top_p ?? -1, body.top_k ?? 2 ** 32 - 1, body.max_tokens ?? 0];
-  const settings = JSON.stringify([wanted, body.seed, schema]);
+  const format = body.chat_format ?? null;
+  const settings = JSON.stringify([wanted, body.seed, schema, format]);
   if (settings !== dialog || body.seed !== undefined) {
     const seed = body.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
     dialog = '';
-    withTexts([schema], text => checked(library.begin(...wanted, seed, text)));
+    withTexts([schema, format], (...texts) => checked(library.begin(...wanted, seed, ...texts)));
     dialog = settings;
   }
   body.messages.forEach(({role, content}, index) =>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// web_speed.mjs FOLDER MODEL [TOKENS]: how fast the worker of the page without a server (examples/web) writes, in Node. With
+// web_speed.mjs FOLDER MODEL [TOKENS [CHAT_FORMAT]]: how fast the worker of the page without a server (examples/web) writes, in Node. With
 // node --experimental-wasm-relaxed-simd it takes the module for relaxed SIMD, else that for SIMD128. Beside it:
 //     bitnet-bench -m MODEL -t 1 --isa sse41
 import {openAsBlob, readFileSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import vm from 'node:vm';
 
-const [folder, model, tokens = '200'] = process.argv.slice(2);
+const [folder, model, tokens = '200', chat_format] = process.argv.slice(2);
 let said = () => { };
 globalThis.onmessage = null;
 globalThis.postMessage = data => said(data);
@@ -32,7 +32,7 @@ const opened = await tell({open: file});
 // What the first answer takes is not timed: the modules are compiled again, better, while they run.
 async function write(id, content, most) {
   let first = null, before = 0;
-  const ask = {messages: [{role: 'user', content}], temperature: 0, max_tokens: most};
+  const ask = {messages: [{role: 'user', content}], temperature: 0, max_tokens: most, chat_format};
   const last = await tell({ask, id}, ({chunk}) => {
     if (chunk && !first) { first = [performance.now(), process.cpuUsage().user]; before = chunk.usage.completion_tokens; }
   });

@@ -117,6 +117,8 @@ assert.ok(took < 1000, `it stopped after ${took} ms`);
 await page.locator('.turn.assistant .below', {hasText: 'stopped'}).waitFor();
 const stopped = await answers.first().textContent();
 assert.throws(() => JSON.parse(stopped), 'it was not stopped');
+assert.equal(page.workers().length, 1);
+assert.equal(await page.workers()[0].evaluate('last.then(() => library.ended_by())'), 4, 'the worker went on'); // BITNET_END_CANCELLED
 
 // JSON by a schema, and schemas that are refused.
 const schema = '{"type":"object","properties":{"mood":{"enum":["calm","angry"]},"guests":{"type":"array","items":{"type":"string","maxLength":12},"maxItems":3}},"required":["mood","guests"],"additionalProperties":false}';

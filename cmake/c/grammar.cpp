@@ -5,7 +5,7 @@
 namespace bitnet_c {
 
 bitnet::result<std::shared_ptr<const lazy_trie>> trie_of(model_state& model) {
-    const std::lock_guard<std::mutex> lock(model.making_trie);
+    const mutex_lock lock(model.making_trie);
     if (model.trie == nullptr) {
         auto opened = bitnet::token_trie::open(model.model->text());
         if (!opened) {

@@ -25,6 +25,16 @@
 
 namespace bitnet_c {
 
+#if BITNET_THREADS
+using mutex = std::mutex;
+using mutex_lock = std::lock_guard<std::mutex>;
+#else // where the standard library has no mutex, either
+struct mutex {};
+struct mutex_lock {
+    explicit mutex_lock(mutex&) noexcept {}
+};
+#endif
+
 struct lazy_trie; // of a model's tokenizer, made for the first grammar; see grammar.hpp
 
 /// A model and what it borrows. Shared by all that was opened with it.
@@ -36,7 +46,7 @@ struct model_state {
     std::optional<bitnet::any_model> model;
     std::string isa;
     std::string layout;
-    std::mutex making_trie;
+    mutex making_trie;
     std::shared_ptr<const lazy_trie> trie;
 };
 

@@ -93,14 +93,13 @@ void put_message(std::string_view text, char* message, std::uint32_t capacity) n
 }
 
 bitnet::sampler_options sampling_of(const bitnet_sampling& given, const bitnet::any_model& model) noexcept {
+    const bitnet::sampler_options advised = bitnet::sampler_options::advised_by(model.sampling());
+    const auto is_advised = [&](bool is_open) { return given.is_advised == 1 || (given.is_advised == 2 && is_open); };
     bitnet::sampler_options options;
-    options.temperature = given.temperature;
-    options.top_k = given.top_k;
-    options.top_p = given.top_p;
-    options.min_p = given.min_p;
-    if (given.is_advised != 0) {
-        options = bitnet::sampler_options::advised_by(model.sampling());
-    }
+    options.temperature = is_advised(given.temperature < 0) ? advised.temperature : given.temperature;
+    options.top_k = is_advised(given.top_k == UINT32_MAX) ? advised.top_k : given.top_k;
+    options.top_p = is_advised(given.top_p < 0) ? advised.top_p : given.top_p;
+    options.min_p = is_advised(given.min_p < 0) ? advised.min_p : given.min_p;
     options.typical_p = given.typical_p;
     options.repeat_penalty = given.repeat_penalty;
     options.presence_penalty = given.presence_penalty;

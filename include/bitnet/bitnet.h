@@ -160,7 +160,9 @@ BITNET_API void bitnet_tools_close(bitnet_tools* tools);
 
 typedef struct bitnet_sampling {
     uint32_t struct_size;
-    int32_t is_advised; /* 1, as _init sets it: temperature, top_k, top_p and min_p are those that the file advises */
+    /* 1, as _init sets it: temperature, top_k, top_p and min_p are those that the file advises; 2: those of them are that
+     * are NaN, or UINT32_MAX for top_k; 0: none */
+    int32_t is_advised;
     uint64_t seed;
     float temperature;
     float top_p;

@@ -179,6 +179,22 @@ static void check_grammars(bitnet_model* model) {
           BITNET_E_GRAMMAR);
     CHECK(grammar == NULL && strlen(message) != 0);
     bitnet_conversation_close(talk);
+
+    sampling.is_advised = 2; /* the file's top_k and others, and a temperature that leaves no choice */
+    sampling.temperature = 0;
+    sampling.top_p = sampling.min_p = -1;
+    sampling.top_k = UINT32_MAX;
+    talk = opened(model, &options);
+    CHECK(bitnet_conversation_say(talk, "How many?", -1) == BITNET_OK);
+    struct collected advised = answer_of(talk);
+    bitnet_conversation_close(talk);
+    sampling.is_advised = 0;
+    sampling.top_p = sampling.min_p = 0.5f;
+    sampling.top_k = 1;
+    talk = opened(model, &options);
+    CHECK(bitnet_conversation_say(talk, "How many?", -1) == BITNET_OK);
+    CHECK(strcmp(answer_of(talk).text, advised.text) == 0);
+    bitnet_conversation_close(talk);
 }
 
 /* What was opened with one model is refused by another. */

@@ -160,8 +160,8 @@ BITNET_API void bitnet_tools_close(bitnet_tools* tools);
 
 typedef struct bitnet_sampling {
     uint32_t struct_size;
-    /* 1, as _init sets it: temperature, top_k, top_p and min_p are those that the file advises; 2: those of them are that
-     * are NaN, or UINT32_MAX for top_k; 0: none */
+    /* 1, as _init sets it: temperature, top_k, top_p and min_p are those that the file advises; 2: those of them are
+     * that are NaN, or UINT32_MAX for top_k; 0: none */
     int32_t is_advised;
     uint64_t seed;
     float temperature;

@@ -51,7 +51,12 @@ await isIdle();
 assert.equal(await page.locator('.turn.user .text').textContent(), 'What did the king eat?');
 assert.notEqual(await answers.first().textContent(), first);
 
-// An answer is stopped by Escape, and goes no further.
+// An answer is stopped by Escape, and goes no further. The tiny model would be done before the key is pressed.
+const network = await context.newCDPSession(page);
+const limitDownload = bytes => network.send('Network.emulateNetworkConditions',
+  {offline: false, latency: 0, downloadThroughput: bytes, uploadThroughput: -1});
+await network.send('Network.enable');
+await limitDownload(4000);
 await page.click('#toggle');
 await set('max_tokens', '');
 await page.click('#toggle');
@@ -62,6 +67,7 @@ await page.waitForFunction(() => document.querySelectorAll('.turn.assistant .tex
 await page.keyboard.press('Escape');
 await page.locator('.turn.assistant .below', {hasText: 'stopped'}).waitFor();
 await isIdle();
+await limitDownload(-1);
 
 // Answers by a schema, a schema that is none, and what the server refuses.
 await page.click('#new');

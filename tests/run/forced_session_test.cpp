@@ -4,6 +4,7 @@
 #include "run/counted_allocations.hpp"
 
 #include <bitnet/constrain/constrained_chooser.hpp>
+#include <bitnet/constrain/constrained_tools.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/healed_answers.hpp>
 #include <bitnet/constrain/healed_prefix.hpp>
@@ -11,6 +12,7 @@
 #include <bitnet/constrain/matcher.hpp>
 #include <bitnet/constrain/token_constraint.hpp>
 #include <bitnet/constrain/token_trie.hpp>
+#include <bitnet/constrain/tool_set.hpp>
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/open_model.hpp>
@@ -458,4 +460,14 @@ TEST_CASE("a conversation heals what the host began: as by hand, written anew, f
     with.choose_with(held);
     REQUIRE(with.say("Tell me", begun));
     CHECK(written(with).starts_with("me "));
+    tool_set tools;
+    REQUIRE(tools.declare({"wait", "Waits."}, R"({"type":"object"})"));
+    const auto source = must(constrained_tools::open(tools, trie));
+    options.tools = &source;
+    options.chat.tools_in_words = true;
+    const auto refused = conversation::open(opened, options);
+    REQUIRE(!refused);
+    CHECK(refused.error().message.find("`heal` and `tools`") != std::string::npos);
+    options.heal = nullptr;
+    CHECK(conversation::open(opened, options));
 }

@@ -6,7 +6,7 @@ if(NOT TARGET bitnet_c OR NOT TARGET bitnet-generate OR NOT UNIX OR CMAKE_CROSSC
 endif()
 get_property(programs DIRECTORY "${PROJECT_SOURCE_DIR}/examples" PROPERTY BUILDSYSTEM_TARGETS)
 list(FILTER programs INCLUDE REGEX "^bitnet-")
-list(REMOVE_ITEM programs bitnet-hello bitnet-web)
+list(REMOVE_ITEM programs bitnet-web)
 install(TARGETS ${programs} DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools EXCLUDE_FROM_ALL)
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright
     COMPONENT tools EXCLUDE_FROM_ALL)

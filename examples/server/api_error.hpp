@@ -2,7 +2,7 @@
 // api_error: what a client is told when its request cannot be answered, as OpenAI's interface writes it.
 #pragma once
 
-#include "../json_writer.hpp"
+#include "../tools/json_writer.hpp"
 
 #include <bitnet/core/result.hpp>
 

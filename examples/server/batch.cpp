@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // bitnet-batch: requests of OpenAI's interface from a file, a line each, and their answers in another, in the same
 // order. What is there of the answers is kept, so that a run that was ended goes on where it stopped.
-#include "../streams.hpp"
-#include "../utf8_path.hpp"
+#include "../tools/streams.hpp"
+#include "../tools/utf8_path.hpp"
 #include "answer.hpp"
 #include "open_engine.hpp"
 

@@ -2,7 +2,7 @@
 // chat_writer: answers of /v1/chat/completions as JSON, whole and in chunks.
 #pragma once
 
-#include "../json_writer.hpp"
+#include "../tools/json_writer.hpp"
 #include "job.hpp"
 
 #include <bitnet/any.hpp>

@@ -2,7 +2,7 @@
 // embedding_job: answers a request of /v1/embeddings, one text after the other, with the passes of others between them.
 #pragma once
 
-#include "../json_writer.hpp"
+#include "../tools/json_writer.hpp"
 #include "job.hpp"
 #include "text_request.hpp"
 

@@ -2,7 +2,7 @@
 // open_engine: an engine over the model that the options of a program name.
 #pragma once
 
-#include "../model_options.hpp"
+#include "../tools/model_options.hpp"
 #include "engine.hpp"
 #include "served_model.hpp"
 

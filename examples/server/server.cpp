@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bitnet-server: OpenAI's interface to a model, for the clients that speak it.
-#include "../model_options.hpp"
-#include "../streams.hpp"
+#include "../tools/model_options.hpp"
+#include "../tools/streams.hpp"
 #include "http_server.hpp"
 #include "open_engine.hpp"
 #include "page.hpp"

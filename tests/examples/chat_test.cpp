@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // bitnet-chat as a process. The tiny model knows no dialogs: the tests are about the flow, not the answers.
-#include "../../examples/interrupt.hpp"
+#include "../../examples/tools/interrupt.hpp"
 #include "models.hpp"
 #include "process.hpp"
 

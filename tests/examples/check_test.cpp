@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // bitnet-check as a process, and its SHA-256.
-#include "../../examples/published_figures.hpp"
-#include "../../examples/sha256.hpp"
+#include "../../examples/tools/published_figures.hpp"
+#include "../../examples/tools/sha256.hpp"
 #include "models.hpp"
 #include "process.hpp"
 

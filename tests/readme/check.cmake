@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Goes through the code blocks of ROOT/README.md, ROOT/.github/GUIDE.md and ROOT/examples/README.md. A cpp block is examples/hello.cpp or
-# consecutive lines of a program of examples/small, however they are indented. Commands of sh blocks succeed, but for those
+# consecutive lines of another program of examples, however they are indented. Commands of sh blocks succeed, but for those
 # that install or download or need a download, and print the text block after them. The lines of cmake blocks are in
 # tests/consume. tests/bench/results/README.md has the tables of the results beside it, and the README's rows are among
 # them. Files that the documents of .github name in backticks exist.
@@ -22,7 +22,7 @@ function(read_all out pattern)
     set(${out} "${all}" PARENT_SCOPE)
 endfunction()
 read_all(consumers "${ROOT}/tests/consume/*/CMakeLists.txt")
-read_all(examples "${ROOT}/examples/small/*.cpp")
+read_all(examples "${ROOT}/examples/*.cpp")
 string(REGEX REPLACE "\n +" "\n" examples "${examples}")
 
 include("${ROOT}/tests/bench/table.cmake")
@@ -137,7 +137,7 @@ macro(find_block)
     endwhile()
 endmacro()
 
-# Looks for `block` in examples/hello.cpp and examples/small.
+# Looks for `block` in the programs of examples.
 macro(find_program)
     string(REGEX REPLACE "\n +" "\n" lines "\n${block}")
     string(FIND "${examples}" "${lines}" at)
@@ -146,7 +146,7 @@ macro(find_program)
     elseif(NOT at EQUAL -1)
         math(EXPR snippets "${snippets} + 1")
     else()
-        message(FATAL_ERROR "neither examples/hello.cpp nor a program of examples/small is or has\n${block}")
+        message(FATAL_ERROR "no program of examples is or has\n${block}")
     endif()
 endmacro()
 

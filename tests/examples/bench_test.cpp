@@ -189,6 +189,24 @@ TEST_CASE("bitnet-bench measures what a schema costs, with and without the text 
         CHECK(number(each, "mask_p99_us") <= number(each, "mask_max_us"));
     }
     CHECK(found == 1);
+
+    const std::string answers = folder.path("answers.txt");
+    std::ofstream(answers) << "{\"name of the person\":\"Ann\"}\n\n{\"name of the person\":\"\"}\n";
+    const outcome told = run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "2", "--schema",
+                                       schema, "--answers", answers, "--json", json});
+    REQUIRE_MESSAGE(told.status == 0, told.err);
+    const std::string told_text = contents(json);
+    const auto written = bitnet::json_document::parse(told_text, "schema.json");
+    REQUIRE(written);
+    const auto of_answers = member(member(written->root(), "schema"), "results").elements().front();
+    CHECK(number(of_answers, "schema_tokens") == number(of_answers, "forced_text_tokens")); // each answer, twice
+    std::ofstream(answers) << "{\"name of the person\":\"longer\"}\n";
+    const outcome not_allowed = run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "1",
+                                              "--schema", schema, "--answers", answers});
+    CHECK(not_allowed.status == 1);
+    CHECK(not_allowed.err.find("the schema does not allow the answer {\"name of the person\":\"longer\"}") !=
+          std::string::npos);
+
     std::ofstream(schema) << "{\"type\":\"thing\"}";
     const outcome refused =
         run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "1", "--schema", schema});

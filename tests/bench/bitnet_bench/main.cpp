@@ -24,6 +24,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,7 @@ struct settings {
     std::size_t step = 0;
     std::string json;
     std::optional<std::string> schema; ///< its text
+    std::string answers;
     double price = 0;
 
     void add_to(tools::options& all) {
@@ -78,6 +80,8 @@ struct settings {
                                 "each test of one sequence also in steps of so many microseconds", "none");
         all.contents("--schema", "FILE", schema,
                      "a JSON Schema: tokens per second with and without it, with the text that it forces, and masks");
+        all.contents("--answers", "FILE", answers,
+                     "for --schema: texts that the model is taken to write, one a line, instead of what it chooses");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");
@@ -93,6 +97,18 @@ std::vector<std::string> words(const std::string& list) {
         end = std::min(list.find(',', begin), list.size());
         found.push_back(list.substr(begin, end - begin));
     } while (end != list.size());
+    return found;
+}
+
+/// The lines of a text that are not empty.
+std::vector<std::string> lines(const std::string& text) {
+    std::vector<std::string> found;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) {
+        if (!line.empty()) {
+            found.push_back(line);
+        }
+    }
     return found;
 }
 
@@ -479,7 +495,8 @@ private:
         if (!of.model.opened().has_text()) {
             return bitnet::error{bitnet::errc::invalid_argument, "--schema needs a model with a tokenizer"};
         }
-        auto found = bench::measure_schema(of.model.opened(), *chosen_.schema, of.pool.threads(), most, of.repetitions);
+        auto found = bench::measure_schema(of.model.opened(), *chosen_.schema, lines(chosen_.answers),
+                                           of.pool.threads(), most, of.repetitions);
         if (!found) {
             return std::move(found).error();
         }

@@ -29,9 +29,11 @@ struct schema_figures {
     double max_us = 0;
 };
 
-/// Texts of at most `tokens` tokens, or of as many as the shortest may need.
+/// Texts of at most `tokens` tokens, or of as many as the shortest may need; or `repetitions` times each of `answers`,
+/// where there are any: a model with random weights writes other texts than a trained one, and longer strings.
 /// \return what grammar::json_schema, any_session::open and next() return
 [[nodiscard]] bitnet::result<schema_figures> measure_schema(const bitnet::any_model& model, std::string_view schema,
+                                                            const std::vector<std::string>& answers,
                                                             std::size_t threads, std::size_t tokens,
                                                             std::size_t repetitions);
 

@@ -5953,7 +5953,7 @@ namespace bitnet::inline BITNET_ABI {
 
 namespace detail {
 
-/// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
+/// What any_session holds, compiled elsewhere. See any_session for what the functions promise.
 class session_base {
 public:
     session_base(const session_base&) = delete;
@@ -5985,29 +5985,18 @@ public:
     [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
     [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
-
-    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
-    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
-    [[nodiscard]] std::size_t sinks() const noexcept { return options_.window ? options_.sinks : 0; }
-    /// Those of position() that are there.
-    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
-    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
-    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
-    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
-    [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
-    [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
-    [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
+    [[nodiscard]] virtual std::size_t position() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t dropped() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t sinks() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t queued() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t context() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+    [[nodiscard]] virtual const std::optional<token>& pending() const noexcept = 0;
+    [[nodiscard]] virtual stop_reason stopped_by() const noexcept = 0;
+    [[nodiscard]] virtual const error& last_error() const noexcept = 0;
 
 protected:
-    explicit session_base(const session_options& options) noexcept : options_(options) {}
-
-    session_options options_;
-    std::size_t cached_ = 0;       ///< positions in the cache
-    std::size_t dropped_ = 0;      ///< positions that were there behind the sinks, of a window
-    std::optional<token> pending_; ///< given by next(), not yet run
-    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
-    stop_reason stopped_by_ = stop_reason::none;
-    error last_error_;
+    session_base() noexcept = default;
 };
 
 } // namespace detail

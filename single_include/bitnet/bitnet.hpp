@@ -5958,7 +5958,7 @@ namespace bitnet::inline BITNET_ABI {
 
 namespace detail {
 
-/// What any_session holds: its state, and what is compiled elsewhere. See any_session for what the functions promise.
+/// What any_session holds, compiled elsewhere. See any_session for what the functions promise.
 class session_base {
 public:
     session_base(const session_base&) = delete;
@@ -5990,29 +5990,18 @@ public:
     [[nodiscard]] virtual std::uint64_t saved_bytes(const save_options& options) const noexcept = 0;
     [[nodiscard]] virtual result<void> save(byte_sink sink, const save_options& options) const = 0;
     [[nodiscard]] virtual result<void> restore(std::span<const std::byte> saved, std::string_view name) = 0;
-
-    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
-    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
-    [[nodiscard]] std::size_t sinks() const noexcept { return options_.window ? options_.sinks : 0; }
-    /// Those of position() that are there.
-    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
-    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
-    [[nodiscard]] std::size_t context() const noexcept { return options_.context; }
-    [[nodiscard]] std::size_t threads() const noexcept { return options_.threads.value_or(1); }
-    [[nodiscard]] stop_reason stopped_by() const noexcept { return stopped_by_; }
-    [[nodiscard]] const error& last_error() const noexcept { return last_error_; }
-    [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
+    [[nodiscard]] virtual std::size_t position() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t dropped() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t sinks() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t queued() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t context() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+    [[nodiscard]] virtual const std::optional<token>& pending() const noexcept = 0;
+    [[nodiscard]] virtual stop_reason stopped_by() const noexcept = 0;
+    [[nodiscard]] virtual const error& last_error() const noexcept = 0;
 
 protected:
-    explicit session_base(const session_options& options) noexcept : options_(options) {}
-
-    session_options options_;
-    std::size_t cached_ = 0;       ///< positions in the cache
-    std::size_t dropped_ = 0;      ///< positions that were there behind the sinks, of a window
-    std::optional<token> pending_; ///< given by next(), not yet run
-    std::size_t queued_ = 0;       ///< accepted behind these, not yet run
-    stop_reason stopped_by_ = stop_reason::none;
-    error last_error_;
+    session_base() noexcept = default;
 };
 
 } // namespace detail
@@ -38239,6 +38228,534 @@ private:
 #ifndef BITNET_RUN_SESSION_CORE_HPP
 #define BITNET_RUN_SESSION_CORE_HPP
 
+// ---- bitnet/run/complete_options.hpp ----
+// complete_options: session_options with the model's own numbers in place of those that were left to it, checked.
+#ifndef BITNET_RUN_COMPLETE_OPTIONS_HPP
+#define BITNET_RUN_COMPLETE_OPTIONS_HPP
+
+#include <algorithm>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Of options whose context is known. \return errc::invalid_argument
+[[nodiscard]] inline result<void> check_window(const session_options& options) {
+    const std::size_t pages = options.context / attention_block;
+    if (!options.window) {
+        return {};
+    }
+    if (options.context % attention_block != 0 || pages < 2) {
+        return error{errc::invalid_argument,
+                     sentence({"session: a window takes a context of whole pages of ", attention_block,
+                               " positions, two at least, and ", options.context, " positions were asked for"})};
+    }
+    if (options.sinks == 0 || options.sinks > options.context - attention_block) {
+        return error{
+            errc::invalid_argument,
+            sentence({"session: ", options.sinks, " positions were asked for as the sinks of a window, 1 ", "to ",
+                      options.context - attention_block, " are possible in a context of ", options.context})};
+    }
+    return {};
+}
+
+/// The same for all of them.
+[[nodiscard]] inline result<void> check_options(const hyper_parameters& parameters, const session_options& options) {
+    if (options.context > parameters.context) {
+        return error{errc::invalid_argument, sentence({"session: a context of ", options.context,
+                                                       " was asked for, the model has ", parameters.context})};
+    }
+    if (options.prompt_chunk == 0 || options.prompt_chunk > session_options::largest_prompt_chunk) {
+        return error{errc::invalid_argument,
+                     sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
+                               session_options::largest_prompt_chunk, " are possible"})};
+    }
+    if (auto checked = check_window(options); !checked) {
+        return checked;
+    }
+    if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
+        return error{errc::invalid_argument,
+                     sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
+                               name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
+    }
+    return {};
+}
+
+/// Completes and checks them. \return errc::invalid_argument
+[[nodiscard]] inline result<void> complete_options(const hyper_parameters& parameters, session_options& options) {
+    if (options.context == 0) {
+        options.context = (std::min)(parameters.context, session_options::default_context);
+        options.context -= options.window ? options.context % attention_block : 0;
+    }
+    if (auto checked = check_options(parameters, options); !checked) {
+        return checked;
+    }
+    options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
+    options.sinks = (options.sinks + attention_block - 1) / attention_block * attention_block;
+    return {};
+}
+
+// What complete options say.
+
+/// How many tokens a session keeps, queued ones included. With a window as many can be queued as are there.
+[[nodiscard]] inline std::size_t token_places(const session_options& options) noexcept {
+    return options.window ? 2 * options.context : options.context;
+}
+/// Whether embedding() is a mean.
+[[nodiscard]] inline bool has_mean(const hyper_parameters& parameters, const session_options& options) noexcept {
+    return options.pooling.value_or(parameters.pooling) == pooling_type::mean;
+}
+[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
+    return {options.memory, {memory_use::scratch, false}};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/fed_embeddings.hpp ----
+// fed_embeddings: checks of embeddings that are fed in place of tokens.
+#ifndef BITNET_RUN_FED_EMBEDDINGS_HPP
+#define BITNET_RUN_FED_EMBEDDINGS_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Whether all of `rows` [count, hidden] are finite, seen by their bits, because -ffast-math folds other tests.
+/// \return errc::invalid_argument, naming the first place that is not
+[[nodiscard]] inline result<void> check_finite(std::span<const float> rows, std::size_t hidden, sentence_parts place) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if ((std::bit_cast<std::uint32_t>(rows[i]) & 0x7f800000u) == 0x7f800000u) {
+            return error{errc::invalid_argument, sentence({sentence(place), "embedding ", i / hidden,
+                                                           " is not finite in column ", i % hidden})};
+        }
+    }
+    return {};
+}
+
+/// Whether `floats` are a whole number of rows [hidden]. \return errc::invalid_argument
+[[nodiscard]] inline result<void> check_whole_rows(std::size_t floats, std::size_t hidden) {
+    if (floats % hidden != 0) {
+        return error{errc::invalid_argument, sentence({"session: ", floats, " floats are no whole number of ",
+                                                       "embeddings, which have ", hidden, " each"})};
+    }
+    return {};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/guess_pass.hpp ----
+// guess_pass: guesses that run behind the token that waits, and what becomes of their rows when the next token is
+// known.
+#ifndef BITNET_RUN_GUESS_PASS_HPP
+#define BITNET_RUN_GUESS_PASS_HPP
+
+// ---- bitnet/run/last_state.hpp ----
+// last_state: what the layers left of a session's last token, in the workspace or aside, and the sum of all such
+// states.
+#ifndef BITNET_RUN_LAST_STATE_HPP
+#define BITNET_RUN_LAST_STATE_HPP
+
+// ---- bitnet/run/saved_session.hpp ----
+// saved_session: the bytes of a saved session, written and read.
+//
+// All numbers are little-endian; sizes are counts of elements.
+//
+//     offset  bytes  what
+//          0      8  "BITNETSS"
+//          8      4  version, 1
+//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run, 4 a window has dropped
+//                    something
+//         16      8  bytes of the whole save
+//         24      8  fingerprint of the model: see model_fingerprint
+//         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
+//                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
+//        104      8  n, all tokens but those that were dropped
+//        112      8  those at the end that are queued: all, if keys and values were left out
+//        120      8  states in the sum of states
+//        128      8  checksum of the bytes before
+//        136  3 * 8  if a window has dropped something: its context, its sinks, and how many positions it dropped
+//                    behind them
+//          .    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
+//                    those that are queued
+//                 .  the last state, f32 [hidden], if it is there
+//                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
+//                 8  checksum of the bytes from 136 on, seeded with that at 128
+//
+// Then for each 256 positions that have keys and values, or the rest of them: those of each head of each layer, keys as
+// [position / 16][head_size][16] with zeros after the last one, values as [position][head_size]; if elements have one
+// byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with the one before the
+// pages plus the number of the page.
+#ifndef BITNET_RUN_SAVED_SESSION_HPP
+#define BITNET_RUN_SAVED_SESSION_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a save and the session that takes it must have in common for the same bits to go on.
+struct save_terms {
+    std::uint64_t fingerprint = 0;
+    std::uint64_t layers = 0;
+    std::uint64_t kv_heads = 0;
+    std::uint64_t head_size = 0;
+    std::uint64_t hidden = 0;
+    std::uint64_t vocabulary = 0;
+    std::uint64_t element_bytes = 0;
+    std::uint64_t rounding = 0;
+    std::uint64_t pooling = 0;
+    std::uint64_t rotation = 0;
+};
+
+/// The window of a session, all zeros without. What comes after it has dropped something depends on all of it.
+struct save_window {
+    std::uint64_t context = 0;
+    std::uint64_t sinks = 0;
+    std::uint64_t dropped = 0;
+};
+
+/// What a session that takes a save has room for.
+struct save_room {
+    std::size_t context = 0;
+    std::size_t tokens = 0; ///< queued ones, too
+    save_window window;     ///< its own
+};
+
+/// A session as a save has it. Borrows all of it.
+struct saved_session {
+    save_terms terms;
+    save_window window;
+    std::span<const token> tokens; ///< the queued ones too
+    std::size_t queued = 0;
+    bool has_pending = false; ///< the token before the queue has not run
+    std::size_t summed_states = 0;
+    std::span<const float> state; ///< [hidden] or none
+    std::span<const float> sum;   ///< [hidden] if the pooling is mean and cached() is not 0
+
+    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - queued - (has_pending ? 1 : 0); }
+
+    /// Bytes of the save. \param cache what the keys and values are in
+    [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
+    /// \return what the sink returns
+    [[nodiscard]] result<void> write(byte_sink sink, const kv_cache& cache) const;
+};
+
+/// The same in the bytes of a save, which are checked: parts are unaligned.
+struct session_bytes {
+    std::size_t token_count = 0;
+    std::size_t queued = 0;
+    bool has_pending = false;
+    std::size_t summed_states = 0;
+    std::size_t dropped = 0;
+    std::span<const std::byte> tokens;
+    std::span<const std::byte> state;
+    std::span<const std::byte> sum;
+    std::span<const std::byte> pages;
+
+    [[nodiscard]] std::size_t cached() const noexcept { return token_count - queued - (has_pending ? 1 : 0); }
+
+    /// Checks all of `bytes`, pages too. Allocates nothing.
+    /// \param name what error messages call the save \param here those of the session \param cache of that one
+    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
+    /// invalid_token
+    [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
+                                                    const save_terms& here, const save_room& room,
+                                                    const kv_cache& cache);
+};
+
+inline constexpr std::string_view session_magic = "BITNETSS";
+inline constexpr std::uint32_t session_version = 1;
+
+/// The first bytes of a save.
+struct session_header {
+    static constexpr std::size_t bytes = 136;
+    static constexpr std::uint32_t flag_state = 1;
+    static constexpr std::uint32_t flag_pending = 2;
+    static constexpr std::uint32_t flag_dropped = 4;
+
+    std::array<char, 8> magic{};
+    std::uint32_t version = session_version;
+    std::uint32_t flags = 0;
+    std::uint64_t total = 0;
+    save_terms terms;
+    std::uint64_t tokens = 0;
+    std::uint64_t queued = 0;
+    std::uint64_t summed_states = 0;
+    std::uint64_t sum = 0;
+
+    /// The checksum of all before it.
+    [[nodiscard]] std::uint64_t checked() const noexcept {
+        return checksum::of(std::as_bytes(std::span(this, 1)).first(bytes - sizeof sum));
+    }
+};
+static_assert(sizeof(session_header) == session_header::bytes, "no padding, which would have any value");
+
+/// Pages of a save, and positions in the last one.
+[[nodiscard]] constexpr std::size_t pages_of(std::size_t positions) noexcept {
+    return (positions + attention_block - 1) / attention_block;
+}
+[[nodiscard]] constexpr std::size_t positions_of_page(std::size_t positions, std::size_t page) noexcept {
+    const std::size_t rest = positions - page * attention_block;
+    return rest < attention_block ? rest : attention_block;
+}
+/// Bytes of all of them and their checksums.
+[[nodiscard]] inline std::uint64_t saved_bytes_of(const kv_cache& cache, std::size_t positions) noexcept {
+    const std::size_t whole = positions / attention_block;
+    const std::size_t rest = positions % attention_block;
+    return whole * cache.saved_bytes(attention_block) + (rest != 0 ? cache.saved_bytes(rest) : 0) +
+           pages_of(positions) * sizeof(std::uint64_t);
+}
+
+inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
+    return session_header::bytes + (window.dropped != 0 ? sizeof window : 0) + tokens.size_bytes() +
+           state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) + saved_bytes_of(cache, cached());
+}
+
+inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
+    session_header header;
+    std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
+    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0) |
+                   (window.dropped != 0 ? session_header::flag_dropped : 0);
+    header.total = bytes(cache);
+    header.terms = terms;
+    header.tokens = tokens.size();
+    header.queued = queued;
+    header.summed_states = summed_states;
+    header.sum = header.checked();
+    if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
+        return written;
+    }
+    checksum of_parts(header.sum);
+    const std::span<const save_window> windows(&window, window.dropped != 0 ? 1 : 0);
+    for (const auto part : {std::as_bytes(windows), std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
+        of_parts.add(part);
+        if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
+            return written;
+        }
+    }
+    const std::uint64_t seed = of_parts.value();
+    auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
+    for (std::size_t page = 0; written && page < pages_of(cached()); ++page) {
+        checksum of_page(seed + page);
+        written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
+            of_page.add(piece);
+            return sink.write(piece);
+        });
+        const std::uint64_t value = of_page.value();
+        written = written ? sink.write(std::as_bytes(std::span(&value, 1))) : std::move(written);
+    }
+    return written;
+}
+
+/// Checks a save from front to back.
+class session_bytes_reader {
+public:
+    session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
+        : bytes_(bytes), name_(name), cache_(cache) {}
+
+    [[nodiscard]] result<session_bytes> read(const save_terms& here, const save_room& room) {
+        auto checked = read_header();
+        checked = checked ? check_terms(here) : std::move(checked);
+        checked = checked ? divide(room) : std::move(checked);
+        checked = checked ? check_tokens() : std::move(checked);
+        checked = checked ? check_window(room.window) : std::move(checked);
+        checked = checked ? check_pages() : std::move(checked);
+        return checked ? result<session_bytes>(made_) : failed(checked);
+    }
+
+private:
+    [[nodiscard]] error fail(errc code, sentence_parts what) const {
+        return {code, sentence({name_, ": ", sentence(what)})};
+    }
+    [[nodiscard]] result<void> check_sum(std::uint64_t found, std::uint64_t stored, sentence_parts of_what) const {
+        return found == stored ? result<void>{}
+                               : fail(errc::bad_checksum, {"the bytes of ", sentence(of_what), " have the checksum ",
+                                                           found, ", and ", stored, " was saved with them"});
+    }
+
+    [[nodiscard]] result<void> read_header() {
+        if (bytes_.size() < session_header::bytes) {
+            return fail(errc::truncated,
+                        {"a saved session has at least ", session_header::bytes, " bytes, these are ", bytes_.size()});
+        }
+        std::memcpy(&header_, bytes_.data(), session_header::bytes);
+        const std::string_view magic(header_.magic.data(), header_.magic.size());
+        if (magic != session_magic) {
+            return fail(errc::bad_magic,
+                        {"is no saved session: it begins with ", quoted{magic}, ", not with ", quoted{session_magic}});
+        }
+        if (header_.version != session_version) {
+            return fail(errc::bad_version, {"is of version ", header_.version, " of saved sessions, only version ",
+                                            session_version, " is read"});
+        }
+        if (auto checked = check_sum(header_.checked(), header_.sum, {"the header"}); !checked) {
+            return checked;
+        }
+        if (header_.total != bytes_.size()) {
+            return fail(header_.total > bytes_.size() ? errc::truncated : errc::inconsistent,
+                        {"was saved with ", header_.total, " bytes, these are ", bytes_.size()});
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_terms(const save_terms& here) const {
+        const save_terms& saved = header_.terms;
+        const struct {
+            std::string_view what;
+            std::uint64_t saved;
+            std::uint64_t here;
+        } terms[] = {{"layers", saved.layers, here.layers},
+                     {"KV heads", saved.kv_heads, here.kv_heads},
+                     {"columns of a head", saved.head_size, here.head_size},
+                     {"columns of the hidden state", saved.hidden, here.hidden},
+                     {"tokens in the vocabulary", saved.vocabulary, here.vocabulary},
+                     {"as fingerprint of the model", saved.fingerprint, here.fingerprint},
+                     {"bytes in an element of keys and values", saved.element_bytes, here.element_bytes},
+                     {"as the rounding of activations", saved.rounding, here.rounding},
+                     {"as pooling", saved.pooling, here.pooling},
+                     {"as longrope's rotation, which the size of the context decides", saved.rotation, here.rotation}};
+        for (const auto& term : terms) {
+            if (term.saved != term.here) {
+                return fail(errc::wrong_model, {"the session that was saved has ", term.saved, " ", term.what,
+                                                ", this one has ", term.here});
+            }
+        }
+        return {};
+    }
+
+    /// Gives each part its bytes, after the sizes of all are known to be right.
+    [[nodiscard]] result<void> divide(const save_room& room) {
+        const session_header& h = header_;
+        if (h.tokens > room.tokens) {
+            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", room.tokens});
+        }
+        const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
+        const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
+        const bool has_dropped = (h.flags & session_header::flag_dropped) != 0;
+        if (h.flags > 7 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
+            (h.summed_states > h.tokens && !has_dropped)) {
+            return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
+                                             h.summed_states, " states in its sum for ", h.tokens, " tokens"});
+        }
+        made_.token_count = to_size(h.tokens);
+        made_.queued = to_size(h.queued);
+        made_.has_pending = pending != 0;
+        if (made_.cached() > room.context) {
+            return fail(errc::context_full, {"has keys and values of ", made_.cached(),
+                                             " tokens, the context has room for ", room.context});
+        }
+        made_.summed_states = to_size(h.summed_states);
+        const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
+        const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
+        const std::uint64_t sizes[] = {has_dropped ? sizeof(save_window) : 0, h.tokens * sizeof(token),
+                                       has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
+        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
+        const std::uint64_t expected =
+            session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
+        if (expected != h.total) {
+            return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
+        }
+        std::size_t at = session_header::bytes;
+        std::span<const std::byte>* const parts[] = {&window_, &made_.tokens, &made_.state, &made_.sum};
+        for (std::size_t i = 0; i < 4; ++i) {
+            *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
+            at += parts[i]->size();
+        }
+        made_.pages = bytes_.subspan(at + sizeof(std::uint64_t));
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_tokens() {
+        const auto parts = bytes_.subspan(session_header::bytes, to_size(parts_));
+        std::memcpy(&seed_, parts.data() + parts.size(), sizeof seed_);
+        if (auto checked = check_sum(checksum::of(parts, header_.sum), seed_, {"the tokens"}); !checked) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < made_.token_count; ++i) {
+            token id = 0;
+            std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
+            const bool is_embedding = id == no_token && i < made_.cached();
+            if (!is_embedding && (id < 0 || static_cast<std::uint64_t>(id) >= header_.terms.vocabulary)) {
+                return fail(errc::invalid_token,
+                            {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
+            }
+        }
+        return {};
+    }
+
+    /// What is in it is what was saved: the checksum is right.
+    [[nodiscard]] result<void> check_window(const save_window& here) {
+        save_window saved;
+        if (window_.empty()) {
+            return {};
+        }
+        std::memcpy(&saved, window_.data(), sizeof saved);
+        if (saved.context != here.context || saved.sinks != here.sinks) {
+            return fail(errc::wrong_model,
+                        {"the session that was saved has a window of ", saved.context, " positions, ", saved.sinks,
+                         " of them sinks, and has dropped ", saved.dropped, "; this one has a window of ", here.context,
+                         " positions, ", here.sinks, " of them sinks"});
+        }
+        if (saved.dropped == 0 || saved.dropped % attention_block != 0 || saved.dropped > SIZE_MAX / 2 ||
+            made_.cached() < saved.context - attention_block) {
+            return fail(errc::inconsistent, {"has keys and values of ", made_.cached(), " tokens, and a window of ",
+                                             saved.context, " positions that has dropped ", saved.dropped});
+        }
+        made_.dropped = to_size(saved.dropped);
+        return {};
+    }
+
+    [[nodiscard]] result<void> check_pages() const {
+        std::size_t at = 0;
+        for (std::size_t page = 0; at < made_.pages.size(); ++page) {
+            const std::size_t size = to_size(cache_.saved_bytes(positions_of_page(made_.cached(), page)));
+            std::uint64_t stored = 0;
+            std::memcpy(&stored, made_.pages.data() + at + size, sizeof stored);
+            const std::uint64_t found = checksum::of(made_.pages.subspan(at, size), seed_ + page);
+            if (auto checked = check_sum(found, stored, {"page ", page, " of keys and values"}); !checked) {
+                return checked;
+            }
+            at += size + sizeof stored;
+        }
+        return {};
+    }
+
+    std::span<const std::byte> bytes_;
+    std::string_view name_;
+    const kv_cache& cache_;
+    session_header header_;
+    session_bytes made_;
+    std::span<const std::byte> window_;
+    std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
+    std::uint64_t seed_ = 0;
+};
+
+inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
+                                                 const save_terms& here, const save_room& room, const kv_cache& cache) {
+    return session_bytes_reader(bytes, name, cache).read(here, room);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/workspace.hpp ----
+// workspace: what computes for one session at a time: threads and working memory.
+#ifndef BITNET_RUN_WORKSPACE_HPP
+#define BITNET_RUN_WORKSPACE_HPP
+
 // ---- bitnet/run/forward_pass.hpp ----
 // forward_pass: a pass of a transformer, and what is asked of the head behind it, that can stop anywhere and go on.
 #ifndef BITNET_RUN_FORWARD_PASS_HPP
@@ -39021,401 +39538,6 @@ private:
 
 #endif
 
-// ---- bitnet/run/saved_session.hpp ----
-// saved_session: the bytes of a saved session, written and read.
-//
-// All numbers are little-endian; sizes are counts of elements.
-//
-//     offset  bytes  what
-//          0      8  "BITNETSS"
-//          8      4  version, 1
-//         12      4  flags: 1 the last state is there, 2 next() gave a token that has not run, 4 a window has dropped
-//                    something
-//         16      8  bytes of the whole save
-//         24      8  fingerprint of the model: see model_fingerprint
-//         32  9 * 8  layers, KV heads, columns of a head, hidden size, vocabulary, bytes of a KV element,
-//                    activation_rounding, pooling (1 mean, 3 last), rotation (1 for longrope's long one)
-//        104      8  n, all tokens but those that were dropped
-//        112      8  those at the end that are queued: all, if keys and values were left out
-//        120      8  states in the sum of states
-//        128      8  checksum of the bytes before
-//        136  3 * 8  if a window has dropped something: its context, its sinks, and how many positions it dropped
-//                    behind them
-//          .    4 n  tokens: those that have keys and values (-1 where an embedding was fed), the one that has not run,
-//                    those that are queued
-//                 .  the last state, f32 [hidden], if it is there
-//                 .  the sum of states, f32 [hidden], if any token has keys and values and the pooling is mean
-//                 8  checksum of the bytes from 136 on, seeded with that at 128
-//
-// Then for each 256 positions that have keys and values, or the rest of them: those of each head of each layer, keys as
-// [position / 16][head_size][16] with zeros after the last one, values as [position][head_size]; if elements have one
-// byte, then f32 scales of each head's keys, and of its values; 8 bytes of checksum, seeded with the one before the
-// pages plus the number of the page.
-#ifndef BITNET_RUN_SAVED_SESSION_HPP
-#define BITNET_RUN_SAVED_SESSION_HPP
-
-#include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <span>
-#include <string_view>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a save and the session that takes it must have in common for the same bits to go on.
-struct save_terms {
-    std::uint64_t fingerprint = 0;
-    std::uint64_t layers = 0;
-    std::uint64_t kv_heads = 0;
-    std::uint64_t head_size = 0;
-    std::uint64_t hidden = 0;
-    std::uint64_t vocabulary = 0;
-    std::uint64_t element_bytes = 0;
-    std::uint64_t rounding = 0;
-    std::uint64_t pooling = 0;
-    std::uint64_t rotation = 0;
-};
-
-/// The window of a session, all zeros without. What comes after it has dropped something depends on all of it.
-struct save_window {
-    std::uint64_t context = 0;
-    std::uint64_t sinks = 0;
-    std::uint64_t dropped = 0;
-};
-
-/// What a session that takes a save has room for.
-struct save_room {
-    std::size_t context = 0;
-    std::size_t tokens = 0; ///< queued ones, too
-    save_window window;     ///< its own
-};
-
-/// A session as a save has it. Borrows all of it.
-struct saved_session {
-    save_terms terms;
-    save_window window;
-    std::span<const token> tokens; ///< the queued ones too
-    std::size_t queued = 0;
-    bool has_pending = false; ///< the token before the queue has not run
-    std::size_t summed_states = 0;
-    std::span<const float> state; ///< [hidden] or none
-    std::span<const float> sum;   ///< [hidden] if the pooling is mean and cached() is not 0
-
-    [[nodiscard]] std::size_t cached() const noexcept { return tokens.size() - queued - (has_pending ? 1 : 0); }
-
-    /// Bytes of the save. \param cache what the keys and values are in
-    [[nodiscard]] std::uint64_t bytes(const kv_cache& cache) const noexcept;
-    /// \return what the sink returns
-    [[nodiscard]] result<void> write(byte_sink sink, const kv_cache& cache) const;
-};
-
-/// The same in the bytes of a save, which are checked: parts are unaligned.
-struct session_bytes {
-    std::size_t token_count = 0;
-    std::size_t queued = 0;
-    bool has_pending = false;
-    std::size_t summed_states = 0;
-    std::size_t dropped = 0;
-    std::span<const std::byte> tokens;
-    std::span<const std::byte> state;
-    std::span<const std::byte> sum;
-    std::span<const std::byte> pages;
-
-    [[nodiscard]] std::size_t cached() const noexcept { return token_count - queued - (has_pending ? 1 : 0); }
-
-    /// Checks all of `bytes`, pages too. Allocates nothing.
-    /// \param name what error messages call the save \param here those of the session \param cache of that one
-    /// \return errc::truncated, bad_magic, bad_version, bad_checksum, wrong_model, context_full, inconsistent or
-    /// invalid_token
-    [[nodiscard]] static result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name,
-                                                    const save_terms& here, const save_room& room,
-                                                    const kv_cache& cache);
-};
-
-inline constexpr std::string_view session_magic = "BITNETSS";
-inline constexpr std::uint32_t session_version = 1;
-
-/// The first bytes of a save.
-struct session_header {
-    static constexpr std::size_t bytes = 136;
-    static constexpr std::uint32_t flag_state = 1;
-    static constexpr std::uint32_t flag_pending = 2;
-    static constexpr std::uint32_t flag_dropped = 4;
-
-    std::array<char, 8> magic{};
-    std::uint32_t version = session_version;
-    std::uint32_t flags = 0;
-    std::uint64_t total = 0;
-    save_terms terms;
-    std::uint64_t tokens = 0;
-    std::uint64_t queued = 0;
-    std::uint64_t summed_states = 0;
-    std::uint64_t sum = 0;
-
-    /// The checksum of all before it.
-    [[nodiscard]] std::uint64_t checked() const noexcept {
-        return checksum::of(std::as_bytes(std::span(this, 1)).first(bytes - sizeof sum));
-    }
-};
-static_assert(sizeof(session_header) == session_header::bytes, "no padding, which would have any value");
-
-/// Pages of a save, and positions in the last one.
-[[nodiscard]] constexpr std::size_t pages_of(std::size_t positions) noexcept {
-    return (positions + attention_block - 1) / attention_block;
-}
-[[nodiscard]] constexpr std::size_t positions_of_page(std::size_t positions, std::size_t page) noexcept {
-    const std::size_t rest = positions - page * attention_block;
-    return rest < attention_block ? rest : attention_block;
-}
-/// Bytes of all of them and their checksums.
-[[nodiscard]] inline std::uint64_t saved_bytes_of(const kv_cache& cache, std::size_t positions) noexcept {
-    const std::size_t whole = positions / attention_block;
-    const std::size_t rest = positions % attention_block;
-    return whole * cache.saved_bytes(attention_block) + (rest != 0 ? cache.saved_bytes(rest) : 0) +
-           pages_of(positions) * sizeof(std::uint64_t);
-}
-
-inline std::uint64_t saved_session::bytes(const kv_cache& cache) const noexcept {
-    return session_header::bytes + (window.dropped != 0 ? sizeof window : 0) + tokens.size_bytes() +
-           state.size_bytes() + sum.size_bytes() + sizeof(std::uint64_t) + saved_bytes_of(cache, cached());
-}
-
-inline result<void> saved_session::write(byte_sink sink, const kv_cache& cache) const {
-    session_header header;
-    std::copy_n(session_magic.data(), header.magic.size(), header.magic.data());
-    header.flags = (state.empty() ? 0 : session_header::flag_state) | (has_pending ? session_header::flag_pending : 0) |
-                   (window.dropped != 0 ? session_header::flag_dropped : 0);
-    header.total = bytes(cache);
-    header.terms = terms;
-    header.tokens = tokens.size();
-    header.queued = queued;
-    header.summed_states = summed_states;
-    header.sum = header.checked();
-    if (auto written = sink.write(std::as_bytes(std::span(&header, 1))); !written) {
-        return written;
-    }
-    checksum of_parts(header.sum);
-    const std::span<const save_window> windows(&window, window.dropped != 0 ? 1 : 0);
-    for (const auto part : {std::as_bytes(windows), std::as_bytes(tokens), std::as_bytes(state), std::as_bytes(sum)}) {
-        of_parts.add(part);
-        if (auto written = part.empty() ? result<void>{} : sink.write(part); !written) {
-            return written;
-        }
-    }
-    const std::uint64_t seed = of_parts.value();
-    auto written = sink.write(std::as_bytes(std::span(&seed, 1)));
-    for (std::size_t page = 0; written && page < pages_of(cached()); ++page) {
-        checksum of_page(seed + page);
-        written = cache.save_page(page, positions_of_page(cached(), page), [&](std::span<const std::byte> piece) {
-            of_page.add(piece);
-            return sink.write(piece);
-        });
-        const std::uint64_t value = of_page.value();
-        written = written ? sink.write(std::as_bytes(std::span(&value, 1))) : std::move(written);
-    }
-    return written;
-}
-
-/// Checks a save from front to back.
-class session_bytes_reader {
-public:
-    session_bytes_reader(std::span<const std::byte> bytes, std::string_view name, const kv_cache& cache) noexcept
-        : bytes_(bytes), name_(name), cache_(cache) {}
-
-    [[nodiscard]] result<session_bytes> read(const save_terms& here, const save_room& room) {
-        auto checked = read_header();
-        checked = checked ? check_terms(here) : std::move(checked);
-        checked = checked ? divide(room) : std::move(checked);
-        checked = checked ? check_tokens() : std::move(checked);
-        checked = checked ? check_window(room.window) : std::move(checked);
-        checked = checked ? check_pages() : std::move(checked);
-        return checked ? result<session_bytes>(made_) : failed(checked);
-    }
-
-private:
-    [[nodiscard]] error fail(errc code, sentence_parts what) const {
-        return {code, sentence({name_, ": ", sentence(what)})};
-    }
-    [[nodiscard]] result<void> check_sum(std::uint64_t found, std::uint64_t stored, sentence_parts of_what) const {
-        return found == stored ? result<void>{}
-                               : fail(errc::bad_checksum, {"the bytes of ", sentence(of_what), " have the checksum ",
-                                                           found, ", and ", stored, " was saved with them"});
-    }
-
-    [[nodiscard]] result<void> read_header() {
-        if (bytes_.size() < session_header::bytes) {
-            return fail(errc::truncated,
-                        {"a saved session has at least ", session_header::bytes, " bytes, these are ", bytes_.size()});
-        }
-        std::memcpy(&header_, bytes_.data(), session_header::bytes);
-        const std::string_view magic(header_.magic.data(), header_.magic.size());
-        if (magic != session_magic) {
-            return fail(errc::bad_magic,
-                        {"is no saved session: it begins with ", quoted{magic}, ", not with ", quoted{session_magic}});
-        }
-        if (header_.version != session_version) {
-            return fail(errc::bad_version, {"is of version ", header_.version, " of saved sessions, only version ",
-                                            session_version, " is read"});
-        }
-        if (auto checked = check_sum(header_.checked(), header_.sum, {"the header"}); !checked) {
-            return checked;
-        }
-        if (header_.total != bytes_.size()) {
-            return fail(header_.total > bytes_.size() ? errc::truncated : errc::inconsistent,
-                        {"was saved with ", header_.total, " bytes, these are ", bytes_.size()});
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> check_terms(const save_terms& here) const {
-        const save_terms& saved = header_.terms;
-        const struct {
-            std::string_view what;
-            std::uint64_t saved;
-            std::uint64_t here;
-        } terms[] = {{"layers", saved.layers, here.layers},
-                     {"KV heads", saved.kv_heads, here.kv_heads},
-                     {"columns of a head", saved.head_size, here.head_size},
-                     {"columns of the hidden state", saved.hidden, here.hidden},
-                     {"tokens in the vocabulary", saved.vocabulary, here.vocabulary},
-                     {"as fingerprint of the model", saved.fingerprint, here.fingerprint},
-                     {"bytes in an element of keys and values", saved.element_bytes, here.element_bytes},
-                     {"as the rounding of activations", saved.rounding, here.rounding},
-                     {"as pooling", saved.pooling, here.pooling},
-                     {"as longrope's rotation, which the size of the context decides", saved.rotation, here.rotation}};
-        for (const auto& term : terms) {
-            if (term.saved != term.here) {
-                return fail(errc::wrong_model, {"the session that was saved has ", term.saved, " ", term.what,
-                                                ", this one has ", term.here});
-            }
-        }
-        return {};
-    }
-
-    /// Gives each part its bytes, after the sizes of all are known to be right.
-    [[nodiscard]] result<void> divide(const save_room& room) {
-        const session_header& h = header_;
-        if (h.tokens > room.tokens) {
-            return fail(errc::context_full, {"has ", h.tokens, " tokens, the context has room for ", room.tokens});
-        }
-        const std::uint64_t pending = h.flags & session_header::flag_pending ? 1 : 0;
-        const std::uint64_t has_state = h.flags & session_header::flag_state ? 1 : 0;
-        const bool has_dropped = (h.flags & session_header::flag_dropped) != 0;
-        if (h.flags > 7 || h.queued > h.tokens || h.tokens - h.queued < pending + has_state ||
-            (h.summed_states > h.tokens && !has_dropped)) {
-            return fail(errc::inconsistent, {"has the flags ", h.flags, ", ", h.queued, " queued tokens and ",
-                                             h.summed_states, " states in its sum for ", h.tokens, " tokens"});
-        }
-        made_.token_count = to_size(h.tokens);
-        made_.queued = to_size(h.queued);
-        made_.has_pending = pending != 0;
-        if (made_.cached() > room.context) {
-            return fail(errc::context_full, {"has keys and values of ", made_.cached(),
-                                             " tokens, the context has room for ", room.context});
-        }
-        made_.summed_states = to_size(h.summed_states);
-        const bool has_sum = made_.cached() != 0 && h.terms.pooling == static_cast<std::uint64_t>(pooling_type::mean);
-        const std::uint64_t hidden_bytes = h.terms.hidden * sizeof(float); // those of this model
-        const std::uint64_t sizes[] = {has_dropped ? sizeof(save_window) : 0, h.tokens * sizeof(token),
-                                       has_state * hidden_bytes, has_sum ? hidden_bytes : 0};
-        parts_ = sizes[0] + sizes[1] + sizes[2] + sizes[3];
-        const std::uint64_t expected =
-            session_header::bytes + parts_ + sizeof(std::uint64_t) + saved_bytes_of(cache_, made_.cached());
-        if (expected != h.total) {
-            return fail(errc::inconsistent, {"has ", h.total, " bytes, its ", h.tokens, " tokens take ", expected});
-        }
-        std::size_t at = session_header::bytes;
-        std::span<const std::byte>* const parts[] = {&window_, &made_.tokens, &made_.state, &made_.sum};
-        for (std::size_t i = 0; i < 4; ++i) {
-            *parts[i] = bytes_.subspan(at, to_size(sizes[i]));
-            at += parts[i]->size();
-        }
-        made_.pages = bytes_.subspan(at + sizeof(std::uint64_t));
-        return {};
-    }
-
-    [[nodiscard]] result<void> check_tokens() {
-        const auto parts = bytes_.subspan(session_header::bytes, to_size(parts_));
-        std::memcpy(&seed_, parts.data() + parts.size(), sizeof seed_);
-        if (auto checked = check_sum(checksum::of(parts, header_.sum), seed_, {"the tokens"}); !checked) {
-            return checked;
-        }
-        for (std::size_t i = 0; i < made_.token_count; ++i) {
-            token id = 0;
-            std::memcpy(&id, made_.tokens.data() + i * sizeof id, sizeof id);
-            const bool is_embedding = id == no_token && i < made_.cached();
-            if (!is_embedding && (id < 0 || static_cast<std::uint64_t>(id) >= header_.terms.vocabulary)) {
-                return fail(errc::invalid_token,
-                            {"token ", i, " is ", id, ", the vocabulary has ", header_.terms.vocabulary});
-            }
-        }
-        return {};
-    }
-
-    /// What is in it is what was saved: the checksum is right.
-    [[nodiscard]] result<void> check_window(const save_window& here) {
-        save_window saved;
-        if (window_.empty()) {
-            return {};
-        }
-        std::memcpy(&saved, window_.data(), sizeof saved);
-        if (saved.context != here.context || saved.sinks != here.sinks) {
-            return fail(errc::wrong_model,
-                        {"the session that was saved has a window of ", saved.context, " positions, ", saved.sinks,
-                         " of them sinks, and has dropped ", saved.dropped, "; this one has a window of ", here.context,
-                         " positions, ", here.sinks, " of them sinks"});
-        }
-        if (saved.dropped == 0 || saved.dropped % attention_block != 0 || saved.dropped > SIZE_MAX / 2 ||
-            made_.cached() < saved.context - attention_block) {
-            return fail(errc::inconsistent, {"has keys and values of ", made_.cached(), " tokens, and a window of ",
-                                             saved.context, " positions that has dropped ", saved.dropped});
-        }
-        made_.dropped = to_size(saved.dropped);
-        return {};
-    }
-
-    [[nodiscard]] result<void> check_pages() const {
-        std::size_t at = 0;
-        for (std::size_t page = 0; at < made_.pages.size(); ++page) {
-            const std::size_t size = to_size(cache_.saved_bytes(positions_of_page(made_.cached(), page)));
-            std::uint64_t stored = 0;
-            std::memcpy(&stored, made_.pages.data() + at + size, sizeof stored);
-            const std::uint64_t found = checksum::of(made_.pages.subspan(at, size), seed_ + page);
-            if (auto checked = check_sum(found, stored, {"page ", page, " of keys and values"}); !checked) {
-                return checked;
-            }
-            at += size + sizeof stored;
-        }
-        return {};
-    }
-
-    std::span<const std::byte> bytes_;
-    std::string_view name_;
-    const kv_cache& cache_;
-    session_header header_;
-    session_bytes made_;
-    std::span<const std::byte> window_;
-    std::uint64_t parts_ = 0; ///< bytes between the header and their checksum
-    std::uint64_t seed_ = 0;
-};
-
-inline result<session_bytes> session_bytes::read(std::span<const std::byte> bytes, std::string_view name,
-                                                 const save_terms& here, const save_room& room, const kv_cache& cache) {
-    return session_bytes_reader(bytes, name, cache).read(here, room);
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/run/workspace.hpp ----
-// workspace: what computes for one session at a time: threads and working memory.
-#ifndef BITNET_RUN_WORKSPACE_HPP
-#define BITNET_RUN_WORKSPACE_HPP
-
 // ---- bitnet/thread/usable_cores.hpp ----
 // usable_cores: how many threads can compute at a time in this process.
 #ifndef BITNET_THREAD_USABLE_CORES_HPP
@@ -39607,7 +39729,7 @@ inline void remove_listed(std::string_view list, cpu_numbers& all) noexcept {
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-class session_core;
+class last_state;
 
 /// A pool of one's own or a borrowed one.
 class session_pool {
@@ -39635,10 +39757,6 @@ private:
     std::optional<owned_pool> owned_;
 };
 
-[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
-    return {options.memory, {memory_use::scratch, false}};
-}
-
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
     static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
@@ -39653,8 +39771,8 @@ struct workspace {
     buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
     buffer<float> listed_values;
     screened_search search;
-    rows_ahead ahead;              ///< the owner's
-    session_core* owner = nullptr; ///< whose states are in `forward`
+    rows_ahead ahead;            ///< the owner's
+    last_state* owner = nullptr; ///< whose row is in `forward`
     std::atomic<std::size_t> users{1};
 
     explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}
@@ -39737,13 +39855,1338 @@ private:
 #endif
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct state_memory {
+    buffer<float> state; ///< [hidden]
+    buffer<float> sum;   ///< [hidden] if embedding() is a mean
+
+    /// \return errc::out_of_memory
+    [[nodiscard]] static result<state_memory> open(std::size_t hidden, bool has_mean, const memory_from& from) {
+        state_memory made;
+        error failure;
+        allocate(made.state, hidden, "hidden state", failure, from);
+        allocate(made.sum, has_mean ? hidden : 0, "sum of states", failure, from);
+        return failure.code == errc{} ? result<state_memory>(std::move(made)) : failure;
+    }
+};
+
+/// A workspace belongs to one session at a time, whose last state is in its transformer; those of the others are kept
+/// aside. So this is also who has the workspace. Not copyable: workspace::owner refers to it.
+class last_state {
+public:
+    last_state(workspace& space, state_memory memory) noexcept
+        : space_(space), state_(std::move(memory.state)), sum_(std::move(memory.sum)) {}
+    last_state(const last_state&) = delete;
+    last_state& operator=(const last_state&) = delete;
+    ~last_state() { leave_workspace(); }
+
+    /// Whether there is one: the last token has run and was not taken back. Otherwise there are no logits either.
+    [[nodiscard]] bool is_there() const noexcept { return is_there_; }
+    [[nodiscard]] held_logits& logits() noexcept { return logits_; }
+    [[nodiscard]] const held_logits& logits() const noexcept { return logits_; }
+    /// Its row in the transformer. \pre owns_workspace(), and no pass is under way
+    [[nodiscard]] std::size_t row() const noexcept { return row_; }
+    /// The state [hidden], wherever it is; empty if there is none.
+    [[nodiscard]] std::span<const float> values() const noexcept {
+        if (is_there_ && owns_workspace() && !space_.pass.is_under_way()) {
+            return {space_.forward->state(row_), state_.size()};
+        }
+        return is_there_ && is_aside_ ? state_.span() : std::span<const float>();
+    }
+    /// What embedding() is made of. \pre owns_workspace(), and no pass is under way
+    [[nodiscard]] const float* pooled() noexcept {
+        return has_mean() ? sum_.data() : space_.forward->final_state(row_);
+    }
+
+    // The workspace.
+
+    [[nodiscard]] bool owns_workspace() const noexcept { return space_.owner == this; }
+    /// Makes it this session's: who had it before keeps its state.
+    void take_workspace() noexcept {
+        if (owns_workspace()) {
+            return;
+        }
+        if (space_.owner != nullptr && !space_.pass.is_under_way()) { // a pass keeps it when it begins
+            space_.owner->keep();
+        }
+        forget_work();
+        space_.owner = this;
+        restore();
+    }
+    /// What this session has in it is forgotten.
+    void leave_workspace() noexcept {
+        if (owns_workspace()) {
+            forget_work();
+            space_.owner = nullptr;
+        }
+    }
+    /// Puts the state aside, before something runs in its place. \pre owns_workspace()
+    void keep() noexcept {
+        is_aside_ = is_there_;
+        if (is_aside_) {
+            space_.forward->copy_state(row_, state_.data());
+        }
+    }
+    /// Puts it back, into row 0. \pre owns_workspace()
+    void restore() noexcept {
+        if (is_aside_) {
+            space_.forward->set_state(state_.data());
+            row_ = 0;
+        }
+    }
+    /// The state [hidden], put aside. \pre is_there()
+    [[nodiscard]] const float* aside() noexcept {
+        if (owns_workspace()) {
+            keep();
+        }
+        return state_.data();
+    }
+
+    // What changes it.
+
+    /// The last token is that of row `row` now, in this session's own workspace.
+    void move_to(std::size_t row) noexcept {
+        row_ = row;
+        is_there_ = true;
+        logits_.release();
+    }
+    /// The same, of a pass of somebody else's.
+    void take(transformer& pass, std::size_t row) noexcept {
+        if (owns_workspace()) {
+            space_.owner = nullptr;
+        }
+        pass.copy_state(row, state_.data());
+        is_aside_ = is_there_ = true;
+        logits_.release();
+    }
+    /// The last token is another one now, whose state is gone.
+    void lose() noexcept {
+        is_there_ = false;
+        logits_.release();
+    }
+    /// The sequence is empty.
+    void clear() noexcept {
+        if (owns_workspace()) {
+            forget_work();
+        }
+        summed_ = 0;
+        lose();
+    }
+
+    // The sum, which stands for the mean, because only its direction matters.
+
+    [[nodiscard]] bool has_mean() const noexcept { return sum_.size() != 0; }
+    [[nodiscard]] std::span<const float> sum() const noexcept { return sum_.span(); }
+    /// States that it has.
+    [[nodiscard]] std::size_t summed() const noexcept { return summed_; }
+    /// Adds `count` rows of a pass, in the order of their positions: the same bits whatever the chunks. Without a mean
+    /// does nothing.
+    void add(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        if (!has_mean()) {
+            return;
+        }
+        if (summed_ == 0) {
+            std::fill(sum_.span().begin(), sum_.span().end(), 0.0f);
+        }
+        for (std::size_t row = first; row < first + count; ++row) {
+            pass.add_final_state(row, sum_.span());
+        }
+        summed_ += count;
+    }
+
+    // Forks and saves.
+
+    /// All of it but the logits, which the state gives again. \pre `from` owns the workspace, and no pass is under way
+    void copy(last_state& from) noexcept {
+        from.keep();
+        std::copy_n(from.state_.data(), state_.size(), state_.data());
+        std::copy_n(from.sum_.data(), sum_.size(), sum_.data());
+        is_aside_ = from.is_aside_;
+        is_there_ = from.is_there_;
+        summed_ = from.summed_;
+    }
+    void load(const session_bytes& saved) noexcept {
+        leave_workspace();
+        logits_.release();
+        const auto load_part = [](buffer<float>& to, std::span<const std::byte> part) {
+            if (!part.empty()) {
+                std::memcpy(to.data(), part.data(), part.size());
+            }
+        };
+        load_part(state_, saved.state);
+        load_part(sum_, saved.sum);
+        is_aside_ = is_there_ = !saved.state.empty();
+        summed_ = saved.summed_states;
+    }
+
+private:
+    void forget_work() noexcept {
+        space_.pass.drop();
+        space_.ahead.clear();
+    }
+
+    workspace& space_;
+    buffer<float> state_;
+    buffer<float> sum_;
+    held_logits logits_;
+    std::size_t row_ = 0;
+    std::size_t summed_ = 0;
+    bool is_there_ = false;
+    bool is_aside_ = false; ///< whether state_ has it, or had it when a pass began
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/sequence_pass.hpp ----
+// sequence_pass: passes of one session's tokens through the layers, in its workspace.
+#ifndef BITNET_RUN_SEQUENCE_PASS_HPP
+#define BITNET_RUN_SEQUENCE_PASS_HPP
+
+// ---- bitnet/run/session_steps.hpp ----
+// session_steps: the steps in which a session computes: within a budget, or whole; a flag of the host ends each.
+#ifndef BITNET_RUN_SESSION_STEPS_HPP
+#define BITNET_RUN_SESSION_STEPS_HPP
+
 #include <atomic>
-#include <bit>
 #include <chrono>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Borrows the pool of a workspace, whose other sessions have flags of their own.
+class session_steps {
+public:
+    explicit session_steps(stepped_pool& pool) noexcept : pool_(&pool) {}
+
+    /// \param flag null: none
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept { cancel_ = flag; }
+    [[nodiscard]] bool is_flagged() const noexcept {
+        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+    }
+
+    /// What the loops of the present step run on.
+    [[nodiscard]] stepped_pool& pool() const noexcept { return *pool_; }
+
+    void start(std::chrono::nanoseconds budget) noexcept { pool_->start(budget, cancel_); }
+    /// What a step says that ended before all was done. \return errc::cancelled
+    [[nodiscard]] result<step_state> stopped() const {
+        return pool_->is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
+    }
+
+    /// Calls work() in steps without end until it is true. \return errc::cancelled.
+    template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
+        pool_->start(cancel_);
+        while (!work()) {
+            if (pool_->is_cancelled()) {
+                return was_cancelled();
+            }
+            pool_->start(cancel_); // the flag was true for a moment
+        }
+        return {};
+    }
+
+private:
+    [[nodiscard]] static error was_cancelled() { return {errc::cancelled, "cancelled"}; } // needs no memory
+
+    stepped_pool* pool_;
+    const std::atomic<bool>* cancel_ = nullptr;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/token_sequence.hpp ----
+// token_sequence: the tokens of a session with their keys and values: what has run, what waits, and where there is
+// room.
+#ifndef BITNET_RUN_TOKEN_SEQUENCE_HPP
+#define BITNET_RUN_TOKEN_SEQUENCE_HPP
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Tokens stand at places: those that have run, cached() of them; then those that wait for a pass, which are the token
+/// that next() gave, if there is one, and the queue. A window that is full drops its oldest page behind the sinks: then
+/// places and positions are no longer the same. Computes nothing. Move-only; rows refer to it.
+class token_sequence {
+public:
+    /// Of complete options. \return errc::invalid_argument for a KV pool of another model, errc::out_of_memory
+    [[nodiscard]] static result<token_sequence> open(const model_parts& model, const session_options& options) {
+        auto store = page_store(model, options);
+        if (!store) {
+            return failed(store);
+        }
+        auto cache = kv_cache::open(model.parameters, *model.tables.kv, options.context, *store, options.memory);
+        if (!cache) {
+            return failed(cache);
+        }
+        auto tokens = buffer<token>::allocate_uninitialized(token_places(options), "session, its tokens",
+                                                            session_scratch(options));
+        if (!tokens) {
+            return failed(tokens);
+        }
+        return token_sequence(options, model.turns.of(options.context), *std::move(cache), *std::move(tokens));
+    }
+
+    [[nodiscard]] std::size_t context() const noexcept { return context_; }
+    /// Positions at the front that are never dropped; 0 without a window.
+    [[nodiscard]] std::size_t sinks() const noexcept { return sinks_; }
+    [[nodiscard]] bool has_window() const noexcept { return sinks_ != 0; }
+
+    /// Counts up with whatever makes rows that were written earlier wrong.
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    /// Tokens that have run and are there.
+    [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
+    /// Positions that a window has dropped.
+    [[nodiscard]] std::size_t dropped() const noexcept { return dropped_; }
+    /// Given by next(), not yet run.
+    [[nodiscard]] const std::optional<token>& pending() const noexcept { return pending_; }
+    /// Accepted behind these, not yet run.
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
+    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    /// Places that are taken without the queue, and with it.
+    [[nodiscard]] std::size_t kept() const noexcept { return cached_ + (pending_ ? 1 : 0); }
+    [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
+    [[nodiscard]] std::size_t position() const noexcept { return dropped_ + kept(); }
+
+    /// no_token where something else than a token was fed.
+    [[nodiscard]] std::span<const token> tokens() const noexcept { return tokens_.span().first(kept()); }
+    [[nodiscard]] std::span<const token> tokens_with_queue() const noexcept { return tokens_.span().first(end()); }
+    /// Places for tokens, of which those that run have room in the context.
+    [[nodiscard]] std::size_t places() const noexcept { return tokens_.size(); }
+
+    // Room.
+
+    /// Whether no position is left, with a window because they would be too many to be counted.
+    [[nodiscard]] bool is_full() const noexcept {
+        return has_window() ? dropped_ > most_dropped : end() != 0 && end() == context_;
+    }
+    /// How many rows the next pass can have: one that makes room does so before its first row.
+    [[nodiscard]] std::size_t next_room() const noexcept {
+        return has_window() && cached_ == context_ ? attention_block : context_ - cached_;
+    }
+    /// Whether one more position can run at once. \pre nothing is queued
+    [[nodiscard]] bool has_place() const noexcept { return has_window() ? !is_full() : cached_ != context_; }
+    /// \return errc::context_full
+    [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
+        if (has_window() ? is_full() : count > context_ - end()) {
+            return error{errc::context_full,
+                         sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context_,
+                                   " positions and ", end(), " are taken"})};
+        }
+        return {};
+    }
+    /// Pages for the places up to `last`, which with a window may be more than there will ever be.
+    /// \return errc::kv_pool_full
+    [[nodiscard]] result<void> reserve_to(std::size_t last) {
+        return cache_.reserve_to_copy(cached_, (std::min)(last, context_));
+    }
+    /// The same for one row that runs without forward_pass.
+    [[nodiscard]] result<void> reserve_single() { return cache_.reserve(cached_, cached_ + 1); }
+    /// Before a pass: a window that is full drops its oldest page. \pre none is under way \return errc::kv_pool_full
+    [[nodiscard]] result<void> make_room() {
+        if (!has_window() || cached_ != context_) {
+            return {};
+        }
+        if (auto dropped = cache_.drop_page(sinks_ / attention_block); !dropped) {
+            return dropped;
+        }
+        const auto all = tokens_.span().first(end());
+        const auto first = all.begin() + static_cast<std::ptrdiff_t>(sinks_);
+        std::copy(first + static_cast<std::ptrdiff_t>(attention_block), all.end(), first);
+        cached_ -= attention_block;
+        dropped_ += attention_block;
+        ++revision_;
+        return {};
+    }
+    /// Gives up what was reserved behind end(), for guesses that are dropped.
+    void give_up_rest() noexcept { cache_.keep(end()); }
+
+    // What waits.
+
+    /// \pre places() - end() >= tokens.size()
+    void queue(std::span<const token> tokens) noexcept {
+        std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
+        queued_ += tokens.size();
+    }
+    void drop_queue() noexcept {
+        ++revision_;
+        queued_ = 0;
+        cache_.keep(kept());
+    }
+    /// What next() gave. \pre nothing waits
+    void give(token id) noexcept {
+        pending_ = id;
+        tokens_[cached_] = id;
+        ++revision_;
+    }
+    /// The last one that has run waits as if next() had just given it. \return errc::invalid_argument for no token
+    [[nodiscard]] result<void> wait_again() {
+        if (tokens_[cached_ - 1] == no_token) {
+            return error{errc::invalid_argument,
+                         sentence({"session: what stands at position ", cached_ - 1,
+                                   " was fed as an embedding and cannot run again; feed something behind it"})};
+        }
+        pending_ = tokens_[--cached_];
+        ++revision_;
+        return {};
+    }
+    /// A pass of `count` rows is over: of what waited, or else of what stands there now.
+    void end_rows(std::size_t count) noexcept {
+        if (waiting() != 0) {
+            queued_ -= count - (pending_ ? 1 : 0);
+            pending_.reset();
+        }
+        cached_ += count;
+        ++revision_;
+    }
+
+    // Rows of a pass, for which there is room.
+
+    /// The first rows.size() of those that wait.
+    void write_waiting(std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = row(i, tokens_[cached_ + i], nullptr);
+        }
+    }
+    /// Rows of guesses behind the one of the token that waits.
+    void write_ahead(std::span<const token> guesses, std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < guesses.size(); ++i) {
+            rows[i] = row(1 + i, guesses[i], nullptr);
+        }
+    }
+    /// Of embeddings [rows, hidden]. \pre nothing waits
+    void write_embeddings(std::span<const float> embeddings, std::size_t hidden,
+                          std::span<sequence_row> rows) noexcept {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows[i] = row(i, 0, embeddings.data() + i * hidden);
+            tokens_[cached_ + i] = no_token;
+        }
+    }
+    /// One row that runs without forward_pass: of `id`, or `embedding` unless that is null. \pre nothing is queued
+    [[nodiscard]] sequence_row single_row(token id, const float* embedding) noexcept {
+        tokens_[cached_] = embedding == nullptr ? id : no_token;
+        cache_.extend(cached_, 1);
+        return row(0, id, embedding);
+    }
+
+    // Going back, forks and saves.
+
+    /// Whether what was seen at position `to` is still there. A page is dropped for the first position of the last one,
+    /// whose own state is that of a full window.
+    [[nodiscard]] bool can_go_back(std::size_t to) const noexcept {
+        return to <= position() &&
+               (dropped_ == 0 || to <= sinks_ || to == position() || to > dropped_ + context_ - attention_block);
+    }
+    /// \return errc::invalid_argument, with the positions that can_go_back()
+    [[nodiscard]] result<void> check_position(std::size_t to) const {
+        if (to > position()) {
+            return error{errc::invalid_argument,
+                         sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
+        }
+        if (!can_go_back(to)) {
+            return error{errc::invalid_argument,
+                         sentence({"session: position ", to, " was asked for, the window has dropped positions ",
+                                   sinks_, " to ", sinks_ + dropped_ - 1, "; up to ", sinks_, " and from ",
+                                   dropped_ + context_ - attention_block + 1, " on are possible"})};
+        }
+        return {};
+    }
+    /// \pre can_go_back(to), to < position(), and nothing is queued
+    void go_back(std::size_t to) noexcept {
+        ++revision_;
+        pending_.reset();
+        if (dropped_ != 0 && to <= sinks_) {
+            dropped_ = 0;
+        }
+        cached_ = to - dropped_;
+        cache_.keep(cached_);
+    }
+    void clear() noexcept {
+        cache_.keep(0);
+        cached_ = dropped_ = queued_ = 0;
+        pending_.reset();
+        ++revision_;
+    }
+
+    /// Takes over all of `from` but its queue. \pre this one is new, with the same options
+    /// \return errc::out_of_memory, errc::kv_pool_full
+    [[nodiscard]] result<void> copy(const token_sequence& from) {
+        if (auto copied = cache_.copy(from.cache_, from.cached_); !copied) {
+            return copied;
+        }
+        std::copy_n(from.tokens_.data(), from.kept(), tokens_.data());
+        cached_ = from.cached_;
+        dropped_ = from.dropped_;
+        pending_ = from.pending_;
+        return {};
+    }
+
+    [[nodiscard]] const kv_cache& cache() const noexcept { return cache_; }
+    /// Pages of its own for what load() brings; nothing is changed on error. \return errc::kv_pool_full
+    [[nodiscard]] result<void> renew(const session_bytes& saved) {
+        return cache_.renew((std::min)(saved.token_count, context_));
+    }
+    void load(const session_bytes& saved) noexcept {
+        if (!saved.tokens.empty()) {
+            std::memcpy(tokens_.data(), saved.tokens.data(), saved.tokens.size());
+        }
+        cached_ = saved.cached();
+        dropped_ = saved.dropped;
+        queued_ = saved.queued;
+        pending_ = saved.has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
+        const std::byte* from = saved.pages.data();
+        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
+            const std::size_t count = positions_of_page(cached_, page);
+            cache_.load_page(page, count, from);
+            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
+        }
+    }
+
+private:
+    static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
+
+    token_sequence(const session_options& options, const rotary_frequencies& frequencies, kv_cache cache,
+                   buffer<token> tokens) noexcept
+        : context_(options.context), sinks_(options.window ? options.sinks : 0), frequencies_(&frequencies),
+          cache_(std::move(cache)), tokens_(std::move(tokens)) {}
+
+    /// The pages of options.kv; null without. \return errc::invalid_argument if they are of another model.
+    [[nodiscard]] static result<kv_page_store*> page_store(const model_parts& model, const session_options& options) {
+        if (options.kv == nullptr) {
+            return static_cast<kv_page_store*>(nullptr);
+        }
+        auto& store = static_cast<kv_page_store&>(options.kv->base()); // there is no other kv_pool_base
+        const kv_shape own = kv_shape::of(model.parameters, *model.tables.kv);
+        if (store.shape() != own) {
+            return error{
+                errc::invalid_argument,
+                sentence({"session: the KV pool has pages of ", store.page_bytes(),
+                          " bytes for another model or element, those of this one have ", own.bytes(attention_block)})};
+        }
+        return &store;
+    }
+
+    /// The row of place cached() + i.
+    [[nodiscard]] sequence_row row(std::size_t i, token id, const float* embedding) noexcept {
+        return {&cache_, frequencies_, cached_ + i, id, embedding, {sinks_ / attention_block, dropped_}};
+    }
+
+    std::size_t context_;
+    std::size_t sinks_; ///< 0 without a window
+    const rotary_frequencies* frequencies_;
+    kv_cache cache_;
+    buffer<token> tokens_; ///< [token_places()]
+    std::size_t cached_ = 0;
+    std::size_t dropped_ = 0; ///< behind the sinks
+    std::optional<token> pending_;
+    std::size_t queued_ = 0;
+    std::uint64_t revision_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What waits in a token_sequence runs here, and the last_state moves on. Of rows behind the last token, which are of
+/// guesses, guess_pass knows more. What runs takes the workspace before.
+class sequence_pass {
+public:
+    sequence_pass(workspace& space, session_steps& steps, token_sequence& sequence, last_state& state) noexcept
+        : space_(space), steps_(steps), sequence_(sequence), state_(state) {}
+
+    /// Whether one has begun and not ended.
+    [[nodiscard]] bool is_under_way() const noexcept { return state_.owns_workspace() && space_.pass.is_under_way(); }
+    /// The most rows that the next one can have, of `count`.
+    [[nodiscard]] std::size_t most_of(std::size_t count) const noexcept {
+        return (std::min)({count, space_.rows.size(), sequence_.next_room()});
+    }
+
+    /// Runs all that waits. \return errc::cancelled, errc::kv_pool_full
+    [[nodiscard]] result<void> run_waiting() {
+        while (sequence_.waiting() != 0) {
+            if (!is_under_way()) {
+                if (auto room = sequence_.make_room(); !room) {
+                    return room;
+                }
+                begin_waiting(most_of(sequence_.waiting()));
+            }
+            if (auto ran = run_whole(); !ran) {
+                return ran;
+            }
+        }
+        return {};
+    }
+    /// Goes on with all that waits until the step ends. \return whether nothing waits; errc::kv_pool_full
+    [[nodiscard]] result<bool> run_waiting_in_step() {
+        while (sequence_.waiting() != 0) {
+            if (!is_under_way()) {
+                if (auto room = sequence_.make_room(); !room) {
+                    return failed(room);
+                }
+                begin_waiting(steps_.pool().rows_for(forward_pass::layer_stage, most_of(sequence_.waiting())));
+            }
+            if (!run()) {
+                return false;
+            }
+        }
+        return true;
+    }
+    /// A pass of embeddings [rows, hidden]. \pre there is room, and nothing waits. \return errc::cancelled
+    [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings, std::size_t hidden) {
+        const std::span<sequence_row> rows = space_.rows.span().first(embeddings.size() / hidden);
+        sequence_.write_embeddings(embeddings, hidden, rows);
+        begin(rows.size());
+        return run_whole();
+    }
+
+    /// Begins one of the token that waits and of guesses behind it. \pre there is room
+    void begin_with(std::span<const token> guesses) noexcept {
+        const std::span<sequence_row> rows = space_.rows.span().first(1 + guesses.size());
+        sequence_.write_waiting(rows.first(1));
+        sequence_.write_ahead(guesses, rows.subspan(1));
+        begin(rows.size());
+        space_.ahead.plan(guesses);
+    }
+    /// Runs the one that is under way. \return errc::cancelled
+    [[nodiscard]] result<void> run_whole() {
+        return steps_.run_whole([&]() noexcept { return run(); });
+    }
+
+    /// Undoes the beginning of one; its tokens wait as before.
+    void drop() noexcept {
+        if (!is_under_way()) {
+            return;
+        }
+        space_.pass.drop();
+        if (space_.ahead.planned() != 0) {
+            space_.ahead.drop();
+            sequence_.give_up_rest();
+        }
+        state_.restore();
+    }
+    /// Undoes what has begun of the head.
+    void drop_head() noexcept {
+        if (state_.owns_workspace()) {
+            space_.pass.drop_head();
+        }
+    }
+
+    /// Rows of this session that a pass of somebody else's has run. \pre count > 0
+    void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
+        drop();
+        drop_head();
+        state_.add(pass, first, count);
+        sequence_.end_rows(count);
+        state_.take(pass, first + count - 1);
+    }
+
+private:
+    /// Of the first `count` tokens that wait. \pre 1 <= count <= most_of(waiting)
+    void begin_waiting(std::size_t count) noexcept {
+        sequence_.write_waiting(space_.rows.span().first(count));
+        begin(count);
+    }
+    void begin(std::size_t count) noexcept {
+        state_.keep(); // in case the pass is dropped
+        space_.ahead.clear();
+        space_.pass.begin(space_.rows.span().first(count));
+    }
+    /// Goes on with the pass that is under way until the step ends. \return whether it is over.
+    [[nodiscard]] bool run() noexcept {
+        const std::size_t count = space_.pass.rows() - space_.ahead.planned();
+        if (!space_.pass.run(steps_.pool(), *space_.forward)) {
+            return false;
+        }
+        sequence_.end_rows(count);
+        state_.move_to(count - 1);
+        space_.ahead.begin();
+        state_.add(*space_.forward, 0, count);
+        return true;
+    }
+
+    workspace& space_;
+    session_steps& steps_;
+    token_sequence& sequence_;
+    last_state& state_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Searches for a row and those ahead of it. \return errc::out_of_memory
+[[nodiscard]] inline result<std::unique_ptr<screened_search[]>> open_searches(const model_parts& model,
+                                                                              const memory_source* memory) {
+    constexpr std::size_t count = rows_ahead::most + 1;
+    std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
+    if (made == nullptr) {
+        return error{errc::out_of_memory,
+                     sentence({"session: ", count, " searches of the head could not be allocated"})};
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                            model.parameters.logit_scale, memory);
+        if (!search) {
+            return failed(search);
+        }
+        made[i] = *std::move(search);
+    }
+    return made;
+}
+
+/// The rows themselves are the workspace's rows_ahead. As long as next() gives what was guessed, settle() takes the row
+/// of a guess in place of a pass; whatever it gives, the bits are those of a session that never guessed.
+class guess_pass {
+public:
+    guess_pass(workspace& space, const hyper_parameters& parameters, token_sequence& sequence, last_state& state,
+               sequence_pass& pass) noexcept
+        : space_(space), parameters_(parameters), sequence_(sequence), state_(state), pass_(pass) {}
+
+    /// Allocates searches for the rows ahead, once, where the model has a screen, or will. \return errc::out_of_memory
+    [[nodiscard]] result<void> reserve(const model_parts& model, const memory_source* memory) {
+        if (!model.screen.is_expected() || space_.ahead.searches != nullptr) {
+            return {};
+        }
+        auto made = open_searches(model, memory);
+        if (!made) {
+            return failed(made);
+        }
+        space_.ahead.searches = *std::move(made);
+        return {};
+    }
+
+    /// How many of `guesses` can run behind the token that waits.
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
+        if (!sequence_.pending() || sequence_.queued() != 0 || state_.has_mean() || parameters_.is_embedder ||
+            pass_.is_under_way()) {
+            return 0;
+        }
+        const std::size_t most =
+            (std::min)({guesses.size(), rows_ahead::most, space_.rows.size() - 1, sequence_.next_room() - 1});
+        std::size_t count = 0;
+        while (count < most && guesses[count] >= 0 &&
+               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
+            ++count;
+        }
+        return count;
+    }
+
+    /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
+    /// errc::kv_pool_full: all is as it was then
+    [[nodiscard]] result<std::size_t> begin(std::span<const token> guesses) {
+        settle();
+        const std::size_t count = usable(guesses);
+        if (count == 0) {
+            return std::size_t{0};
+        }
+        if (auto room = sequence_.make_room(); !room) {
+            return failed(room);
+        }
+        if (auto reserved = sequence_.reserve_to(sequence_.cached() + 1 + count); !reserved) {
+            return failed(reserved);
+        }
+        state_.take_workspace();
+        pass_.begin_with(guesses.first(count));
+        return count;
+    }
+    /// Runs what begin() began. \return errc::cancelled: all is as it was before that then
+    [[nodiscard]] result<void> run() {
+        auto ran = pass_.run_whole();
+        if (!ran) {
+            pass_.drop();
+        }
+        return ran;
+    }
+    /// Begins the pass of the token that waits with those that the chooser knows to follow it, unless they have run.
+    /// Where that fails the token still waits, and what runs it says why.
+    void begin_forced(const any_chooser& choose) {
+        settle();
+        const std::span<const token> next = sequence_.pending() ? choose.forced() : std::span<const token>();
+        if (!next.empty()) {
+            static_cast<void>(begin(next));
+        }
+    }
+
+    /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and
+    /// otherwise the rows ahead are none any more. Comes before what reserves positions, which are taken here.
+    void settle() noexcept {
+        if (!has_rows() || sequence_.waiting() == 0) {
+            return;
+        }
+        rows_ahead& ahead = space_.ahead;
+        if (!sequence_.pending() || !ahead.is_next(*sequence_.pending())) {
+            return drop();
+        }
+        space_.pass.drop_head();
+        ahead.take();
+        sequence_.end_rows(1);
+        state_.move_to(state_.row() + 1);
+        if (ahead.has_logits(state_.row())) {
+            state_.logits().hold(space_.logits[state_.row() - ahead.first_logits()]);
+        }
+    }
+    /// The rows ahead are none any more.
+    void drop() noexcept {
+        if (has_rows()) {
+            space_.pass.drop_head();
+            space_.ahead.drop();
+            sequence_.give_up_rest();
+        }
+    }
+
+private:
+    [[nodiscard]] bool has_rows() const noexcept { return state_.owns_workspace() && space_.ahead.count() != 0; }
+
+    workspace& space_;
+    const hyper_parameters& parameters_;
+    token_sequence& sequence_;
+    last_state& state_;
+    sequence_pass& pass_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/last_logits.hpp ----
+// last_logits: what the head says behind a session's last token: all logits, the largest, or those of a few tokens.
+#ifndef BITNET_RUN_LAST_LOGITS_HPP
+#define BITNET_RUN_LAST_LOGITS_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Finds as little as is asked for: the k largest by way of the screen, if the model has one, and all logits by reading
+/// the whole output matrix. What is read for the last token serves rows ahead, too. \pre of all but is_held(): the
+/// last_state is there and owns the workspace, and no pass is under way
+class last_logits {
+public:
+    last_logits(workspace& space, session_steps& steps, last_state& state, const model_parts& model) noexcept
+        : space_(space), steps_(steps), state_(state), model_(model) {}
+
+    /// Computes the k largest, all of them for 0. \return errc::cancelled
+    [[nodiscard]] result<void> run(std::size_t k) {
+        return steps_.run_whole([&]() noexcept { return run_in_step(k); });
+    }
+    /// Goes on with the k largest, all of them for 0, until the step ends. \return whether they are there: found(k), or
+    /// all()
+    [[nodiscard]] bool run_in_step(std::size_t k) noexcept {
+        if (is_screened(k) && !space_.pass.has_begun_logits()) {
+            if (!is_search_done(k)) {
+                return false;
+            }
+            if (search().found()) {
+                return true;
+            }
+        }
+        return state_.logits().has() || are_logits_done();
+    }
+
+    /// After run(k): the k largest if the screen has them, and otherwise all().
+    [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
+        return state_.logits().has() ? std::nullopt : space_.pass.found(search(), k);
+    }
+    [[nodiscard]] std::span<const float> all() const noexcept {
+        return {state_.logits().values(), model_.parameters.vocabulary};
+    }
+    /// After run(k): the k largest, wherever they come from. \pre k <= screened_search::most
+    [[nodiscard]] std::span<const scored_token> largest(std::size_t k) noexcept {
+        const auto few = found(k);
+        return few ? *few : largest_of_all(k);
+    }
+    /// After run(0).
+    [[nodiscard]] std::span<const scored_token> largest_of_all(std::size_t k) noexcept {
+        const std::span<scored_token> places(space_.largest);
+        return places.first(take_largest(all(), places.first(k)));
+    }
+
+    /// Logits of tokens that are allowed, the `needed` largest at least; nullopt where all logits have to do.
+    [[nodiscard]] std::optional<std::span<const scored_token>> among(const allowed_tokens& allowed,
+                                                                     std::size_t needed) noexcept {
+        if (state_.logits().has()) {
+            return std::nullopt;
+        }
+        space_.pass.drop_head();
+        if (!allowed.few.empty() && space_.forward->has_listed_logits()) {
+            return listed(allowed);
+        }
+        if (!is_screened(needed) || needed > allowed.count) {
+            return std::nullopt;
+        }
+        if (space_.ahead.wants_bounds()) {
+            space_.ahead.bound(state_.row(), *space_.forward,
+                               [&](loop_progress&, std::size_t) noexcept { return space_.pool.ref(); });
+            space_.ahead.end_bounds();
+        }
+        screened_search& of_last = search();
+        const auto best = of_last.largest(space_.pool.ref(), space_.forward->final_state(state_.row()), needed,
+                                          allowed.bits, space_.ahead.has_bounds());
+        count(of_last);
+        return best;
+    }
+
+    /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
+    /// \param begin what visitor() calls the first one \return errc::cancelled
+    [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
+        constexpr std::size_t most = workspace::rows_of_logits;
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t first = 0; first < count; first += most) {
+            const std::size_t together = (std::min)(most, count - first);
+            for (std::size_t i = 0; i < together; ++i) {
+                rows[i] = first + i;
+                out[i] = space_.logits.overwrite(together - 1 - i); // the last one to row 0, which is held
+            }
+            const auto compute = [&]() noexcept {
+                return run_rows(std::span(rows).first(together), std::span(out).first(together));
+            };
+            if (auto computed = steps_.run_whole(compute); !computed) {
+                space_.pass.drop_head();
+                return computed;
+            }
+            for (std::size_t i = 0; i < together; ++i) {
+                visitor(begin + first + i, {out[i], model_.parameters.vocabulary});
+            }
+        }
+        state_.logits().hold(space_.logits[0]);
+        return {};
+    }
+
+private:
+    /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
+    /// logits are already computed.
+    [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
+        return model_.screen.is_ready() && !state_.logits().has() && k != 0 && k <= screened_search::most;
+    }
+    [[nodiscard]] screened_search& search() const noexcept {
+        return space_.ahead.has_bounds() ? space_.ahead.searches[state_.row()] : space_.search;
+    }
+    void count(screened_search& of_last) noexcept {
+        if (&of_last != &space_.search) {
+            space_.search.take_statistics(of_last);
+        }
+    }
+
+    /// Goes on with the search for k logits, and before it with the bounds of all rows ahead.
+    [[nodiscard]] bool is_search_done(std::size_t k) noexcept {
+        if (space_.ahead.wants_bounds()) {
+            space_.ahead.bound(state_.row(), *space_.forward, [&](loop_progress& progress, std::size_t rows) noexcept {
+                return steps_.pool().resume(progress, {forward_pass::search_stage, rows});
+            });
+            if (steps_.pool().is_stopped()) {
+                return false;
+            }
+            space_.ahead.end_bounds();
+        }
+        screened_search& of_last = search();
+        if (!space_.pass.run_search(steps_.pool(), of_last, space_.forward->final_state(state_.row()), k,
+                                    space_.ahead.has_bounds())) {
+            return false;
+        }
+        count(of_last);
+        return true;
+    }
+    /// Goes on with all logits, and those of rows ahead from the same reading of the output matrix.
+    [[nodiscard]] bool are_logits_done() noexcept {
+        constexpr std::size_t most = workspace::rows_of_logits;
+        const std::size_t together = (std::min)(most, 1 + space_.ahead.count());
+        std::array<std::size_t, most> rows;
+        std::array<float*, most> out;
+        for (std::size_t i = 0; i < together; ++i) {
+            rows[i] = state_.row() + i;
+            out[i] = space_.logits.overwrite(i);
+        }
+        if (!run_rows(std::span(rows).first(together), std::span(out).first(together))) {
+            return false;
+        }
+        space_.ahead.hold_logits(state_.row(), together);
+        state_.logits().hold(space_.logits[0]);
+        return true;
+    }
+    [[nodiscard]] bool run_rows(std::span<const std::size_t> rows, std::span<float* const> out) noexcept {
+        return space_.pass.run_logits(steps_.pool(), *space_.forward, rows, out);
+    }
+    [[nodiscard]] std::span<const scored_token> listed(const allowed_tokens& allowed) noexcept {
+        space_.forward->listed_logits(space_.pool.ref(), state_.row(), allowed.few, space_.listed_values.data());
+        for (std::size_t i = 0; i < allowed.few.size(); ++i) {
+            space_.listed[i] = {static_cast<token>(allowed.few[i]), space_.listed_values[i]};
+        }
+        return space_.listed.span().first(allowed.few.size());
+    }
+
+    workspace& space_;
+    session_steps& steps_;
+    last_state& state_;
+    const model_parts& model_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/logprobs_of_all.hpp ----
+// normalizer_of: what turns the logits of a whole vocabulary into logprobs.
+#ifndef BITNET_RUN_LOGPROBS_OF_ALL_HPP
+#define BITNET_RUN_LOGPROBS_OF_ALL_HPP
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Blocks of 256 logits, each in the order of its 16 lanes, are added in double from the first to the last, all
+/// relative to the largest logit. \pre !logits.empty()
+[[nodiscard]] inline log_normalizer normalizer_of(const loop_table& loops, std::span<const float> logits) noexcept {
+    std::array<float, attention_block> block;
+    exponential_sum sum(*std::max_element(logits.begin(), logits.end()));
+    for (std::size_t begin = 0; begin < logits.size(); begin += block.size()) {
+        const std::size_t count = (std::min)(block.size(), logits.size() - begin);
+        std::copy_n(logits.data() + begin, count, block.data());
+        const softmax_state part = loops.exponentials(block.data(), count);
+        sum.add(part.max, part.sum);
+    }
+    return log_normalizer(sum);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/sequence_feed.hpp ----
+// sequence_feed: how tokens and embeddings come into a session: checked, queued, and run unless they are to wait.
+#ifndef BITNET_RUN_SEQUENCE_FEED_HPP
+#define BITNET_RUN_SEQUENCE_FEED_HPP
+
+// ---- bitnet/run/token_choice.hpp ----
+// token_choice: which token a chooser takes, from as little of the output matrix as is enough.
+#ifndef BITNET_RUN_TOKEN_CHOICE_HPP
+#define BITNET_RUN_TOKEN_CHOICE_HPP
+
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Of one that allows any. \return errc::cancelled
+[[nodiscard]] inline result<token> choose_any(last_logits& logits, const any_chooser& choose) {
+    const std::size_t k = choose.needs();
+    if (auto ran = logits.run(k); !ran) {
+        return failed(ran);
+    }
+    const auto few = logits.found(k);
+    return few ? choose.choose(*few) : choose.choose(logits.all());
+}
+
+/// Of one that allows some. A token without alternative needs no logits. \return errc::no_token_left, errc::cancelled
+[[nodiscard]] inline result<token> choose_allowed(last_logits& logits, const any_chooser& choose) {
+    const auto allowed = choose.allowed();
+    if (!allowed) {
+        return failed(allowed);
+    }
+    if (allowed->count == 0) {
+        return error{errc::no_token_left, "session: no token is allowed"};
+    }
+    if (allowed->count == 1 && !allowed->few.empty()) {
+        const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+        return choose.choose(std::span(&only, 1));
+    }
+    if (const auto few = logits.among(*allowed, choose.needs())) {
+        return choose.choose(*few);
+    }
+    if (auto ran = logits.run(0); !ran) {
+        return failed(ran);
+    }
+    return choose.choose(logits.all());
+}
+
+/// \return errc::no_token_left, errc::invalid_token: see check_choice; errc::cancelled
+[[nodiscard]] inline result<token> choose_token(last_logits& logits, const any_chooser& choose) {
+    return choose.is_constrained() ? choose_allowed(logits, choose) : choose_any(logits, choose);
+}
+
+[[nodiscard]] inline bool is_token_of(std::size_t vocabulary, token chosen) noexcept {
+    return chosen >= 0 && static_cast<std::size_t>(chosen) < vocabulary;
+}
+/// Why there is no going on with a token that is none of the vocabulary.
+[[nodiscard]] inline error not_a_token(std::size_t vocabulary, token chosen) {
+    if (chosen == no_token) {
+        return {errc::no_token_left, "session: the chooser chose no token"};
+    }
+    return {errc::invalid_token,
+            sentence({"session: the chooser chose token ", chosen, ", the vocabulary has ", vocabulary})};
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What is refused leaves all as it was. What is cancelled, or finds no page, stays as far as it ran.
+class sequence_feed {
+public:
+    sequence_feed(const hyper_parameters& parameters, token_sequence& sequence, last_state& state, sequence_pass& pass,
+                  guess_pass& guesses, last_logits& logits) noexcept
+        : parameters_(parameters), sequence_(sequence), state_(state), pass_(pass), guesses_(guesses), logits_(logits) {
+    }
+
+    /// \param visitor sees the logits behind each token; null: none
+    /// \return errc::invalid_token, errc::context_full, errc::kv_pool_full, errc::cancelled
+    [[nodiscard]] result<void> run(std::span<const token> tokens, const logits_visitor* visitor) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        if (auto begun = begin(tokens.size()); !begun || tokens.empty()) {
+            return begun;
+        }
+        std::span<const token> part; // of one pass
+        for (std::size_t begin = 0; begin < tokens.size(); begin += part.size()) {
+            part = tokens.subspan(begin, pass_.most_of(tokens.size() - begin));
+            sequence_.queue(part);
+            auto ran = pass_.run_waiting();
+            if (ran && visitor != nullptr) {
+                ran = logits_.visit_each(begin, part.size(), *visitor);
+            }
+            if (!ran) {
+                drop_queue();
+                return ran;
+            }
+        }
+        return {};
+    }
+
+    /// The same of embeddings `rows` [n, hidden]. \return also errc::invalid_argument
+    [[nodiscard]] result<void> run(std::span<const float> rows) {
+        const std::size_t hidden = parameters_.hidden;
+        if (auto checked = check_whole_rows(rows.size(), hidden); !checked) {
+            return checked;
+        }
+        const std::size_t count = rows.size() / hidden;
+        if (auto checked = sequence_.check_room(count, "embeddings"); !checked) {
+            return checked;
+        }
+        if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
+            return checked;
+        }
+        if (auto begun = begin(count); !begun || count == 0) {
+            return begun;
+        }
+        std::size_t together = 0;
+        for (std::size_t begin = 0; begin < count; begin += together) {
+            if (auto room = sequence_.make_room(); !room) {
+                return room;
+            }
+            together = pass_.most_of(count - begin);
+            if (auto ran = pass_.run_embeddings(rows.subspan(begin * hidden, together * hidden), hidden); !ran) {
+                drop_queue();
+                return ran;
+            }
+        }
+        return {};
+    }
+
+    /// Tokens wait, and nothing runs. \return errc::invalid_token, errc::context_full, errc::kv_pool_full
+    [[nodiscard]] result<void> queue(std::span<const token> tokens) {
+        if (auto checked = check_tokens(tokens); !checked) {
+            return checked;
+        }
+        guesses_.settle();
+        guesses_.drop();
+        const std::size_t room = sequence_.places() - sequence_.end();
+        if (tokens.size() > room) {
+            return error{errc::context_full,
+                         sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
+                                   room, " more"})};
+        }
+        if (auto reserved = sequence_.reserve_to(sequence_.end() + tokens.size()); !reserved) {
+            return reserved;
+        }
+        sequence_.queue(tokens);
+        return {};
+    }
+    /// What is queued, and what has begun of it, is none of the sequence.
+    void drop_queue() noexcept {
+        pass_.drop();
+        sequence_.drop_queue();
+    }
+
+private:
+    /// Makes room for `count` rows, and unless that is 0 runs what waits before them.
+    [[nodiscard]] result<void> begin(std::size_t count) {
+        guesses_.settle();
+        if (auto reserved = sequence_.reserve_to(sequence_.end() + count); !reserved || count == 0) {
+            return reserved;
+        }
+        state_.take_workspace();
+        return pass_.run_waiting();
+    }
+
+    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
+        if (auto checked = sequence_.check_room(tokens.size(), "tokens"); !checked) {
+            return checked;
+        }
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            if (!is_token_of(parameters_.vocabulary, tokens[i])) {
+                return error{errc::invalid_token, sentence({"session: token ", i, " is ", tokens[i],
+                                                            ", the vocabulary has ", parameters_.vocabulary})};
+            }
+        }
+        return {};
+    }
+
+    const hyper_parameters& parameters_;
+    token_sequence& sequence_;
+    last_state& state_;
+    sequence_pass& pass_;
+    guess_pass& guesses_;
+    last_logits& logits_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/session_save.hpp ----
+// session_save: what a session puts into a save, and what it demands of one that it takes.
+#ifndef BITNET_RUN_SESSION_SAVE_HPP
+#define BITNET_RUN_SESSION_SAVE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The bytes themselves are saved_session.hpp's. Borrows all of it.
+class session_save {
+public:
+    session_save(const model_parts& model, const token_sequence& sequence, const last_state& state) noexcept
+        : model_(model), sequence_(sequence), state_(state) {}
+
+    [[nodiscard]] std::uint64_t bytes(const save_options& options) const noexcept {
+        return record(options).bytes(sequence_.cache());
+    }
+    /// \return what the sink returns, errc::invalid_argument
+    [[nodiscard]] result<void> write(byte_sink sink, const save_options& options) const {
+        if (auto checked = options.keys_and_values ? result<void>{} : check_tokens_are_all(); !checked) {
+            return checked;
+        }
+        return record(options).write(sink, sequence_.cache());
+    }
+    /// What `bytes` are for this session, which is not changed. \return see session_bytes::read
+    [[nodiscard]] result<session_bytes> read(std::span<const std::byte> bytes, std::string_view name) const {
+        return session_bytes::read(bytes, name, terms(), {sequence_.context(), sequence_.places(), window()},
+                                   sequence_.cache());
+    }
+
+private:
+    [[nodiscard]] save_terms terms() const noexcept {
+        const hyper_parameters& parameters = model_.parameters;
+        return {model_.identity.value(),
+                parameters.layers,
+                parameters.kv_heads,
+                parameters.head_size,
+                parameters.hidden,
+                parameters.vocabulary,
+                model_.tables.kv->element_bytes,
+                static_cast<std::uint64_t>(model_.tensors.activations()),
+                static_cast<std::uint64_t>(state_.has_mean() ? pooling_type::mean : pooling_type::last),
+                model_.turns.is_long(sequence_.context()) ? std::uint64_t{1} : std::uint64_t{0}};
+    }
+    [[nodiscard]] save_window window() const noexcept {
+        return {sequence_.has_window() ? sequence_.context() : 0, sequence_.sinks(), sequence_.dropped()};
+    }
+    /// What a save has. Without keys and values all tokens wait.
+    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
+        saved_session made;
+        made.terms = terms();
+        made.window = window();
+        made.tokens = sequence_.tokens_with_queue();
+        made.queued = options.keys_and_values ? sequence_.queued() : sequence_.end();
+        made.has_pending = options.keys_and_values && sequence_.pending().has_value();
+        if (made.cached() == 0) {
+            return made;
+        }
+        made.sum = state_.sum();
+        made.summed_states = state_.summed();
+        made.state = state_.values();
+        return made;
+    }
+    /// Whether the tokens alone can run again.
+    [[nodiscard]] result<void> check_tokens_are_all() const {
+        if (sequence_.dropped() != 0) {
+            return error{errc::invalid_argument,
+                         sentence({"session: the window has dropped ", sequence_.dropped(),
+                                   " positions, without which nothing can run again, so that a save needs keys and "
+                                   "values"})};
+        }
+        for (std::size_t i = 0; i < sequence_.cached(); ++i) {
+            if (sequence_.tokens()[i] == no_token) {
+                return error{errc::invalid_argument,
+                             sentence({"session: what stands at position ", i,
+                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
+                                       "values"})};
+            }
+        }
+        return {};
+    }
+
+    const model_parts& model_;
+    const token_sequence& sequence_;
+    const last_state& state_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -39753,18 +41196,10 @@ private:
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Whether all of `rows` [count, hidden] are finite, seen by their bits, because -ffast-math folds other tests.
-/// \return errc::invalid_argument, naming the first place that is not
-[[nodiscard]] inline result<void> check_finite(std::span<const float> rows, std::size_t hidden, sentence_parts place) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        if ((std::bit_cast<std::uint32_t>(rows[i]) & 0x7f800000u) == 0x7f800000u) {
-            return error{errc::invalid_argument, sentence({sentence(place), "embedding ", i / hidden,
-                                                           " is not finite in column ", i % hidden})};
-        }
-    }
-    return {};
-}
-
+/// The parts of a session, each with a header of its own, and the order in which calls take them: tokens come in
+/// (sequence_feed) and wait (token_sequence), guesses that came true are taken over (guess_pass), what waits runs
+/// (sequence_pass, in session_steps) and leaves a state (last_state), of which the head says what comes next
+/// (last_logits), and a chooser takes that (token_choice).
 class session_core final : public session_base {
 public:
     [[nodiscard]] static result<std::unique_ptr<session_base>> open(const model_parts& model, session_options options,
@@ -39774,7 +41209,7 @@ public:
             return failed(pool);
         }
         options.threads = pool->ref().threads();
-        if (auto completed = complete(model.parameters, options); !completed) {
+        if (auto completed = complete_options(model.parameters, options); !completed) {
             return failed(completed);
         }
         auto space = workspace_share::open(model, options, *std::move(pool));
@@ -39785,38 +41220,16 @@ public:
         return made ? result<std::unique_ptr<session_base>>(*std::move(made)) : failed(made);
     }
 
-    /// Puts the model's own numbers in place of those that were left to it. \return errc::invalid_argument
-    [[nodiscard]] static result<void> complete(const hyper_parameters& parameters, session_options& options) {
-        if (options.context == 0) {
-            options.context = (std::min)(parameters.context, session_options::default_context);
-            options.context -= options.window ? options.context % attention_block : 0;
-        }
-        if (auto checked = check_options(parameters, options); !checked) {
-            return checked;
-        }
-        options.prompt_chunk = (std::min)(options.prompt_chunk, options.context);
-        options.sinks = (options.sinks + attention_block - 1) / attention_block * attention_block;
-        return {};
-    }
-
-    /// How many tokens a session keeps, queued ones included. With a window as many can be queued as are there.
-    [[nodiscard]] static std::size_t token_places(const session_options& options) noexcept {
-        return options.window ? 2 * options.context : options.context;
-    }
-
-    ~session_core() override {
-        if (space_->owner == this) {
-            space_->pass.drop();
-            space_->ahead.clear();
-            space_->owner = nullptr;
-        }
-    }
+    // What any_session promises.
 
     result<void> feed(std::span<const token> tokens, const logits_visitor* visitor) override {
-        return guarded([&] { return append(tokens, visitor); });
+        return guarded([&] {
+            auto headed = visitor != nullptr ? check_head() : result<void>{};
+            return headed ? feed_.run(tokens, visitor) : std::move(headed);
+        });
     }
     result<void> feed_embeddings(std::span<const float> rows) override {
-        return guarded([&] { return append_embeddings(rows); });
+        return guarded([&] { return feed_.run(rows); });
     }
     result<std::span<const float>> logits() override {
         return guarded([&] { return logits_of_last(); });
@@ -39832,18 +41245,17 @@ public:
     }
 
     std::optional<token> next(sampler& choose) override { return next(any_chooser(choose)); }
-
     std::optional<token> next(any_chooser choose) override {
         if (is_full()) {
             return stopped(stop_reason::context_full);
         }
         const default_float_environment environment;
         auto computed = guarded([&]() -> result<token> {
-            begin_forced(choose);
+            guesses_.begin_forced(choose);
             if (auto ready = ready_for_logits(); !ready) {
                 return failed(ready);
             }
-            return choose.is_constrained() ? choose_allowed(choose) : choose_any(choose);
+            return choose_token(logits_, choose);
         });
         if (!computed) {
             if (computed.error().code == errc::cancelled) {
@@ -39855,42 +41267,47 @@ public:
     }
 
     result<void> queue(std::span<const token> tokens) override {
-        return guarded([&] { return accept(tokens); });
+        return guarded([&] { return feed_.queue(tokens); });
     }
     result<step_state> step(std::chrono::nanoseconds budget, const any_chooser* choose) override {
-        space_->steps.start(budget, cancel_);
+        steps_.start(budget);
         return guarded([&] { return run_step(choose); });
     }
     result<void> reserve_ahead() override {
-        return guarded([&] { return open_searches(); });
+        return guarded([&] { return guesses_.reserve(model_, options_.memory); });
     }
     std::size_t queue_ahead(std::span<const token> guesses) override {
-        const auto begun = guarded([&] { return begin_guesses(guesses); });
+        const auto begun = guarded([&] { return guesses_.begin(guesses); });
         return begun ? *begun : 0;
     }
     std::size_t run_ahead(std::span<const token> guesses) override {
         const std::size_t count = queue_ahead(guesses);
-        return count != 0 && guarded([&] { return run_guesses(); }) ? count : 0;
+        return count != 0 && guarded([&] { return guesses_.run(); }) ? count : 0;
     }
-    void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { cancel_ = flag; }
+    void set_cancel_flag(const std::atomic<bool>* flag) noexcept override { steps_.set_cancel_flag(flag); }
 
     const screen_statistics& screening() const noexcept override { return space_->search.statistics(); }
 
-    std::span<const token> tokens() const noexcept override { return tokens_.span().first(kept()); }
+    std::span<const token> tokens() const noexcept override { return sequence_.tokens(); }
+    std::size_t position() const noexcept override { return sequence_.position(); }
+    std::size_t dropped() const noexcept override { return sequence_.dropped(); }
+    std::size_t sinks() const noexcept override { return sequence_.sinks(); }
+    std::size_t queued() const noexcept override { return sequence_.queued(); }
+    std::size_t context() const noexcept override { return sequence_.context(); }
+    std::size_t threads() const noexcept override { return options_.threads.value_or(1); }
+    const std::optional<token>& pending() const noexcept override { return sequence_.pending(); }
+    stop_reason stopped_by() const noexcept override { return stopped_by_; }
+    const error& last_error() const noexcept override { return last_error_; }
 
     result<void> rewind(std::size_t position) override {
         return guarded([&] { return go_back(position); });
     }
-    bool can_rewind(std::size_t to) const noexcept override {
-        // A page is dropped for the first position of the last one, whose own state is that of a full window.
-        return to <= position() && (dropped_ == 0 || to <= options_.sinks || to == position() ||
-                                    to > dropped_ + context() - attention_block);
-    }
+    bool can_rewind(std::size_t to) const noexcept override { return sequence_.can_go_back(to); }
     std::uint64_t saved_bytes(const save_options& options) const noexcept override {
-        return record(options).bytes(cache_);
+        return session_save(model_, sequence_, state_).bytes(options);
     }
     result<void> save(byte_sink sink, const save_options& options) const override {
-        return guarded([&] { return write_to(sink, options); });
+        return guarded([&] { return session_save(model_, sequence_, state_).write(sink, options); });
     }
     result<void> restore(std::span<const std::byte> saved, std::string_view name) override {
         return guarded([&] { return take_saved(saved, name); });
@@ -39898,138 +41315,87 @@ public:
     result<std::unique_ptr<session_base>> fork() override {
         return guarded([&] { return make_fork(); });
     }
-
     void reset() noexcept override {
-        if (space_->owner == this) {
-            space_->pass.drop();
-            space_->ahead.clear();
-        }
-        cache_.keep(0);
-        cached_ = 0;
-        dropped_ = 0;
-        queued_ = 0;
-        ++revision_;
-        state_after_ = 0;
-        summed_states_ = 0;
-        pending_.reset();
-        logits_.release();
+        state_.clear();
+        sequence_.clear();
         stopped_by_ = stop_reason::none;
     }
 
-    /// For batches: the row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the
-    /// context, and nothing queued.
-    [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
-        drop_pass();
-        drop_head();
-        tokens_[cached_] = embedding == nullptr ? id : no_token;
-        cache_.extend(cached_, 1);
-        return {&cache_, &frequencies_, cached_, id, embedding, view()};
-    }
-    /// Before that: room for one position. \return errc::kv_pool_full.
+    // For batches, which run a row of each of several sessions.
+
+    [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
+    [[nodiscard]] std::size_t cached() const noexcept { return sequence_.cached(); }
+    [[nodiscard]] bool has_place() const noexcept { return sequence_.has_place(); }
+    /// Before a step: room for one position. \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_step() {
-        drop_ahead();
-        auto room = make_room();
-        return room ? cache_.reserve(cached_, cached_ + 1) : std::move(room);
+        guesses_.drop();
+        auto room = sequence_.make_room();
+        return room ? sequence_.reserve_single() : std::move(room);
     }
-    [[nodiscard]] bool has_place() const noexcept { return options_.window ? !is_full() : cached_ != context(); }
+    /// The row of a pass that appends `id`, or `embedding` unless that is null. \pre room in the context, and nothing
+    /// queued.
+    [[nodiscard]] sequence_row begin_step(token id, const float* embedding) noexcept {
+        pass_.drop();
+        pass_.drop_head();
+        return sequence_.single_row(id, embedding);
+    }
     /// After that pass: takes over the state of its row `index` and the logits that were made of it.
     void end_step(transformer& pass, std::size_t index, logits_row& logits) noexcept {
         end_rows(pass, index, 1);
-        logits_.hold(logits);
+        state_.logits().hold(logits);
     }
-    [[nodiscard]] std::size_t cached() const noexcept { return cached_; }
 
     // For schedulers, which run the rows of several sessions in passes of their own.
 
-    /// Counts up with whatever makes rows that were written earlier wrong.
-    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
-    [[nodiscard]] bool is_cancelled() const noexcept {
-        return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
-    }
-    /// Whether no position is left, with a window because they would be too many to be counted.
-    [[nodiscard]] bool is_full() const noexcept {
-        return options_.window ? dropped_ > most_dropped : end() != 0 && end() == context();
-    }
-    /// How many rows the next pass can have: one that makes room does so before its first row.
-    [[nodiscard]] std::size_t next_room() const noexcept {
-        return options_.window && cached_ == context() ? attention_block : context() - cached_;
-    }
-    /// Tokens that have not run, from cached_ on: the one that next() gave, and the queue.
-    [[nodiscard]] std::size_t waiting() const noexcept { return (pending_ ? 1 : 0) + queued_; }
+    [[nodiscard]] std::uint64_t revision() const noexcept { return sequence_.revision(); }
+    [[nodiscard]] bool is_cancelled() const noexcept { return steps_.is_flagged(); }
+    [[nodiscard]] bool is_full() const noexcept { return sequence_.is_full(); }
+    [[nodiscard]] std::size_t next_room() const noexcept { return sequence_.next_room(); }
+    /// Tokens that have not run, from cached() on: the one that next() gave, and the queue.
+    [[nodiscard]] std::size_t waiting() const noexcept { return sequence_.waiting(); }
     /// Gives up what a step of its own has begun. \param wants_state whether the last token waits again if nothing does
     /// and its state is gone. \return errc::nothing_fed, errc::invalid_argument.
     [[nodiscard]] result<void> prepare_for_pass(bool wants_state) {
-        drop_pass();
-        drop_head();
-        drop_ahead();
-        if (end() == 0) {
+        pass_.drop();
+        pass_.drop_head();
+        guesses_.drop();
+        if (sequence_.end() == 0) {
             return nothing_fed();
         }
-        return wants_state ? wait_again() : result<void>{};
+        return wants_state ? wait_for_state() : result<void>{};
     }
     /// Room for the first `count` of waiting(). \return errc::kv_pool_full.
     [[nodiscard]] result<void> reserve_rows(std::size_t count) {
-        auto room = count != 0 ? make_room() : result<void>{};
-        return room ? cache_.reserve_to_copy(cached_, cached_ + count) : std::move(room);
+        auto room = count != 0 ? sequence_.make_room() : result<void>{};
+        return room ? sequence_.reserve_to(cached() + count) : std::move(room);
     }
     /// The first rows.size() of waiting(). \pre there is room for them
-    void write_rows(std::span<sequence_row> rows) noexcept {
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
-        }
-    }
-    /// How many of `guesses` can run behind the token that waits.
-    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept {
-        if (!pending_ || queued_ != 0 || has_mean() || parameters_.is_embedder || is_under_way()) {
-            return 0;
-        }
-        const std::size_t most =
-            (std::min)({guesses.size(), rows_ahead::most, options_.prompt_chunk - 1, next_room() - 1});
-        std::size_t count = 0;
-        while (count < most && guesses[count] >= 0 &&
-               static_cast<std::size_t>(guesses[count]) < parameters_.vocabulary) {
-            ++count;
-        }
-        return count;
-    }
+    void write_rows(std::span<sequence_row> rows) noexcept { sequence_.write_waiting(rows); }
+    [[nodiscard]] std::size_t usable(std::span<const token> guesses) const noexcept { return guesses_.usable(guesses); }
     /// Rows of guesses behind the one of the token that waits. \pre they are usable(), and there is room
     void write_ahead(std::span<const token> guesses, std::span<sequence_row> rows) noexcept {
-        for (std::size_t i = 0; i < guesses.size(); ++i) {
-            rows[i] = {&cache_, &frequencies_, cached_ + 1 + i, guesses[i], nullptr, view()};
-        }
+        sequence_.write_ahead(guesses, rows);
     }
     /// Gives up the room of those that were wrong.
     void drop_rows_ahead() noexcept {
-        if (!is_under_way()) {
-            cache_.keep(end());
+        if (!pass_.is_under_way()) {
+            sequence_.give_up_rest();
         }
     }
     /// After a pass of them: takes over the state of the last one. \param first of its rows. \pre count > 0
     void end_rows(transformer& pass, std::size_t first, std::size_t count) noexcept {
-        drop_pass();
-        drop_head();
-        if (has_mean()) {
-            add_states(pass, first, count);
-        }
-        end_waiting(count);
-        take_state(pass, first + count - 1);
+        pass_.end_rows(pass, first, count);
     }
     /// The state [hidden] of the last token as the layers left it. \pre nothing waits after prepare_for_pass(true)
-    [[nodiscard]] const float* state() noexcept {
-        if (space_->owner == this) {
-            keep_state();
-        }
-        return state_.data();
-    }
+    [[nodiscard]] const float* state() noexcept { return state_.aside(); }
     /// What next() does with the token that `choose` chose.
     std::optional<token> take(any_chooser choose, token chosen) noexcept {
-        if (chosen < 0 || static_cast<std::size_t>(chosen) >= parameters_.vocabulary) {
-            return stopped(failed(guarded([&] { return check_choice(chosen); })));
+        if (!is_token_of(parameters_.vocabulary, chosen)) {
+            return stopped(
+                failed(guarded([&]() -> result<void> { return not_a_token(parameters_.vocabulary, chosen); })));
         }
         choose.accept(chosen);
-        pending_ = chosen;
-        tokens_[cached_] = chosen;
-        ++revision_;
+        sequence_.give(chosen);
         if (options_.stop_at_stop_tokens && model_.text != nullptr && model_.text->is_stop(chosen)) {
             return stopped(stop_reason::stop_token);
         }
@@ -40045,118 +41411,42 @@ public:
         return stopped(stop_reason::error);
     }
 
-    [[nodiscard]] bool is_of(const hyper_parameters& parameters) const noexcept { return &parameters_ == &parameters; }
-
 private:
-    session_core(const model_parts& model, const session_options& options, workspace_share space) noexcept
-        : session_base(options), model_(model), parameters_(model.parameters),
-          frequencies_(model.turns.of(options.context)), space_(std::move(space)) {}
+    session_core(const model_parts& model, const session_options& options, workspace_share space,
+                 token_sequence sequence, state_memory memory) noexcept
+        : model_(model), parameters_(model.parameters), options_(options), space_(std::move(space)),
+          steps_(space_->steps), sequence_(std::move(sequence)), state_(*space_, std::move(memory)),
+          pass_(*space_, steps_, sequence_, state_), guesses_(*space_, parameters_, sequence_, state_, pass_),
+          logits_(*space_, steps_, state_, model_), feed_(parameters_, sequence_, state_, pass_, guesses_, logits_) {}
 
+    /// \return errc::out_of_memory, errc::invalid_argument for a KV pool of another model
     [[nodiscard]] static result<std::unique_ptr<session_core>>
     make(const model_parts& model, const session_options& options, workspace_share space) {
-        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, std::move(space)));
+        auto sequence = token_sequence::open(model, options);
+        if (!sequence) {
+            return failed(sequence);
+        }
+        auto memory =
+            state_memory::open(model.parameters.hidden, has_mean(model.parameters, options), session_scratch(options));
+        if (!memory) {
+            return failed(memory);
+        }
+        std::unique_ptr<session_core> made(new (std::nothrow) session_core(model, options, std::move(space),
+                                                                           *std::move(sequence), *std::move(memory)));
         if (made == nullptr) {
             return error{errc::out_of_memory,
                          sentence({"session: ", sizeof(session_core), " bytes could not be allocated"})};
         }
-        if (auto allocated = made->allocate_all(); !allocated) {
-            return failed(allocated);
-        }
         return made;
     }
 
-    [[nodiscard]] result<void> append(std::span<const token> tokens, const logits_visitor* visitor) {
-        if (auto headed = visitor != nullptr ? check_head() : result<void>{}; !headed) {
-            return headed;
-        }
-        if (auto checked = check_tokens(tokens); !checked) {
-            return checked;
-        }
-        settle_ahead();
-        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
-            return reserved;
-        }
-        if (tokens.empty()) {
-            return {};
-        }
-        take_workspace();
-        if (auto ran = run_waiting(); !ran) {
-            return ran;
-        }
-        std::span<const token> part; // of one pass
-        for (std::size_t begin = 0; begin < tokens.size(); begin += part.size()) {
-            part = tokens.subspan(begin, (std::min)({options_.prompt_chunk, tokens.size() - begin, next_room()}));
-            add_to_queue(part);
-            auto ran = run_waiting();
-            if (ran && visitor != nullptr) {
-                ran = visit_each(begin, part.size(), *visitor);
-            }
-            if (!ran) {
-                drop_queue();
-                return ran;
-            }
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> append_embeddings(std::span<const float> rows) {
-        const std::size_t hidden = parameters_.hidden;
-        if (rows.size() % hidden != 0) {
-            return error{errc::invalid_argument, sentence({"session: ", rows.size(), " floats are no whole number of ",
-                                                           "embeddings, which have ", hidden, " each"})};
-        }
-        const std::size_t count = rows.size() / hidden;
-        if (auto checked = check_room(count, "embeddings"); !checked) {
-            return checked;
-        }
-        if (auto checked = check_finite(rows, hidden, {"session: "}); !checked) {
-            return checked;
-        }
-        settle_ahead();
-        if (auto reserved = reserve_to(end() + count); !reserved || count == 0) {
-            return reserved;
-        }
-        take_workspace();
-        if (auto ran = run_waiting(); !ran) {
-            return ran;
-        }
-        std::size_t together = 0;
-        for (std::size_t begin = 0; begin < count; begin += together) {
-            if (auto room = make_room(); !room) {
-                return room;
-            }
-            together = (std::min)({options_.prompt_chunk, count - begin, next_room()});
-            if (auto ran = run_embeddings(rows.subspan(begin * hidden, together * hidden)); !ran) {
-                drop_queue();
-                return ran;
-            }
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> accept(std::span<const token> tokens) {
-        if (auto checked = check_tokens(tokens); !checked) {
-            return checked;
-        }
-        settle_ahead();
-        drop_ahead();
-        if (tokens.size() > tokens_.size() - end()) {
-            return error{errc::context_full,
-                         sentence({"session: ", tokens.size(), " tokens do not fit the queue, which has room for ",
-                                   tokens_.size() - end(), " more"})};
-        }
-        if (auto reserved = reserve_to(end() + tokens.size()); !reserved) {
-            return reserved;
-        }
-        add_to_queue(tokens);
-        return {};
-    }
+    // Running what waits.
 
     [[nodiscard]] result<step_state> run_step(const any_chooser* choose) {
         if (auto headed = choose != nullptr ? check_head() : result<void>{}; !headed) {
             return failed(headed);
         }
-        if (choose != nullptr && end() == 0) {
+        if (choose != nullptr && sequence_.end() == 0) {
             return nothing_fed();
         }
         const bool is_asked = choose != nullptr && !is_full();
@@ -40164,39 +41454,60 @@ private:
             return step_state::ready;
         }
         if (is_asked) {
-            begin_forced(*choose);
+            guesses_.begin_forced(*choose);
         }
         if (auto prepared = prepare(is_asked); !prepared) {
             return failed(prepared);
         }
-        while (waiting() != 0) {
-            if (!is_under_way()) {
-                if (auto room = make_room(); !room) {
-                    return failed(room);
-                }
-                const std::size_t most = (std::min)({waiting(), options_.prompt_chunk, next_room()});
-                begin_waiting(space_->steps.rows_for(forward_pass::layer_stage, most));
-            }
-            if (!run_pass()) {
-                return stopped_step();
-            }
+        const auto ran = pass_.run_waiting_in_step();
+        if (!ran) {
+            return failed(ran);
         }
         // A chooser that allows some needs little of the head, if any, and that is known in next() only.
-        return !is_asked || choose->is_constrained() || is_head_done(choose->needs()) ? step_state::ready
-                                                                                      : stopped_step();
+        const bool is_done = *ran && (!is_asked || choose->is_constrained() || logits_.run_in_step(choose->needs()));
+        return is_done ? step_state::ready : steps_.stopped();
     }
-    [[nodiscard]] result<step_state> stopped_step() const {
-        return space_->steps.is_cancelled() ? result<step_state>(was_cancelled()) : step_state::working;
+
+    /// Runs all that waits. \return errc::nothing_fed before the first token.
+    [[nodiscard]] result<void> ready() {
+        if (sequence_.end() == 0) {
+            return nothing_fed();
+        }
+        auto prepared = prepare(true);
+        return prepared ? pass_.run_waiting() : std::move(prepared);
     }
+    [[nodiscard]] result<void> ready_for_logits() {
+        auto headed = check_head();
+        return headed ? ready() : std::move(headed);
+    }
+    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
+    [[nodiscard]] result<void> prepare(bool wants_state) {
+        if (auto waits = wants_state ? wait_for_state() : result<void>{}; !waits) {
+            return waits;
+        }
+        guesses_.settle();
+        if (auto reserved = sequence_.reserve_to(sequence_.end()); !reserved) {
+            return reserved;
+        }
+        state_.take_workspace();
+        return {};
+    }
+    /// If nothing waits and the state of the last token is gone, as after a rewind, that token waits.
+    /// \return errc::invalid_argument.
+    [[nodiscard]] result<void> wait_for_state() {
+        return waiting() == 0 && !state_.is_there() ? sequence_.wait_again() : result<void>{};
+    }
+
+    // What is asked of the last token.
 
     [[nodiscard]] result<std::span<const float>> logits_of_last() {
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        if (auto computed = run_head(0); !computed) {
+        if (auto computed = logits_.run(0); !computed) {
             return failed(computed);
         }
-        return all_logits();
+        return logits_.all();
     }
 
     [[nodiscard]] result<std::span<const scored_token>> largest_of_last(std::size_t k) {
@@ -40207,18 +41518,17 @@ private:
         if (auto ready = ready_for_logits(); !ready) {
             return failed(ready);
         }
-        if (auto computed = run_head(k); !computed) {
+        if (auto computed = logits_.run(k); !computed) {
             return failed(computed);
         }
-        const auto few = found(k);
-        return few ? *few : largest_of(all_logits(), k);
+        return logits_.largest(k);
     }
 
     [[nodiscard]] result<token_logprob> logprobs_of_pending(std::span<token_logprob> largest) {
         if (auto headed = check_head(); !headed) {
             return failed(headed);
         }
-        if (!pending_ || state_after_ != cached_) {
+        if (!pending() || !state_.is_there()) {
             return error{errc::invalid_argument, "session: logprobs are those of the token that next() gave last, and "
                                                  "there is none, or it has run already"};
         }
@@ -40228,231 +41538,58 @@ private:
                          sentence({"session: the ", largest.size(), " largest logprobs were asked for, up to ", most,
                                    " are possible"})};
         }
-        drop_pass();
-        take_workspace();
-        if (auto computed = run_head(0); !computed) {
+        pass_.drop();
+        state_.take_workspace();
+        if (auto computed = logits_.run(0); !computed) {
             return failed(computed);
         }
-        const std::span<const float> logits = all_logits();
-        const log_normalizer normalizer = normalizer_of(logits);
+        const log_normalizer normalizer = normalizer_of(*model_.tables.loops, logits_.all());
         if (!largest.empty()) {
-            const auto found = largest_of(logits, largest.size());
+            const auto found = logits_.largest_of_all(largest.size());
             for (std::size_t i = 0; i < found.size(); ++i) {
                 largest[i] = {found[i].id, normalizer.logprob(found[i].logit)};
             }
         }
-        return token_logprob{*pending_, normalizer.logprob(logits[static_cast<std::size_t>(*pending_)])};
-    }
-
-    /// Blocks of 256 logits, each in the order of its 16 lanes, are added in double from the first to the last, all
-    /// relative to the largest logit.
-    [[nodiscard]] log_normalizer normalizer_of(std::span<const float> logits) const noexcept {
-        std::array<float, attention_block> block;
-        exponential_sum sum(*std::max_element(logits.begin(), logits.end()));
-        for (std::size_t begin = 0; begin < logits.size(); begin += block.size()) {
-            const std::size_t count = (std::min)(block.size(), logits.size() - begin);
-            std::copy_n(logits.data() + begin, count, block.data());
-            const softmax_state part = model_.tables.loops->exponentials(block.data(), count);
-            sum.add(part.max, part.sum);
-        }
-        return log_normalizer(sum);
+        return token_logprob{*pending(), normalizer.logprob(logits_.all()[static_cast<std::size_t>(*pending())])};
     }
 
     [[nodiscard]] result<std::span<const float>> unit_state() {
         if (auto done = ready(); !done) {
             return failed(done);
         }
-        drop_head();
-        return space_->forward->normalized(has_mean() ? state_sum_.data() : space_->forward->final_state(last_row_));
+        pass_.drop_head();
+        return space_->forward->normalized(state_.pooled());
     }
 
-    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
-                                                    const session_options& options) {
-        if (options.context > parameters.context) {
-            return error{errc::invalid_argument, sentence({"session: a context of ", options.context,
-                                                           " was asked for, the model has ", parameters.context})};
-        }
-        if (options.prompt_chunk == 0 || options.prompt_chunk > session_options::largest_prompt_chunk) {
-            return error{errc::invalid_argument,
-                         sentence({"session: a prompt chunk of ", options.prompt_chunk, " was asked for, 1 to ",
-                                   session_options::largest_prompt_chunk, " are possible"})};
-        }
-        if (auto checked = check_window(options); !checked) {
-            return checked;
-        }
-        if (options.pooling && *options.pooling != pooling_type::mean && *options.pooling != pooling_type::last) {
-            return error{errc::invalid_argument,
-                         sentence({"session: pooling ", static_cast<unsigned>(*options.pooling), " (",
-                                   name_of(*options.pooling), ") was asked for, 1 (mean) and 3 (last) are possible"})};
-        }
-        return {};
-    }
-
-    [[nodiscard]] static result<void> check_window(const session_options& options) {
-        const std::size_t pages = options.context / attention_block;
-        if (!options.window) {
-            return {};
-        }
-        if (options.context % attention_block != 0 || pages < 2) {
-            return error{errc::invalid_argument,
-                         sentence({"session: a window takes a context of whole pages of ", attention_block,
-                                   " positions, two at least, and ", options.context, " positions were asked for"})};
-        }
-        if (options.sinks == 0 || options.sinks > options.context - attention_block) {
-            return error{
-                errc::invalid_argument,
-                sentence({"session: ", options.sinks, " positions were asked for as the sinks of a window, 1 ", "to ",
-                          options.context - attention_block, " are possible in a context of ", options.context})};
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> allocate_all() {
-        auto store = page_store();
-        if (!store) {
-            return failed(store);
-        }
-        auto cache = kv_cache::open(parameters_, *model_.tables.kv, options_.context, *store, options_.memory);
-        if (!cache) {
-            return failed(cache);
-        }
-        cache_ = *std::move(cache);
-        const memory_from from = session_scratch(options_);
-        error failure;
-        allocate(state_, parameters_.hidden, "hidden state", failure, from);
-        allocate(state_sum_, has_mean() ? parameters_.hidden : 0, "sum of states", failure, from);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        auto tokens = buffer<token>::allocate_uninitialized(token_places(options_), "session, its tokens", from);
-        if (!tokens) {
-            return failed(tokens);
-        }
-        tokens_ = *std::move(tokens);
-        return {};
-    }
-
-    /// The pages of options_.kv; null without. \return errc::invalid_argument if they are of another model.
-    [[nodiscard]] result<kv_page_store*> page_store() const {
-        if (options_.kv == nullptr) {
-            return static_cast<kv_page_store*>(nullptr);
-        }
-        auto& store = static_cast<kv_page_store&>(options_.kv->base()); // there is no other kv_pool_base
-        const kv_shape own = kv_shape::of(parameters_, *model_.tables.kv);
-        if (store.shape() != own) {
-            return error{
-                errc::invalid_argument,
-                sentence({"session: the KV pool has pages of ", store.page_bytes(),
-                          " bytes for another model or element, those of this one have ", own.bytes(attention_block)})};
-        }
-        return &store;
-    }
-
-    /// Makes the working memory this session's: who had it before keeps its hidden state.
-    void take_workspace() noexcept {
-        if (space_->owner == this) {
-            return;
-        }
-        if (space_->owner != nullptr && !space_->pass.is_under_way()) { // a pass keeps it when it begins
-            space_->owner->keep_state();
-        }
-        space_->pass.drop();
-        space_->ahead.clear();
-        space_->owner = this;
-        restore_state();
-    }
-    /// The state of a row that somebody else's pass has run.
-    void take_state(transformer& pass, std::size_t row) noexcept {
-        if (space_->owner == this) {
-            space_->owner = nullptr;
-        }
-        pass.copy_state(row, state_.data());
-        has_state_ = true;
-    }
-    void keep_state() noexcept {
-        has_state_ = cached_ != 0 && state_after_ == cached_;
-        if (has_state_) {
-            space_->forward->copy_state(last_row_, state_.data());
-        }
-    }
-    void restore_state() noexcept {
-        if (has_state_) {
-            space_->forward->set_state(state_.data());
-            last_row_ = 0;
-        }
-    }
-
-    /// Whether a pass of this session has begun and not ended.
-    [[nodiscard]] bool is_under_way() const noexcept { return space_->owner == this && space_->pass.is_under_way(); }
-    /// Undoes the beginning of a pass; its tokens wait as before.
-    void drop_pass() noexcept {
-        if (!is_under_way()) {
-            return;
-        }
-        space_->pass.drop();
-        if (space_->ahead.planned() != 0) {
-            space_->ahead.drop();
-            cache_.keep(end());
-        }
-        restore_state();
-    }
-    void drop_head() noexcept {
-        if (space_->owner == this) {
-            space_->pass.drop_head();
-        }
-    }
-    void drop_queue() noexcept {
-        drop_pass();
-        ++revision_;
-        queued_ = 0;
-        cache_.keep(kept());
-    }
+    // Going back, forks and saves.
 
     [[nodiscard]] result<void> go_back(std::size_t to) {
-        if (to > position()) {
-            return error{errc::invalid_argument,
-                         sentence({"session: position ", to, " was asked for, ", position(), " are taken"})};
-        }
         if (to == 0) {
             reset();
             return {};
         }
-        if (to != position() && has_mean()) {
+        if (to < position() && state_.has_mean()) {
             return error{errc::invalid_argument, "session: the embedding is a mean of states, of which none can be "
                                                  "taken out; reset() starts anew"};
         }
-        if (!can_rewind(to)) {
-            return was_dropped(to);
+        if (auto checked = sequence_.check_position(to); !checked) {
+            return checked;
         }
-        if (queued_ != 0) {
-            drop_queue();
+        if (queued() != 0) {
+            feed_.drop_queue();
         }
         if (to == position()) {
             return {};
         }
-        drop_pass();
-        drop_head();
-        drop_ahead();
-        ++revision_;
+        pass_.drop();
+        pass_.drop_head();
+        guesses_.drop();
         stopped_by_ = stop_reason::none;
-        pending_.reset();
-        if (dropped_ != 0 && to <= options_.sinks) {
-            dropped_ = 0;
-            state_after_ = 0;
+        if (to != dropped() + cached()) { // not the pending token alone
+            state_.lose();
         }
-        const std::size_t left = to - dropped_;
-        if (left != state_after_) {
-            logits_.release();
-        }
-        cached_ = left;
-        cache_.keep(left);
+        sequence_.go_back(to);
         return {};
-    }
-    [[nodiscard]] error was_dropped(std::size_t to) const {
-        return {errc::invalid_argument,
-                sentence({"session: position ", to, " was asked for, the window has dropped positions ", options_.sinks,
-                          " to ", options_.sinks + dropped_ - 1, "; up to ", options_.sinks, " and from ",
-                          dropped_ + context() - attention_block + 1, " on are possible"})};
     }
 
     [[nodiscard]] result<std::unique_ptr<session_base>> make_fork() {
@@ -40461,182 +41598,30 @@ private:
             return failed(made);
         }
         session_core& copy = **made;
-        if (auto copied = copy.cache_.copy(cache_, cached_); !copied) {
+        if (auto copied = copy.sequence_.copy(sequence_); !copied) {
             return failed(copied);
         }
-        copy.take_tokens(*this);
+        state_.take_workspace();
+        pass_.drop();
+        copy.state_.copy(state_);
         return std::unique_ptr<session_base>(*std::move(made));
-    }
-    /// All of another session but its cache and its logits, which the kept state gives again.
-    void take_tokens(session_core& from) noexcept {
-        from.take_workspace();
-        from.drop_pass();
-        from.keep_state();
-        std::copy_n(from.tokens_.data(), from.kept(), tokens_.data());
-        std::copy_n(from.state_.data(), state_.size(), state_.data());
-        std::copy_n(from.state_sum_.data(), state_sum_.size(), state_sum_.data());
-        cached_ = from.cached_;
-        dropped_ = from.dropped_;
-        state_after_ = from.state_after_;
-        pending_ = from.pending_;
-        summed_states_ = from.summed_states_;
-        has_state_ = from.has_state_;
-    }
-
-    [[nodiscard]] save_terms terms() const noexcept {
-        return {model_.identity.value(),
-                parameters_.layers,
-                parameters_.kv_heads,
-                parameters_.head_size,
-                parameters_.hidden,
-                parameters_.vocabulary,
-                model_.tables.kv->element_bytes,
-                static_cast<std::uint64_t>(model_.tensors.activations()),
-                static_cast<std::uint64_t>(has_mean() ? pooling_type::mean : pooling_type::last),
-                model_.turns.is_long(options_.context) ? std::uint64_t{1} : std::uint64_t{0}};
-    }
-    /// What a save has. Without keys and values all tokens wait.
-    [[nodiscard]] saved_session record(const save_options& options) const noexcept {
-        saved_session made;
-        made.terms = terms();
-        made.window = window_terms();
-        made.tokens = tokens_.span().first(end());
-        made.queued = options.keys_and_values ? queued_ : end();
-        made.has_pending = options.keys_and_values && pending_.has_value();
-        if (made.cached() == 0) {
-            return made;
-        }
-        made.sum = state_sum_.span();
-        made.summed_states = summed_states_;
-        if (state_after_ == cached_ && space_->owner == this && !space_->pass.is_under_way()) {
-            made.state = {space_->forward->state(last_row_), parameters_.hidden};
-        } else if (state_after_ == cached_ && has_state_) {
-            made.state = state_.span();
-        }
-        return made;
-    }
-    [[nodiscard]] save_window window_terms() const noexcept {
-        return {options_.window ? context() : 0, sinks(), dropped_};
-    }
-    [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) const {
-        if (!options.keys_and_values && dropped_ != 0) {
-            return error{errc::invalid_argument,
-                         sentence({"session: the window has dropped ", dropped_,
-                                   " positions, without which nothing can run again, so that a save needs keys and "
-                                   "values"})};
-        }
-        for (std::size_t i = 0; !options.keys_and_values && i < cached_; ++i) {
-            if (tokens_[i] == no_token) {
-                return error{errc::invalid_argument,
-                             sentence({"session: what stands at position ", i,
-                                       " was fed as an embedding and cannot run again, so that a save needs keys and "
-                                       "values"})};
-            }
-        }
-        return record(options).write(sink, cache_);
     }
 
     [[nodiscard]] result<void> take_saved(std::span<const std::byte> bytes, std::string_view name) {
-        const auto saved =
-            session_bytes::read(bytes, name, terms(), {context(), tokens_.size(), window_terms()}, cache_);
+        const auto saved = session_save(model_, sequence_, state_).read(bytes, name);
         if (!saved) {
             return failed(saved);
         }
-        if (auto renewed = cache_.renew((std::min)(saved->token_count, context())); !renewed) {
+        if (auto renewed = sequence_.renew(*saved); !renewed) {
             return renewed;
         }
-        if (space_->owner == this) { // what is in the workspace is forgotten
-            space_->pass.drop();
-            space_->ahead.clear();
-            space_->owner = nullptr;
-        }
-        logits_.release();
+        state_.load(*saved);
+        sequence_.load(*saved);
         stopped_by_ = stop_reason::none;
-        const auto load = [](auto& to, std::span<const std::byte> part) {
-            if (!part.empty()) {
-                std::memcpy(to.data(), part.data(), part.size());
-            }
-        };
-        load(tokens_, saved->tokens);
-        load(state_, saved->state);
-        load(state_sum_, saved->sum);
-        cached_ = saved->cached();
-        dropped_ = saved->dropped;
-        queued_ = saved->queued;
-        pending_ = saved->has_pending ? std::optional(tokens_[cached_]) : std::nullopt;
-        summed_states_ = saved->summed_states;
-        has_state_ = !saved->state.empty();
-        state_after_ = has_state_ ? cached_ : 0;
-        load_pages(*saved);
-        return {};
-    }
-    void load_pages(const session_bytes& saved) noexcept {
-        const std::byte* from = saved.pages.data();
-        for (std::size_t page = 0; page < pages_of(cached_); ++page) {
-            const std::size_t count = positions_of_page(cached_, page);
-            cache_.load_page(page, count, from);
-            from += to_size(cache_.saved_bytes(count)) + sizeof(std::uint64_t);
-        }
-    }
-
-    /// Shows the logits of the `count` rows of the last pass, several from one reading of the output matrix.
-    [[nodiscard]] result<void> visit_each(std::size_t begin, std::size_t count, const logits_visitor& visitor) {
-        constexpr std::size_t most = workspace::rows_of_logits;
-        std::array<std::size_t, most> rows;
-        std::array<float*, most> out;
-        for (std::size_t first = 0; first < count; first += most) {
-            const std::size_t together = (std::min)(most, count - first);
-            for (std::size_t i = 0; i < together; ++i) {
-                rows[i] = first + i;
-                out[i] = space_->logits.overwrite(together - 1 - i); // the last one to row 0, which is held
-            }
-            const auto compute = [&]() noexcept {
-                return space_->pass.run_logits(space_->steps, *space_->forward, std::span(rows).first(together),
-                                               std::span<float* const>(out).first(together));
-            };
-            if (auto computed = run_whole(compute); !computed) {
-                drop_head();
-                return computed;
-            }
-            for (std::size_t i = 0; i < together; ++i) {
-                visitor(begin + first + i, {out[i], parameters_.vocabulary});
-            }
-        }
-        logits_.hold(space_->logits[0]);
         return {};
     }
 
-    [[nodiscard]] result<void> check_room(std::size_t count, std::string_view of_what) const {
-        if (options_.window ? is_full() : count > context() - end()) {
-            return error{errc::context_full,
-                         sentence({"session: ", count, " ", of_what, " do not fit, the context has ", context(),
-                                   " positions and ", end(), " are taken"})};
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> check_tokens(std::span<const token> tokens) const {
-        if (auto checked = check_room(tokens.size(), "tokens"); !checked) {
-            return checked;
-        }
-        const std::size_t vocabulary = parameters_.vocabulary;
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-            if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= vocabulary) {
-                return error{errc::invalid_token,
-                             sentence({"session: token ", i, " is ", tokens[i], ", the vocabulary has ", vocabulary})};
-            }
-        }
-        return {};
-    }
-
-    /// Of a token that is none of the vocabulary.
-    [[nodiscard]] result<void> check_choice(token chosen) const {
-        if (chosen == no_token) {
-            return error{errc::no_token_left, "session: the chooser chose no token"};
-        }
-        return error{errc::invalid_token, sentence({"session: the chooser chose token ", chosen,
-                                                    ", the vocabulary has ", parameters_.vocabulary})};
-    }
+    // Checks.
 
     [[nodiscard]] result<void> check_head() const {
         if (parameters_.is_embedder) {
@@ -40646,422 +41631,23 @@ private:
         }
         return {};
     }
-
-    [[nodiscard]] result<void> ready_for_logits() {
-        auto headed = check_head();
-        return headed ? ready() : std::move(headed);
-    }
-
     [[nodiscard]] static error nothing_fed() {
         return {errc::nothing_fed, "session: no token was fed, so there is nothing to continue"};
-    }
-    [[nodiscard]] static error was_cancelled() { return {errc::cancelled, "cancelled"}; } // needs no memory
-
-    /// Runs all that waits. \return errc::nothing_fed before the first token.
-    [[nodiscard]] result<void> ready() {
-        if (end() == 0) {
-            return nothing_fed();
-        }
-        auto prepared = prepare(true);
-        return prepared ? run_waiting() : std::move(prepared);
-    }
-
-    /// Positions that are taken, those of the queue included.
-    [[nodiscard]] std::size_t end() const noexcept { return cached_ + waiting(); }
-    void add_to_queue(std::span<const token> tokens) noexcept {
-        std::copy(tokens.begin(), tokens.end(), tokens_.data() + end());
-        queued_ += tokens.size();
-    }
-
-    /// If nothing waits and the state of the last token is gone, that token waits. \return errc::invalid_argument.
-    [[nodiscard]] result<void> wait_again() {
-        if (waiting() == 0 && state_after_ != cached_) {
-            if (tokens_[cached_ - 1] == no_token) {
-                return error{errc::invalid_argument,
-                             sentence({"session: what stands at position ", cached_ - 1,
-                                       " was fed as an embedding and cannot run again; feed something behind it"})};
-            }
-            pending_ = tokens_[--cached_]; // after a rewind its state is gone
-            ++revision_;
-        }
-        return {};
-    }
-
-    /// Before what waits runs. \param wants_state whether the last token waits again if its state is gone.
-    [[nodiscard]] result<void> prepare(bool wants_state) {
-        if (auto waits = wants_state ? wait_again() : result<void>{}; !waits) {
-            return waits;
-        }
-        settle_ahead();
-        if (auto reserved = reserve_to(end()); !reserved) {
-            return reserved;
-        }
-        take_workspace();
-        return {};
-    }
-    /// Room for the positions up to `last`, which with a window may be more than there will ever be.
-    [[nodiscard]] result<void> reserve_to(std::size_t last) {
-        return cache_.reserve_to_copy(cached_, (std::min)(last, context()));
-    }
-    /// Before a pass: a window that is full drops its oldest page. \pre none is under way \return errc::kv_pool_full
-    [[nodiscard]] result<void> make_room() {
-        if (!options_.window || cached_ != context()) {
-            return {};
-        }
-        if (auto dropped = cache_.drop_page(options_.sinks / attention_block); !dropped) {
-            return dropped;
-        }
-        const auto all = tokens_.span().first(end());
-        const auto first = all.begin() + static_cast<std::ptrdiff_t>(options_.sinks);
-        std::copy(first + static_cast<std::ptrdiff_t>(attention_block), all.end(), first);
-        state_after_ = state_after_ == cached_ ? cached_ - attention_block : 0;
-        cached_ -= attention_block;
-        dropped_ += attention_block;
-        ++revision_;
-        return {};
-    }
-    [[nodiscard]] window_view view() const noexcept { return {sinks() / attention_block, dropped_}; }
-
-    /// Calls work() until it is true. \return errc::cancelled.
-    template <class Work> [[nodiscard]] result<void> run_whole(Work&& work) {
-        space_->steps.start(cancel_);
-        while (!work()) {
-            if (space_->steps.is_cancelled()) {
-                return was_cancelled();
-            }
-            space_->steps.start(cancel_); // the flag was true for a moment
-        }
-        return {};
-    }
-    [[nodiscard]] result<void> run_waiting() {
-        while (waiting() != 0) {
-            if (!is_under_way()) {
-                if (auto room = make_room(); !room) {
-                    return room;
-                }
-                begin_waiting((std::min)({waiting(), options_.prompt_chunk, next_room()}));
-            }
-            if (auto ran = run_whole([&]() noexcept { return run_pass(); }); !ran) {
-                return ran;
-            }
-        }
-        return {};
-    }
-    [[nodiscard]] result<token> choose_any(const any_chooser& choose) {
-        const std::size_t k = choose.needs();
-        if (auto ran = run_head(k); !ran) {
-            return failed(ran);
-        }
-        const auto few = found(k);
-        return few ? choose.choose(*few) : choose.choose(all_logits());
-    }
-    /// The token of a chooser that allows some, by way of as little of the output matrix as is enough.
-    [[nodiscard]] result<token> choose_allowed(const any_chooser& choose) {
-        const auto allowed = choose.allowed();
-        if (!allowed) {
-            return failed(allowed);
-        }
-        if (allowed->count == 0) {
-            return error{errc::no_token_left, "session: no token is allowed"};
-        }
-        if (allowed->count == 1 && !allowed->few.empty()) {
-            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
-            return choose.choose(std::span(&only, 1));
-        }
-        if (const auto few = logits_among(*allowed, choose.needs())) {
-            return choose.choose(*few);
-        }
-        if (auto ran = run_head(0); !ran) {
-            return failed(ran);
-        }
-        return choose.choose(all_logits());
-    }
-    /// Logits of tokens that are allowed, the `needed` largest at least; nullopt where all logits have to do.
-    [[nodiscard]] std::optional<std::span<const scored_token>> logits_among(const allowed_tokens& allowed,
-                                                                            std::size_t needed) noexcept {
-        if (logits_.has()) {
-            return std::nullopt;
-        }
-        workspace& space = *space_;
-        space.pass.drop_head();
-        if (!allowed.few.empty() && space.forward->has_listed_logits()) {
-            space.forward->listed_logits(space.pool.ref(), last_row_, allowed.few, space.listed_values.data());
-            for (std::size_t i = 0; i < allowed.few.size(); ++i) {
-                space.listed[i] = {static_cast<token>(allowed.few[i]), space.listed_values[i]};
-            }
-            return space.listed.span().first(allowed.few.size());
-        }
-        if (!is_screened(needed) || needed > allowed.count) {
-            return std::nullopt;
-        }
-        if (space.ahead.wants_bounds()) {
-            space.ahead.bound(last_row_, *space.forward,
-                              [&](loop_progress&, std::size_t) noexcept { return space.pool.ref(); });
-            space.ahead.end_bounds();
-        }
-        screened_search& search = search_of_last();
-        const auto found = search.largest(space.pool.ref(), space.forward->final_state(last_row_), needed, allowed.bits,
-                                          space.ahead.has_bounds());
-        count(search);
-        return found;
-    }
-    [[nodiscard]] result<void> run_head(std::size_t k) {
-        return run_whole([&]() noexcept { return is_head_done(k); });
-    }
-
-    /// Goes on with the head for the k largest logits, all of them for 0, until the step ends. \return whether they are
-    /// there: found(k), or logits_.
-    [[nodiscard]] bool is_head_done(std::size_t k) noexcept {
-        workspace& space = *space_;
-        if (is_screened(k) && !space.pass.has_begun_logits()) {
-            if (!is_search_done(k)) {
-                return false;
-            }
-            if (search_of_last().found()) {
-                return true;
-            }
-        }
-        return logits_.has() || are_logits_done();
-    }
-    /// Goes on with the search for k logits, and before it with the bounds of all rows ahead.
-    [[nodiscard]] bool is_search_done(std::size_t k) noexcept {
-        workspace& space = *space_;
-        if (space.ahead.wants_bounds()) {
-            space.ahead.bound(last_row_, *space.forward, [&](loop_progress& progress, std::size_t rows) noexcept {
-                return space.steps.resume(progress, {forward_pass::search_stage, rows});
-            });
-            if (space.steps.is_stopped()) {
-                return false;
-            }
-            space.ahead.end_bounds();
-        }
-        screened_search& search = search_of_last();
-        if (!space.pass.run_search(space.steps, search, space.forward->final_state(last_row_), k,
-                                   space.ahead.has_bounds())) {
-            return false;
-        }
-        count(search);
-        return true;
-    }
-    /// Goes on with all logits, and those of rows ahead from the same reading of the output matrix.
-    [[nodiscard]] bool are_logits_done() noexcept {
-        constexpr std::size_t most = workspace::rows_of_logits;
-        workspace& space = *space_;
-        const std::size_t together = (std::min)(most, 1 + space.ahead.count());
-        std::array<std::size_t, most> rows;
-        std::array<float*, most> out;
-        for (std::size_t i = 0; i < together; ++i) {
-            rows[i] = last_row_ + i;
-            out[i] = space.logits.overwrite(i);
-        }
-        if (!space.pass.run_logits(space.steps, *space.forward, std::span(rows).first(together),
-                                   std::span<float* const>(out).first(together))) {
-            return false;
-        }
-        space.ahead.hold_logits(last_row_, together);
-        logits_.hold(space.logits[0]);
-        return true;
-    }
-    /// \pre the workspace is this session's
-    [[nodiscard]] screened_search& search_of_last() const noexcept {
-        return space_->ahead.has_bounds() ? space_->ahead.searches[last_row_] : space_->search;
-    }
-    void count(screened_search& search) noexcept {
-        if (&search != &space_->search) {
-            space_->search.take_statistics(search);
-        }
-    }
-    /// Whether the screen is to be searched: not without one, while it is being made, if k is out of range, or if all
-    /// logits are already computed.
-    [[nodiscard]] bool is_screened(std::size_t k) const noexcept {
-        return model_.screen.is_ready() && !logits_.has() && k != 0 && k <= screened_search::most;
-    }
-    /// The k largest if the screen has them. \pre the workspace is this session's
-    [[nodiscard]] std::optional<std::span<const scored_token>> found(std::size_t k) const noexcept {
-        return logits_.has() ? std::nullopt : space_->pass.found(search_of_last(), k);
-    }
-    [[nodiscard]] std::span<const float> all_logits() const noexcept {
-        return {logits_.values(), parameters_.vocabulary};
-    }
-
-    [[nodiscard]] std::span<const scored_token> largest_of(std::span<const float> logits, std::size_t k) noexcept {
-        const std::span<scored_token> all(space_->largest);
-        return all.first(take_largest(logits, all.first(k)));
-    }
-
-    /// Whether embedding() is a mean.
-    [[nodiscard]] bool has_mean() const noexcept {
-        return options_.pooling.value_or(parameters_.pooling) == pooling_type::mean;
-    }
-
-    /// Adds the states of `count` rows of a pass, in the order of their positions: the same bits whatever the chunks.
-    /// The sum stands for the mean, because only its direction matters.
-    void add_states(transformer& pass, std::size_t first, std::size_t count) noexcept {
-        if (summed_states_ == 0) {
-            std::fill(state_sum_.span().begin(), state_sum_.span().end(), 0.0f);
-        }
-        for (std::size_t row = first; row < first + count; ++row) {
-            pass.add_final_state(row, state_sum_.span());
-        }
-        summed_states_ += count;
-    }
-
-    /// Begins a pass of the first `count` tokens that wait. \pre 1 <= count <= prompt_chunk, and prepare()
-    void begin_waiting(std::size_t count) noexcept {
-        for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, tokens_[cached_ + i], nullptr, view()};
-        }
-        begin_pass(count);
-    }
-    /// A pass of embeddings [rows, hidden]. \pre as above, and nothing waits. \return errc::cancelled
-    [[nodiscard]] result<void> run_embeddings(std::span<const float> embeddings) {
-        const std::size_t count = embeddings.size() / parameters_.hidden;
-        for (std::size_t i = 0; i < count; ++i) {
-            space_->rows[i] = {&cache_, &frequencies_, cached_ + i, 0, embeddings.data() + i * parameters_.hidden,
-                               view()};
-            tokens_[cached_ + i] = no_token;
-        }
-        begin_pass(count);
-        return run_whole([&]() noexcept { return run_pass(); });
-    }
-    void begin_pass(std::size_t count) noexcept {
-        keep_state(); // in case the pass is dropped
-        space_->ahead.clear();
-        space_->pass.begin(space_->rows.span().first(count));
-    }
-
-    /// Goes on with the pass that is under way until the step ends. \return whether it is over.
-    [[nodiscard]] bool run_pass() noexcept {
-        const std::size_t count = space_->pass.rows() - space_->ahead.planned();
-        if (!space_->pass.run(space_->steps, *space_->forward)) {
-            return false;
-        }
-        end_waiting(count);
-        last_row_ = count - 1;
-        space_->ahead.begin();
-        if (has_mean()) {
-            add_states(*space_->forward, 0, count);
-        }
-        return true;
-    }
-    /// A pass of `count` rows is over: tokens that waited, or else embeddings.
-    void end_waiting(std::size_t count) noexcept {
-        if (waiting() != 0) {
-            queued_ -= count - (pending_ ? 1 : 0);
-            pending_.reset();
-        }
-        cached_ += count;
-        state_after_ = cached_;
-        logits_.release();
-        ++revision_;
-    }
-
-    static constexpr std::size_t most_dropped = SIZE_MAX / 2; ///< so that position() does not overflow
-
-    /// Searches for rows ahead, where the model has a screen, or will.
-    [[nodiscard]] result<void> open_searches() {
-        std::unique_ptr<screened_search[]>& searches = space_->ahead.searches;
-        if (!model_.screen.is_expected() || searches != nullptr) {
-            return {};
-        }
-        constexpr std::size_t count = rows_ahead::most + 1;
-        std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
-        if (made == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"session: ", count, " searches of the head could not be allocated"})};
-        }
-        for (std::size_t i = 0; i < count; ++i) {
-            auto search = screened_search::open(*model_.tables.loops, model_.tensors.lm_head(), model_.screen.get(),
-                                                parameters_.logit_scale, options_.memory);
-            if (!search) {
-                return failed(search);
-            }
-            made[i] = *std::move(search);
-        }
-        searches = std::move(made);
-        return {};
-    }
-
-    /// Begins the pass of the token that waits with those that the chooser knows to follow it, unless they have run.
-    /// Where that fails the token still waits, and what runs it says why.
-    void begin_forced(const any_chooser& choose) {
-        settle_ahead();
-        if (const std::span<const token> next = pending_ ? choose.forced() : std::span<const token>(); !next.empty()) {
-            static_cast<void>(begin_guesses(next));
-        }
-    }
-    /// Begins a pass of the token that waits, and `guesses` behind it. \return how many of these it has;
-    /// errc::kv_pool_full: all is as it was then
-    [[nodiscard]] result<std::size_t> begin_guesses(std::span<const token> guesses) {
-        settle_ahead();
-        const std::size_t count = usable(guesses);
-        if (count == 0) {
-            return std::size_t{0};
-        }
-        if (auto room = make_room(); !room) {
-            return failed(room);
-        }
-        if (auto reserved = cache_.reserve_to_copy(cached_, cached_ + 1 + count); !reserved) {
-            return failed(reserved);
-        }
-        take_workspace();
-        workspace& space = *space_;
-        for (std::size_t i = 0; i <= count; ++i) {
-            space.rows[i] = {&cache_, &frequencies_, cached_ + i, i == 0 ? *pending_ : guesses[i - 1], nullptr, view()};
-        }
-        begin_pass(1 + count);
-        space.ahead.plan(guesses.first(count));
-        return count;
-    }
-    /// \return errc::cancelled: all is as it was before begin_guesses() then
-    [[nodiscard]] result<void> run_guesses() {
-        auto ran = run_whole([&]() noexcept { return run_pass(); });
-        if (!ran) {
-            drop_pass();
-        }
-        return ran;
-    }
-
-    /// Before anything that waits runs: where its first token is the one that a row ahead is of, that row has run, and
-    /// otherwise the rows ahead are none any more. Comes before what reserves positions, which are taken here.
-    void settle_ahead() noexcept {
-        if (space_->owner != this || space_->ahead.count() == 0 || waiting() == 0) {
-            return;
-        }
-        if (!pending_ || !space_->ahead.is_next(*pending_)) {
-            return drop_ahead();
-        }
-        space_->pass.drop_head();
-        space_->ahead.take();
-        end_waiting(1);
-        ++last_row_;
-        if (space_->ahead.has_logits(last_row_)) {
-            logits_.hold(space_->logits[last_row_ - space_->ahead.first_logits()]);
-        }
-    }
-    void drop_ahead() noexcept {
-        if (space_->owner == this && space_->ahead.count() != 0) {
-            space_->pass.drop_head();
-            space_->ahead.drop();
-            cache_.keep(end());
-        }
     }
 
     model_parts model_;
     const hyper_parameters& parameters_;
-    const rotary_frequencies& frequencies_;
-    workspace_share space_;
-    kv_cache cache_;
-    buffer<token> tokens_; ///< [token_places()]: kept() that are part of the sequence, then the queue
-    buffer<float> state_;  ///< [hidden]: of the last token, while a pass or another session has the workspace
-    bool has_state_ = false;
-    held_logits logits_; ///< those of the last token
-    const std::atomic<bool>* cancel_ = nullptr;
-    std::size_t last_row_ = 0; ///< of the last pass
-    std::uint64_t revision_ = 0;
-    std::size_t state_after_ = 0; ///< how many positions the last state has seen
-    buffer<float> state_sum_;     ///< [hidden] if embedding() is a mean
-    std::size_t summed_states_ = 0;
+    session_options options_; ///< complete
+    workspace_share space_;   ///< the parts below borrow of it
+    session_steps steps_;
+    token_sequence sequence_;
+    last_state state_;
+    sequence_pass pass_;
+    guess_pass guesses_;
+    last_logits logits_;
+    sequence_feed feed_;
+    stop_reason stopped_by_ = stop_reason::none;
+    error last_error_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -47109,9 +47695,8 @@ private:
                                         (sizeof(screened_search) +
                                          screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
                                   : 0;
-        const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
-        made_.tokens = session_core::token_places(options) * sizeof(token) +
-                       (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+        made_.tokens = token_places(options) * sizeof(token) +
+                       (has_mean(parameters_, options) ? 2 : 1) * parameters_.hidden * sizeof(float);
     }
 
     const engine& tables_;
@@ -47141,7 +47726,7 @@ private:
         if (!parameters) {
             return failed(parameters);
         }
-        if (auto checked = session_core::complete(*parameters, of_session); !checked) {
+        if (auto checked = complete_options(*parameters, of_session); !checked) {
             return failed(checked);
         }
         return estimated_memory(tables, source, *parameters, options).of(of_session);

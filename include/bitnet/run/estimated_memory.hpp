@@ -25,6 +25,7 @@
 #include <bitnet/model/weight_sizes.hpp>
 #include <bitnet/model/weights.hpp>
 #include <bitnet/run/allowed_tokens.hpp>
+#include <bitnet/run/complete_options.hpp>
 #include <bitnet/run/memory_estimate.hpp>
 #include <bitnet/run/model_facts.hpp>
 #include <bitnet/run/open_options.hpp>
@@ -106,9 +107,8 @@ private:
                                         (sizeof(screened_search) +
                                          screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
                                   : 0;
-        const bool has_mean = options.pooling.value_or(parameters_.pooling) == pooling_type::mean;
-        made_.tokens = session_core::token_places(options) * sizeof(token) +
-                       (has_mean ? 2 : 1) * parameters_.hidden * sizeof(float);
+        made_.tokens = token_places(options) * sizeof(token) +
+                       (has_mean(parameters_, options) ? 2 : 1) * parameters_.hidden * sizeof(float);
     }
 
     const engine& tables_;
@@ -138,7 +138,7 @@ private:
         if (!parameters) {
             return failed(parameters);
         }
-        if (auto checked = session_core::complete(*parameters, of_session); !checked) {
+        if (auto checked = complete_options(*parameters, of_session); !checked) {
             return failed(checked);
         }
         return estimated_memory(tables, source, *parameters, options).of(of_session);

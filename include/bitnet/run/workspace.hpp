@@ -5,7 +5,6 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
-#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
 #include <bitnet/engine.hpp>
@@ -14,6 +13,7 @@
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/allowed_tokens.hpp>
+#include <bitnet/run/complete_options.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/logits_rows.hpp>
 #include <bitnet/run/model_parts.hpp>
@@ -35,7 +35,7 @@
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-class session_core;
+class last_state;
 
 /// A pool of one's own or a borrowed one.
 class session_pool {
@@ -63,10 +63,6 @@ private:
     std::optional<owned_pool> owned_;
 };
 
-[[nodiscard]] inline memory_from session_scratch(const session_options& options) noexcept {
-    return {options.memory, {memory_use::scratch, false}};
-}
-
 /// Shared by the forks of a session, of which one works at a time.
 struct workspace {
     static constexpr std::size_t rows_of_logits = 8; ///< that feed_each() computes together
@@ -81,8 +77,8 @@ struct workspace {
     buffer<scored_token> listed;                             ///< [allowed_tokens::most_listed], as the next one
     buffer<float> listed_values;
     screened_search search;
-    rows_ahead ahead;              ///< the owner's
-    session_core* owner = nullptr; ///< whose states are in `forward`
+    rows_ahead ahead;            ///< the owner's
+    last_state* owner = nullptr; ///< whose row is in `forward`
     std::atomic<std::size_t> users{1};
 
     explicit workspace(session_pool opened) noexcept : pool(std::move(opened)), steps(pool.ref()) {}

@@ -8496,15 +8496,181 @@ namespace bitnet::inline BITNET_ABI::detail {
 
 #endif
 
-// ---- bitnet/constrain/finite_values.hpp ----
-// finite_values: JSON values of which there are few, told apart as JSON Schema does.
-#ifndef BITNET_CONSTRAIN_FINITE_VALUES_HPP
-#define BITNET_CONSTRAIN_FINITE_VALUES_HPP
+// ---- bitnet/constrain/schema_arrays.hpp ----
+// schema_arrays: expressions of the arrays that a shape allows.
+#ifndef BITNET_CONSTRAIN_SCHEMA_ARRAYS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_ARRAYS_HPP
 
-// ---- bitnet/constrain/number_language.hpp ----
-// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
-#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
-#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+// ---- bitnet/constrain/schema_contained_items.hpp ----
+// schema_contained_items: expressions of the items of arrays of which some meet contains.
+#ifndef BITNET_CONSTRAIN_SCHEMA_CONTAINED_ITEMS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_CONTAINED_ITEMS_HPP
+
+// ---- bitnet/constrain/schema_items.hpp ----
+// schema_items: what each item of an array has to meet.
+#ifndef BITNET_CONSTRAIN_SCHEMA_ITEMS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_ITEMS_HPP
+
+// ---- bitnet/constrain/schema_shape.hpp ----
+// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
+#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
+
+#include <algorithm>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
+enum value_set : std::uint32_t {
+    set_null = 1,
+    set_true = 2,
+    set_false = 4,
+    set_whole = 8,
+    set_fraction = 16,
+    set_string = 32,
+    set_array = 64,
+    set_object = 128,
+    set_all = 255,
+};
+
+/// The values that are one word of JSON.
+inline constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
+    {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
+
+/// The values of a type's name, 0 for a name that is none.
+[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
+    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
+        {"null", set_null},     {"boolean", set_true | set_false},
+        {"integer", set_whole}, {"number", set_whole | set_fraction},
+        {"string", set_string}, {"array", set_array},
+        {"object", set_object}};
+    for (const auto& [type, values] : types) {
+        if (type == name) {
+            return values;
+        }
+    }
+    return 0;
+}
+
+/// One demand on a value, or on its parts.
+enum class demand_kind : std::uint8_t {
+    nothing_fits, ///< false
+    schema,       ///< valid by the schema at `place`
+    negated,      ///< not valid by it
+    value,        ///< equal to the value at `place`
+    scalars,      ///< one of the values at `place`, those that are no arrays and objects
+    not_values,   ///< none of the values of the array at `place`
+    not_value,    ///< not the value at `place`
+    not_type,     ///< not of the type or types at `place`
+    lacks,        ///< if an object, without the key `name`
+    has_all,      ///< if an object, with the keys at `place`
+    has,          ///< if an object, with the key `name`
+    object,       ///< an object
+    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
+    bad_item,     ///< an array with an item that is not valid by the schema at `place`
+    no_item,      ///< an array without an item that is valid by it
+    breaks,       ///< not what the keyword `name` at `place` says
+};
+
+struct demand {
+    demand_kind kind;
+    std::uint32_t place = 0;
+    std::uint32_t name = 0; ///< of a list of names
+
+    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
+};
+
+using demands = std::vector<demand>;
+using shared_language = std::shared_ptr<const automaton>;
+
+/// properties, patternProperties and additionalProperties of one schema.
+struct object_part {
+    std::vector<std::pair<std::string, demand>> properties;
+    std::vector<std::pair<shared_language, demand>> patterns;
+    std::optional<demand> additional; ///< of keys that are not among those
+};
+
+/// prefixItems and items of one schema.
+struct array_part {
+    demands prefix;
+    std::optional<demand> rest;
+};
+
+/// contains: so many elements meet the demand.
+struct contained_part {
+    demand what;
+    std::uint32_t least;
+    std::uint32_t most;
+};
+
+struct schema_shape {
+    std::uint32_t values = set_all;
+    std::vector<shared_language> strings; ///< all of them hold
+    std::uint32_t least_length = 0;
+    std::uint32_t most_length = unlimited;
+    std::vector<shared_language> numbers;
+    std::vector<object_part> objects;
+    std::vector<std::string> required;
+    std::uint32_t least_properties = 0;
+    std::uint32_t most_properties = unlimited;
+    demands property_names;
+    bool is_one_value = false; ///< of objects, those that equal one: in its order
+    std::vector<array_part> arrays;
+    std::uint32_t least_items = 0;
+    std::uint32_t most_items = unlimited;
+    std::vector<contained_part> contained;
+    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
+    /// Schemas whose keywords are yet to be met: what they ask for depends on which others hold.
+    std::vector<std::uint32_t> unevaluated_properties;
+    std::vector<std::uint32_t> unevaluated_items;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Items that have a place of their own among the demands.
+[[nodiscard]] inline std::size_t prefix_of(const schema_shape& shape) {
+    std::size_t made = 0;
+    for (const array_part& part : shape.arrays) {
+        made = (std::max)(made, part.prefix.size());
+    }
+    return made;
+}
+/// What the item at `index` has to meet.
+[[nodiscard]] inline demands demands_of_item(const schema_shape& shape, std::size_t index) {
+    demands made;
+    for (const array_part& part : shape.arrays) {
+        if (index < part.prefix.size()) {
+            made.push_back(part.prefix[index]);
+        } else if (part.rest) {
+            made.push_back(*part.rest);
+        }
+    }
+    return made;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_rules.hpp ----
+// schema_rules: the rules of the grammar that a JSON Schema becomes, and the pieces that they share.
+#ifndef BITNET_CONSTRAIN_SCHEMA_RULES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_RULES_HPP
 
 // ---- bitnet/constrain/language_algebra.hpp ----
 // Operations on the languages of deterministic automata without calls: intersection, difference, word lists, machines.
@@ -8912,6 +9078,138 @@ private:
 
 #endif
 
+// ---- bitnet/constrain/schema_options.hpp ----
+// schema_options: in which form JSON is written, and what becomes of keywords that cannot be enforced.
+#ifndef BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// What becomes of a keyword that cannot be enforced.
+enum class unsupported_keyword : std::uint8_t {
+    refuse, ///< errc::unsupported_schema with its JSON pointer
+    note,   ///< it is not enforced, and a note says so
+};
+
+/// Objects have their keys in the order of `properties`, then of `required`, then others; a key that is declared comes
+/// at most once. Strings are UTF-8 with the short escapes, and \u for control characters. Integers have no fraction;
+/// only numbers without bounds have exponents.
+struct schema_options {
+    unsupported_keyword unsupported = unsupported_keyword::refuse;
+    bool closed = false;           ///< keys that `properties` does not name need additionalProperties to be allowed
+    bool spaces = false;           ///< one space is allowed after each comma and colon
+    bool strict_formats = false;   ///< a `format` that is not enforced is refused, not noted
+    bool one_of_is_any_of = false; ///< oneOf means anyOf, and a note says so
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+// ---- bitnet/constrain/schema_reader.hpp ----
+// schema_reader: from demands on a value to the shapes that meet them: references, combinations and negations resolved.
+#ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
+#define BITNET_CONSTRAIN_SCHEMA_READER_HPP
+
+// ---- bitnet/constrain/schema_draft.hpp ----
+// schema_draft: what demands on a value have come to so far, and what they ask for further.
+#ifndef BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+#define BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Demands on one value, of which some are settled: what they come to, and what is to be chosen yet.
+class schema_draft {
+public:
+    struct choice {
+        std::uint32_t parent; ///< which demand asked for it
+        std::vector<demands> lists;
+    };
+
+    void begin(const demands& all) {
+        for (const demand one : all) {
+            todo_.push_back({one, none});
+        }
+    }
+    /// The next demand, which is the present one then; nullopt at the end, or where no value is left.
+    [[nodiscard]] std::optional<demand> next() {
+        return at_ != todo_.size() && shape.values != 0 ? std::optional{todo_[at_++].what} : std::nullopt;
+    }
+    /// \return whether it is met for the first time
+    [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
+    [[nodiscard]] bool has_seen(demand what) const { return seen_.count(what) != 0; }
+    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
+    [[nodiscard]] bool is_cycle() const {
+        const demand what = todo_[at_ - 1].what;
+        for (std::uint32_t i = todo_[at_ - 1].parent; i != none; i = todo_[i].parent) {
+            if (todo_[i].what == what) {
+                return true;
+            }
+        }
+        return false;
+    }
+    /// The present demand asks for another one, or for one of several lists.
+    void want(demand what) { todo_.push_back({what, present()}); }
+    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+
+    [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
+    /// Adds a draft for every list of the first choice, the first list at the end.
+    void fork(std::vector<schema_draft>& drafts) && {
+        const choice made_of = std::move(choices_.front());
+        choices_.erase(choices_.begin());
+        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
+            schema_draft made = *this;
+            for (const demand what : *list) {
+                made.todo_.push_back({what, made_of.parent});
+            }
+            drafts.push_back(std::move(made));
+        }
+    }
+
+    schema_shape shape;
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+    struct origin {
+        demand what;
+        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
+    };
+    [[nodiscard]] std::uint32_t present() const noexcept { return static_cast<std::uint32_t>(at_ - 1); }
+
+    std::vector<origin> todo_;
+    std::size_t at_ = 0;
+    std::set<demand> seen_;
+    std::vector<choice> choices_; ///< of each, one list has to be met
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_evaluation.hpp ----
+// schema_evaluation: unevaluatedProperties and unevaluatedItems beside keywords that combine schemas.
+#ifndef BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
+#define BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
+
+// ---- bitnet/constrain/schema_languages.hpp ----
+// schema_languages: what keywords say about strings and numbers, as languages.
+#ifndef BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
+#define BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
+
+// ---- bitnet/constrain/number_language.hpp ----
+// Languages of JSON numbers by their values: bounds, multiples, exact at any size. Written without exponents.
+#ifndef BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+#define BITNET_CONSTRAIN_NUMBER_LANGUAGE_HPP
+
 #include <algorithm>
 #include <compare>
 #include <cstddef>
@@ -9140,651 +9438,6 @@ private:
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// The texts of a language; nullopt where they are more than `most`. \pre it is deterministic, and each of its states
-/// leads to a text
-[[nodiscard]] inline std::optional<std::vector<std::string>> texts_of(const automaton& language, std::size_t most) {
-    std::vector<std::string> made;
-    std::vector<std::pair<std::uint32_t, std::string>> todo;
-    if (language.size() != 0) {
-        todo.emplace_back(0, "");
-    }
-    std::size_t steps = 0;
-    while (!todo.empty()) {
-        constexpr std::size_t most_steps = 100'000;
-        const auto [state, text] = std::move(todo.back());
-        todo.pop_back();
-        if (language.is_final(state)) {
-            made.push_back(text);
-        }
-        // What is as long as there are states has met one of them twice, and goes on without end.
-        if (made.size() > most || text.size() >= language.size() || ++steps > most_steps) {
-            return std::nullopt;
-        }
-        for (const byte_edge edge : language.byte_edges(state)) {
-            for (unsigned byte = edge.low; byte <= edge.high && todo.size() <= most; ++byte) {
-                todo.emplace_back(edge.target, text + static_cast<char>(byte));
-            }
-        }
-        if (todo.size() > most) {
-            return std::nullopt;
-        }
-    }
-    return made;
-}
-
-/// Values without parts, each with the texts that stand for it: of a string, its characters; of others, JSON.
-class finite_values {
-public:
-    enum class kind : std::uint8_t { word, number, string };
-    struct value {
-        kind is;
-        std::vector<std::string> texts;
-    };
-
-    /// The value's number, from 0 on; the same for equal ones.
-    std::size_t add(kind is, std::string_view text) {
-        const auto number = is == kind::number ? read_decimal(text) : std::nullopt;
-        const std::string same = !number ? std::string(text) : number->is_zero() ? "0" : number->text();
-        const auto [found, is_new] = numbers_.try_emplace({is, same}, all_.size());
-        if (is_new) {
-            all_.push_back({is, {}});
-        }
-        std::vector<std::string>& texts = all_[found->second].texts;
-        if (std::find(texts.begin(), texts.end(), text) == texts.end()) {
-            texts.emplace_back(text);
-        }
-        return found->second;
-    }
-    [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
-    [[nodiscard]] const value& operator[](std::size_t number) const noexcept { return all_[number]; }
-
-private:
-    std::vector<value> all_;
-    std::map<std::pair<kind, std::string>, std::size_t> numbers_;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/json_string.hpp ----
-// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
-#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
-#define BITNET_CONSTRAIN_JSON_STRING_HPP
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Adds what a JSON string holds for the bytes of an edge: themselves, the short escapes, and \u00XX for control
-/// characters alone.
-class json_escaping {
-public:
-    explicit json_escaping(nondeterministic_automaton& out) : out_(out) {}
-
-    void add(std::uint32_t from, byte_edge edge) {
-        constexpr byte_edge plain[] = {{0x20, 0x21, 0}, {0x23, 0x5b, 0}, {0x5d, 0xff, 0}};
-        for (const byte_edge range : plain) {
-            const std::uint8_t low = (std::max)(range.low, edge.low);
-            const std::uint8_t high = (std::min)(range.high, edge.high);
-            if (low <= high) {
-                out_.add(from, byte_edge{low, high, edge.target});
-            }
-        }
-        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
-        constexpr std::string_view written = "\"\\/bfnrt";
-        for (std::size_t i = 0; i < meant.size(); ++i) {
-            const auto byte = static_cast<std::uint8_t>(meant[i]);
-            if (byte >= edge.low && byte <= edge.high) {
-                const auto letter = static_cast<std::uint8_t>(written[i]);
-                out_.add(after_backslash(from), byte_edge{letter, letter, edge.target});
-            }
-        }
-        for (unsigned byte = edge.low; byte <= edge.high && byte < 0x20; ++byte) {
-            add_hexadecimal(from, byte, edge.target);
-        }
-    }
-
-private:
-    std::uint32_t after_backslash(std::uint32_t from) { return step(from, '\\'); }
-    void add_hexadecimal(std::uint32_t from, unsigned byte, std::uint32_t target) {
-        const std::uint32_t zeros = step(step(step(after_backslash(from), 'u'), '0'), '0');
-        const std::uint32_t tens = step(zeros, static_cast<char>('0' + (byte >> 4)));
-        constexpr std::string_view lower = "0123456789abcdef";
-        constexpr std::string_view upper = "0123456789ABCDEF";
-        for (const std::string_view digits : {lower, upper}) {
-            const auto digit = static_cast<std::uint8_t>(digits[byte & 15]);
-            out_.add(tens, byte_edge{digit, digit, target});
-        }
-    }
-    /// The state after one more character of an escape.
-    std::uint32_t step(std::uint32_t from, char c) {
-        const auto [found, is_new] = steps_.try_emplace({from, c}, 0);
-        if (is_new) {
-            const auto byte = static_cast<std::uint8_t>(c);
-            found->second = out_.add_state();
-            out_.add(from, byte_edge{byte, byte, found->second});
-        }
-        return found->second;
-    }
-
-    nondeterministic_automaton& out_;
-    std::map<std::pair<std::uint32_t, char>, std::uint32_t> steps_;
-};
-
-/// The inside of the JSON strings whose values are texts of `content`.
-[[nodiscard]] inline automaton json_string_body(const automaton& content) {
-    nondeterministic_automaton states;
-    for (std::uint32_t state = 0; state < content.size(); ++state) {
-        states.add_state();
-        if (content.is_final(state)) {
-            states.set_final(state);
-        }
-    }
-    json_escaping escaping(states);
-    for (std::uint32_t state = 0; state < content.size(); ++state) {
-        for (const byte_edge edge : content.byte_edges(state)) {
-            escaping.add(state, edge);
-        }
-    }
-    return minimised(states.as_it_is()); // deterministic, as `content` is
-}
-
-/// A text as the inside of a JSON string: what is written for each character is the shortest of its forms.
-[[nodiscard]] inline std::string json_string_text(std::string_view text) {
-    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
-    constexpr std::string_view written = "\"\\bfnrt";
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string made;
-    for (const char c : text) {
-        const auto found = meant.find(c);
-        const auto byte = static_cast<unsigned char>(c);
-        if (found != std::string_view::npos) {
-            made += '\\';
-            made += written[found];
-        } else if (byte < 0x20) {
-            made += "\\u00";
-            made += digits[byte >> 4];
-            made += digits[byte & 15];
-        } else {
-            made += c;
-        }
-    }
-    return made;
-}
-
-/// How many characters (code points) the texts of a language have from each of its states on.
-class character_counts {
-public:
-    explicit character_counts(const automaton& content) : content_(content), is_border_(content.size()) {
-        find_borders();
-        find_fewest();
-    }
-
-    /// Whether texts begin or end here, not within a character.
-    [[nodiscard]] bool is_border(std::uint32_t state) const noexcept { return is_border_[state]; }
-    /// The fewest characters that are still to begin.
-    [[nodiscard]] std::uint32_t fewest(std::uint32_t state) const noexcept { return fewest_[state]; }
-
-    /// Whether every number of characters from fewest() on can be reached from every state: then a counter suffices.
-    [[nodiscard]] bool is_open_everywhere() const {
-        std::vector<bool> is_open = is_border_;
-        for (int round = 0; round < 1000; ++round) {
-            bool is_stable = true;
-            const std::vector<std::uint32_t> next = fewest_over(is_open);
-            for (std::uint32_t state = 0; state < content_.size(); ++state) {
-                const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
-                if (is_open[state] && fewest_after(state, next) > wanted) {
-                    is_open[state] = false;
-                    is_stable = false;
-                }
-            }
-            if (is_stable) {
-                return is_open == is_border_;
-            }
-        }
-        return false;
-    }
-
-    /// Whether there always is a character of one byte that brings no more to follow.
-    [[nodiscard]] bool is_plain() const {
-        for (std::uint32_t state = 0; state < content_.size(); ++state) {
-            const auto edges = content_.byte_edges(state);
-            const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
-            const auto is_nearer = [&](byte_edge edge) {
-                const bool has_plain = edge.high >= 0x23 && edge.low < 0x80 && edge.high != 0x5c;
-                return has_plain && fewest_[edge.target] <= wanted;
-            };
-            if (is_border_[state] && std::none_of(edges.begin(), edges.end(), is_nearer)) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-
-    void find_borders() {
-        std::vector<std::uint32_t> todo;
-        std::vector<std::uint8_t> pending(content_.size(), 0xff); // bytes that a character still has
-        if (content_.size() != 0) {
-            pending[0] = 0;
-            todo.push_back(0);
-        }
-        while (!todo.empty()) {
-            const std::uint32_t state = todo.back();
-            todo.pop_back();
-            is_border_[state] = pending[state] == 0;
-            for (const byte_edge edge : content_.byte_edges(state)) {
-                const unsigned size = utf8_lead_of(edge.low).size;
-                const unsigned left = pending[state] != 0 ? pending[state] - 1u : size - 1u;
-                if (pending[edge.target] == 0xff) {
-                    pending[edge.target] = static_cast<std::uint8_t>(left);
-                    todo.push_back(edge.target);
-                }
-            }
-        }
-    }
-    /// Breadth-first from the ends: a character counts where it begins.
-    void find_fewest() {
-        std::vector<std::vector<std::uint32_t>> ways_in(content_.size());
-        fewest_.assign(content_.size(), none);
-        std::vector<std::uint32_t> todo;
-        for (std::uint32_t state = 0; state < content_.size(); ++state) {
-            for (const byte_edge edge : content_.byte_edges(state)) {
-                ways_in[edge.target].push_back(state);
-            }
-            if (content_.is_final(state)) {
-                fewest_[state] = 0;
-                todo.push_back(state);
-            }
-        }
-        while (!todo.empty()) {
-            std::vector<std::uint32_t> further; // one character more
-            for (std::size_t at = 0; at < todo.size(); ++at) {
-                spread_fewest(todo[at], ways_in[todo[at]], todo, further);
-            }
-            todo = std::move(further);
-        }
-    }
-    void spread_fewest(std::uint32_t state, const std::vector<std::uint32_t>& ways_in, std::vector<std::uint32_t>& todo,
-                       std::vector<std::uint32_t>& further) {
-        for (const std::uint32_t from : ways_in) {
-            const std::uint32_t characters = fewest_[state] + (is_border_[from] ? 1 : 0);
-            if (characters < fewest_[from]) {
-                fewest_[from] = characters;
-                (is_border_[from] ? further : todo).push_back(from);
-            }
-        }
-    }
-    /// Per state within a character: the fewest characters of an open border at its end.
-    [[nodiscard]] std::vector<std::uint32_t> fewest_over(const std::vector<bool>& is_open) const {
-        std::vector<std::uint32_t> made(content_.size(), none);
-        for (std::uint32_t state = 0; state < content_.size(); ++state) {
-            made[state] = is_border_[state] && is_open[state] ? fewest_[state] : none;
-        }
-        for (int depth = 0; depth < 3; ++depth) {
-            for (std::uint32_t state = 0; state < content_.size(); ++state) {
-                made[state] = is_border_[state] ? made[state] : (std::min)(made[state], fewest_after(state, made));
-            }
-        }
-        return made;
-    }
-    [[nodiscard]] std::uint32_t fewest_after(std::uint32_t state, const std::vector<std::uint32_t>& next) const {
-        std::uint32_t made = none;
-        for (const byte_edge edge : content_.byte_edges(state)) {
-            made = (std::min)(made, next[edge.target]);
-        }
-        return made;
-    }
-
-    const automaton& content_;
-    std::vector<bool> is_border_;
-    std::vector<std::uint32_t> fewest_;
-};
-
-/// The inside of JSON strings with at most `most` characters, as an automaton that counts them: from a border one count
-/// edge for every number of characters that may have to follow the next one, so that what is begun can be ended.
-/// \pre counts.is_open_everywhere()
-[[nodiscard]] inline automaton counting_string_body(const automaton& content, const character_counts& counts,
-                                                    std::uint32_t most) {
-    nondeterministic_automaton states;
-    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>
-        within; // (state, to follow): that part of a character
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> todo;
-    json_escaping escaping(states);
-    for (std::uint32_t state = 0; state < content.size(); ++state) {
-        states.add_state();
-        if (content.is_final(state) && counts.is_border(state)) {
-            states.set_final(state);
-        }
-    }
-    const auto number_of = [&](std::uint32_t state, std::uint32_t follow) {
-        const auto [found, is_new] = within.try_emplace({state, follow}, 0);
-        if (is_new) {
-            found->second = states.add_state();
-            todo.emplace_back(state, follow);
-        }
-        return found->second;
-    };
-    std::vector<std::uint32_t> numbers; // of characters that may have to follow
-    for (std::uint32_t state = 0; state < content.size(); ++state) {
-        if (counts.is_border(state)) {
-            numbers.push_back(counts.fewest(state));
-        }
-    }
-    std::sort(numbers.begin(), numbers.end());
-    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
-    for (std::uint32_t state = 0; state < content.size(); ++state) {
-        for (const std::uint32_t follow : numbers) {
-            if (counts.is_border(state) && (most == unlimited || follow < most)) {
-                const std::uint32_t cap = most == unlimited ? unlimited : most - follow;
-                states.add(state, special_edge{special_kind::count, cap, number_of(state, follow)});
-            }
-        }
-    }
-    for (std::size_t at = 0; at < todo.size(); ++at) {
-        const auto [state, follow] = todo[at];
-        const std::uint32_t from = number_of(state, follow);
-        for (const byte_edge edge : content.byte_edges(state)) {
-            if (!counts.is_border(edge.target)) {
-                escaping.add(from, {edge.low, edge.high, number_of(edge.target, follow)});
-            } else if (counts.fewest(edge.target) == follow) {
-                escaping.add(from, edge);
-            }
-        }
-    }
-    return trimmed(states.as_it_is());
-}
-
-/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
-[[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
-                                                        std::uint32_t high) {
-    constexpr std::uint32_t most_characters = 16'384;
-    if ((high == unlimited ? low : high) > most_characters) {
-        return std::nullopt;
-    }
-    expression_pool pool;
-    code_point_class any;
-    any.add(0, last_code_point);
-    const auto lengths = language_of(pool, pool.repeat(pool.one_of(std::move(any)), low, high));
-    return lengths ? intersection(content, *lengths) : std::nullopt;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/schema_options.hpp ----
-// schema_options: in which form JSON is written, and what becomes of keywords that cannot be enforced.
-#ifndef BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
-#define BITNET_CONSTRAIN_SCHEMA_OPTIONS_HPP
-
-#include <cstdint>
-
-namespace bitnet::inline BITNET_ABI {
-
-/// What becomes of a keyword that cannot be enforced.
-enum class unsupported_keyword : std::uint8_t {
-    refuse, ///< errc::unsupported_schema with its JSON pointer
-    note,   ///< it is not enforced, and a note says so
-};
-
-/// Objects have their keys in the order of `properties`, then of `required`, then others; a key that is declared comes
-/// at most once. Strings are UTF-8 with the short escapes, and \u for control characters. Integers have no fraction;
-/// only numbers without bounds have exponents.
-struct schema_options {
-    unsupported_keyword unsupported = unsupported_keyword::refuse;
-    bool closed = false;           ///< keys that `properties` does not name need additionalProperties to be allowed
-    bool spaces = false;           ///< one space is allowed after each comma and colon
-    bool strict_formats = false;   ///< a `format` that is not enforced is refused, not noted
-    bool one_of_is_any_of = false; ///< oneOf means anyOf, and a note says so
-};
-
-} // namespace bitnet::inline BITNET_ABI
-
-#endif
-
-// ---- bitnet/constrain/schema_reader.hpp ----
-// schema_reader: from demands on a value to the shapes that meet them: references, combinations and negations resolved.
-#ifndef BITNET_CONSTRAIN_SCHEMA_READER_HPP
-#define BITNET_CONSTRAIN_SCHEMA_READER_HPP
-
-// ---- bitnet/constrain/schema_draft.hpp ----
-// schema_draft: what demands on a value have come to so far, and what they ask for further.
-#ifndef BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
-#define BITNET_CONSTRAIN_SCHEMA_DRAFT_HPP
-
-// ---- bitnet/constrain/schema_shape.hpp ----
-// schema_shape: what several schemas together ask of a JSON value, by its type, without alternatives.
-#ifndef BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
-#define BITNET_CONSTRAIN_SCHEMA_SHAPE_HPP
-
-#include <algorithm>
-#include <compare>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Sets of JSON values, as bits: the booleans one by one, numbers by whether they are whole.
-enum value_set : std::uint32_t {
-    set_null = 1,
-    set_true = 2,
-    set_false = 4,
-    set_whole = 8,
-    set_fraction = 16,
-    set_string = 32,
-    set_array = 64,
-    set_object = 128,
-    set_all = 255,
-};
-
-/// The values of a type's name, 0 for a name that is none.
-[[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
-    constexpr std::pair<std::string_view, std::uint32_t> types[] = {
-        {"null", set_null},     {"boolean", set_true | set_false},
-        {"integer", set_whole}, {"number", set_whole | set_fraction},
-        {"string", set_string}, {"array", set_array},
-        {"object", set_object}};
-    for (const auto& [type, values] : types) {
-        if (type == name) {
-            return values;
-        }
-    }
-    return 0;
-}
-
-/// One demand on a value, or on its parts.
-enum class demand_kind : std::uint8_t {
-    nothing_fits, ///< false
-    schema,       ///< valid by the schema at `place`
-    negated,      ///< not valid by it
-    value,        ///< equal to the value at `place`
-    scalars,      ///< one of the values at `place`, those that are no arrays and objects
-    not_values,   ///< none of the values of the array at `place`
-    not_value,    ///< not the value at `place`
-    not_type,     ///< not of the type or types at `place`
-    lacks,        ///< if an object, without the key `name`
-    has_all,      ///< if an object, with the keys at `place`
-    has,          ///< if an object, with the key `name`
-    object,       ///< an object
-    breaks_key,   ///< an object with the key `name`, whose value is not valid by the schema at `place`
-    bad_item,     ///< an array with an item that is not valid by the schema at `place`
-    no_item,      ///< an array without an item that is valid by it
-    breaks,       ///< not what the keyword `name` at `place` says
-};
-
-struct demand {
-    demand_kind kind;
-    std::uint32_t place = 0;
-    std::uint32_t name = 0; ///< of a list of names
-
-    [[nodiscard]] auto operator<=>(const demand&) const noexcept = default;
-};
-
-using demands = std::vector<demand>;
-using shared_language = std::shared_ptr<const automaton>;
-
-/// properties, patternProperties and additionalProperties of one schema.
-struct object_part {
-    std::vector<std::pair<std::string, demand>> properties;
-    std::vector<std::pair<shared_language, demand>> patterns;
-    std::optional<demand> additional; ///< of keys that are not among those
-};
-
-/// prefixItems and items of one schema.
-struct array_part {
-    demands prefix;
-    std::optional<demand> rest;
-};
-
-/// contains: so many elements meet the demand.
-struct contained_part {
-    demand what;
-    std::uint32_t least;
-    std::uint32_t most;
-};
-
-struct schema_shape {
-    std::uint32_t values = set_all;
-    std::vector<shared_language> strings; ///< all of them hold
-    std::uint32_t least_length = 0;
-    std::uint32_t most_length = unlimited;
-    std::vector<shared_language> numbers;
-    std::vector<object_part> objects;
-    std::vector<std::string> required;
-    std::uint32_t least_properties = 0;
-    std::uint32_t most_properties = unlimited;
-    demands property_names;
-    bool is_one_value = false; ///< of objects, those that equal one: in its order
-    std::vector<array_part> arrays;
-    std::uint32_t least_items = 0;
-    std::uint32_t most_items = unlimited;
-    std::vector<contained_part> contained;
-    std::optional<std::uint32_t> unique_place; ///< where uniqueItems is asked for
-    /// Schemas whose keywords are yet to be met: what they ask for depends on which others hold.
-    std::vector<std::uint32_t> unevaluated_properties;
-    std::vector<std::uint32_t> unevaluated_items;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <set>
-#include <utility>
-#include <vector>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Demands on one value, of which some are settled: what they come to, and what is to be chosen yet.
-class schema_draft {
-public:
-    struct choice {
-        std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
-    };
-
-    void begin(const demands& all) {
-        for (const demand one : all) {
-            todo_.push_back({one, none});
-        }
-    }
-    /// The next demand, which is the present one then; nullopt at the end, or where no value is left.
-    [[nodiscard]] std::optional<demand> next() {
-        return at_ != todo_.size() && shape.values != 0 ? std::optional{todo_[at_++].what} : std::nullopt;
-    }
-    /// \return whether it is met for the first time
-    [[nodiscard]] bool see(demand what) { return seen_.insert(what).second; }
-    [[nodiscard]] bool has_seen(demand what) const { return seen_.count(what) != 0; }
-    /// Whether the present demand asks for itself, perhaps by way of others on the same value.
-    [[nodiscard]] bool is_cycle() const {
-        const demand what = todo_[at_ - 1].what;
-        for (std::uint32_t i = todo_[at_ - 1].parent; i != none; i = todo_[i].parent) {
-            if (todo_[i].what == what) {
-                return true;
-            }
-        }
-        return false;
-    }
-    /// The present demand asks for another one, or for one of several lists.
-    void want(demand what) { todo_.push_back({what, present()}); }
-    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
-
-    [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
-    /// Adds a draft for every list of the first choice, the first list at the end.
-    void fork(std::vector<schema_draft>& drafts) && {
-        const choice made_of = std::move(choices_.front());
-        choices_.erase(choices_.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
-            schema_draft made = *this;
-            for (const demand what : *list) {
-                made.todo_.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
-        }
-    }
-
-    schema_shape shape;
-
-private:
-    static constexpr std::uint32_t none = 0xffffffffu;
-    struct origin {
-        demand what;
-        std::uint32_t parent; ///< in the same list: which demand asked for it, or none
-    };
-    [[nodiscard]] std::uint32_t present() const noexcept { return static_cast<std::uint32_t>(at_ - 1); }
-
-    std::vector<origin> todo_;
-    std::size_t at_ = 0;
-    std::set<demand> seen_;
-    std::vector<choice> choices_; ///< of each, one list has to be met
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/constrain/schema_evaluation.hpp ----
-// schema_evaluation: unevaluatedProperties and unevaluatedItems beside keywords that combine schemas.
-#ifndef BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
-#define BITNET_CONSTRAIN_SCHEMA_EVALUATION_HPP
-
-// ---- bitnet/constrain/schema_languages.hpp ----
-// schema_languages: what keywords say about strings and numbers, as languages.
-#ifndef BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
-#define BITNET_CONSTRAIN_SCHEMA_LANGUAGES_HPP
 
 // ---- bitnet/constrain/regex_reader.hpp ----
 // regex_reader: regular expressions in the dialect of JSON Schema's `pattern`. Defines grammar::regex.
@@ -11967,55 +11620,81 @@ private:
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <optional>
-#include <set>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-namespace detail {
-
-/// Makes a rule for every set of demands that some value has to meet. Steps return whether to go on; if not, the error
-/// is in the reader's failure().
-class schema_compiler {
+/// Sets of demands get a rule each when they are first asked for, and its body later: wanted() says which is next.
+/// Steps of those who make the bodies return whether to go on; if not, the error is in the reader's failure().
+class schema_rules {
 public:
-    schema_compiler(const json_document& text, std::string_view name, const schema_options& options)
-        : reader_(text, name, options), name_(name), options_(options), any_text_(any_utf8()) {}
+    schema_rules(schema_reader& reader, const schema_options& options) noexcept : reader_(reader), options_(options) {}
 
-    /// \param before a text in front of the JSON text \param after and one behind it
-    [[nodiscard]] result<grammar> run(std::string_view before = {}, std::string_view after = {}) {
-        if (reader_.document().longest_key() > most_key_bytes) {
-            return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
-                                                       " bytes, and at most ", most_key_bytes, " are supported"});
-        }
+    /// The first rule is that of the schema itself. \pre called once, before all others
+    void begin() {
         source_.root = rule_of({{demand_kind::schema, 0}});
         comma_ = separator(",");
         colon_ = separator(":");
-        for (std::size_t at = 0; at < wanted_.size(); ++at) {
-            constexpr std::size_t most_rules = 20'000;
-            if (at == most_rules) {
-                return error_saying(errc::grammar_budget,
-                                    {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
-            }
-            if (wanted_[at] != nullptr && !compile(*wanted_[at], static_cast<std::uint32_t>(at))) {
-                return std::move(reader_.failure());
-            }
+    }
+    /// The grammar has `before` in front of what its first rule allows, and `after` behind it.
+    void surround(std::string_view before, std::string_view after) {
+        const expression json = source_.pool.rule(source_.root);
+        source_.root = static_cast<std::uint32_t>(source_.rules.size());
+        source_.rules.push_back(
+            {"text", source_.pool.sequence({source_.pool.literal(before), json, source_.pool.literal(after)})});
+    }
+    [[nodiscard]] const grammar_source& source() const noexcept { return source_; }
+    [[nodiscard]] schema_reader& reader() noexcept { return reader_; }
+    [[nodiscard]] expression_pool& pool() noexcept { return source_.pool; }
+
+    [[nodiscard]] std::size_t size() const noexcept { return wanted_.size(); }
+    /// What the values of a rule have to meet; null for an own_rule().
+    [[nodiscard]] const demands* wanted(std::size_t rule) const noexcept { return wanted_[rule]; }
+    /// That its body is about to be made: which place to name where it is at fault as a whole.
+    void begin_body(const demands& all) noexcept { at_fault_ = all.empty() ? 0 : all[0].place; }
+    void set_body(std::uint32_t rule, expression body) noexcept { source_.rules[rule].body = body; }
+
+    /// A value that meets all of them.
+    [[nodiscard]] expression value_of(demands all) { return source_.pool.rule(rule_of(std::move(all))); }
+    /// A rule whose body is made at once. It takes a number among those that are wanted, for which nothing is to be
+    /// done, and is kept apart from the others.
+    [[nodiscard]] std::uint32_t own_rule() {
+        wanted_.push_back(nullptr);
+        source_.rules.push_back({"items", 0});
+        return static_cast<std::uint32_t>(source_.rules.size() - 1);
+    }
+
+    // Pieces that all share.
+
+    [[nodiscard]] expression comma() const noexcept { return comma_; }
+    [[nodiscard]] expression colon() const noexcept { return colon_; }
+    [[nodiscard]] expression quoted_text(expression body) {
+        return source_.pool.sequence({source_.pool.literal("\""), body, source_.pool.literal("\"")});
+    }
+    /// least to most parts with commas between them, and before the first unless it is first of all.
+    [[nodiscard]] expression list_of(expression part, bool is_first, std::uint32_t least, std::uint32_t most) {
+        if (least > most) {
+            return source_.pool.nothing();
         }
-        if (!before.empty() || !after.empty()) {
-            const expression json = source_.pool.rule(source_.root);
-            source_.root = static_cast<std::uint32_t>(source_.rules.size());
-            source_.rules.push_back(
-                {"text", source_.pool.sequence({source_.pool.literal(before), json, source_.pool.literal(after)})});
+        const expression further = source_.pool.sequence({comma_, part});
+        if (!is_first || most == 0) {
+            return source_.pool.repeat(further, least, most);
         }
-        return compiled(source_, name_, std::move(reader_.notes()));
+        const std::uint32_t rest = most == unlimited ? unlimited : most - 1;
+        const expression some =
+            source_.pool.sequence({part, source_.pool.repeat(further, least == 0 ? 0 : least - 1, rest)});
+        return least == 0 ? source_.pool.choice({source_.pool.empty(), some}) : some;
+    }
+
+    /// The place to name where a whole shape is at fault: that of the rule's first schema.
+    [[nodiscard]] bool refuse(sentence_parts why) { return reader_.refuse(at_fault_, why); }
+    [[nodiscard]] bool too_large() {
+        return refuse({"its combination has more than ", most_language_states, " states"});
     }
 
 private:
@@ -12036,44 +11715,646 @@ private:
         }
         return found->second;
     }
-    [[nodiscard]] expression value_of(demands all) { return source_.pool.rule(rule_of(std::move(all))); }
 
-    [[nodiscard]] bool compile(const demands& all, std::uint32_t rule) {
-        at_fault_ = all.empty() ? 0 : all[0].place;
-        key_order_ = reader_.key_order(all);
-        std::vector<schema_shape> shapes;
-        if (!reader_.read(all, shapes)) {
-            return false;
+    schema_reader& reader_;
+    const schema_options& options_;
+    grammar_source source_;
+    expression comma_ = 0;
+    expression colon_ = 0;
+    std::uint32_t at_fault_ = 0;
+    std::map<demands, std::uint32_t> rules_;
+    std::vector<const demands*> wanted_; // per rule
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A rule for every number of items and of those that meet `contains`. Borrows the rules.
+class schema_contained_items {
+public:
+    explicit schema_contained_items(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
+
+    /// Items of which some meet `contains`; those that may be too many must not meet it. `items` stays empty where that
+    /// takes too many states. \return whether to go on
+    [[nodiscard]] bool make(const schema_shape& shape, std::optional<expression>& items) {
+        constexpr std::uint64_t most_states = 4096;
+        if (shape.contained.size() != 1) {
+            return rules_.refuse({"contains in more than one of the schemas that hold together is not supported"});
         }
-        std::vector<expression> parts;
-        for (const schema_shape& shape : shapes) {
-            if (!add_shape(shape, parts)) {
+        const contained_part& wanted = shape.contained[0];
+        const bool is_limited = wanted.most != unlimited;
+        if (wanted.least > wanted.most) {
+            items = pool_.nothing();
+            return true;
+        }
+        const std::uint64_t met = is_limited ? wanted.most : wanted.least;
+        const std::uint64_t places = shape.most_items != unlimited ? std::uint64_t{shape.most_items}
+                                                                   : (std::max)(std::uint64_t{shape.least_items},
+                                                                                std::uint64_t{prefix_of(shape)} + 1);
+        if ((places + 1) * (met + 1) > most_states) {
+            return true;
+        }
+        return rules_for(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
+    }
+
+private:
+    [[nodiscard]] bool rules_for(const schema_shape& shape, std::uint32_t places, std::uint32_t met,
+                                 std::optional<expression>& items) {
+        const contained_part& wanted = shape.contained[0];
+        const bool is_limited = wanted.most != unlimited;
+        const bool is_endless = shape.most_items == unlimited;
+        std::vector<std::uint32_t> rules;
+        for (std::uint64_t i = 0; i < (std::uint64_t{places} + 1) * (met + 1); ++i) {
+            rules.push_back(rules_.own_rule());
+        }
+        const auto rule_at = [&](std::uint32_t place, std::uint32_t count) {
+            return rules[std::size_t{place} * (met + 1) + count];
+        };
+        for (std::uint32_t place = 0; place <= places; ++place) {
+            demands plain = demands_of_item(shape, place);
+            demands hit = plain;
+            hit.push_back(wanted.what);
+            if (is_limited) {
+                const bool is_negated = wanted.what.kind == demand_kind::negated;
+                plain.push_back({is_negated ? demand_kind::schema : demand_kind::negated, wanted.what.place});
+            }
+            const std::uint32_t next = place < places ? place + 1 : place;
+            for (std::uint32_t count = 0; count <= met; ++count) {
+                std::vector<expression> ways;
+                if (place >= shape.least_items && count >= wanted.least) {
+                    ways.push_back(pool_.empty());
+                }
+                const bool has_more = is_endless || place < shape.most_items;
+                const auto add = [&](const demands& all, std::uint32_t then) {
+                    const expression item = rules_.value_of(all);
+                    const expression rest = pool_.rule(rule_at(next, then));
+                    ways.push_back(place == 0 ? pool_.sequence({item, rest})
+                                              : pool_.sequence({rules_.comma(), item, rest}));
+                };
+                if (has_more) {
+                    add(plain, count);
+                }
+                if (has_more && (count < met || !is_limited)) {
+                    add(hit, (std::min)(count + 1, met));
+                }
+                rules_.set_body(rule_at(place, count), pool_.choice(ways));
+            }
+        }
+        items = pool_.rule(rule_at(0, 0));
+        return true;
+    }
+
+    schema_rules& rules_;
+    expression_pool& pool_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_strings.hpp ----
+// schema_strings: expressions of the strings that a shape allows, by pattern and length.
+#ifndef BITNET_CONSTRAIN_SCHEMA_STRINGS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_STRINGS_HPP
+
+// ---- bitnet/constrain/json_string.hpp ----
+// json_string: from languages of strings to those of their JSON forms, and how many characters they have.
+#ifndef BITNET_CONSTRAIN_JSON_STRING_HPP
+#define BITNET_CONSTRAIN_JSON_STRING_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Adds what a JSON string holds for the bytes of an edge: themselves, the short escapes, and \u00XX for control
+/// characters alone.
+class json_escaping {
+public:
+    explicit json_escaping(nondeterministic_automaton& out) : out_(out) {}
+
+    void add(std::uint32_t from, byte_edge edge) {
+        constexpr byte_edge plain[] = {{0x20, 0x21, 0}, {0x23, 0x5b, 0}, {0x5d, 0xff, 0}};
+        for (const byte_edge range : plain) {
+            const std::uint8_t low = (std::max)(range.low, edge.low);
+            const std::uint8_t high = (std::min)(range.high, edge.high);
+            if (low <= high) {
+                out_.add(from, byte_edge{low, high, edge.target});
+            }
+        }
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        constexpr std::string_view written = "\"\\/bfnrt";
+        for (std::size_t i = 0; i < meant.size(); ++i) {
+            const auto byte = static_cast<std::uint8_t>(meant[i]);
+            if (byte >= edge.low && byte <= edge.high) {
+                const auto letter = static_cast<std::uint8_t>(written[i]);
+                out_.add(after_backslash(from), byte_edge{letter, letter, edge.target});
+            }
+        }
+        for (unsigned byte = edge.low; byte <= edge.high && byte < 0x20; ++byte) {
+            add_hexadecimal(from, byte, edge.target);
+        }
+    }
+
+private:
+    std::uint32_t after_backslash(std::uint32_t from) { return step(from, '\\'); }
+    void add_hexadecimal(std::uint32_t from, unsigned byte, std::uint32_t target) {
+        const std::uint32_t zeros = step(step(step(after_backslash(from), 'u'), '0'), '0');
+        const std::uint32_t tens = step(zeros, static_cast<char>('0' + (byte >> 4)));
+        constexpr std::string_view lower = "0123456789abcdef";
+        constexpr std::string_view upper = "0123456789ABCDEF";
+        for (const std::string_view digits : {lower, upper}) {
+            const auto digit = static_cast<std::uint8_t>(digits[byte & 15]);
+            out_.add(tens, byte_edge{digit, digit, target});
+        }
+    }
+    /// The state after one more character of an escape.
+    std::uint32_t step(std::uint32_t from, char c) {
+        const auto [found, is_new] = steps_.try_emplace({from, c}, 0);
+        if (is_new) {
+            const auto byte = static_cast<std::uint8_t>(c);
+            found->second = out_.add_state();
+            out_.add(from, byte_edge{byte, byte, found->second});
+        }
+        return found->second;
+    }
+
+    nondeterministic_automaton& out_;
+    std::map<std::pair<std::uint32_t, char>, std::uint32_t> steps_;
+};
+
+/// The inside of the JSON strings whose values are texts of `content`.
+[[nodiscard]] inline automaton json_string_body(const automaton& content) {
+    nondeterministic_automaton states;
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        states.add_state();
+        if (content.is_final(state)) {
+            states.set_final(state);
+        }
+    }
+    json_escaping escaping(states);
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        for (const byte_edge edge : content.byte_edges(state)) {
+            escaping.add(state, edge);
+        }
+    }
+    return minimised(states.as_it_is()); // deterministic, as `content` is
+}
+
+/// A text as the inside of a JSON string: what is written for each character is the shortest of its forms.
+[[nodiscard]] inline std::string json_string_text(std::string_view text) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string made;
+    for (const char c : text) {
+        const auto found = meant.find(c);
+        const auto byte = static_cast<unsigned char>(c);
+        if (found != std::string_view::npos) {
+            made += '\\';
+            made += written[found];
+        } else if (byte < 0x20) {
+            made += "\\u00";
+            made += digits[byte >> 4];
+            made += digits[byte & 15];
+        } else {
+            made += c;
+        }
+    }
+    return made;
+}
+
+/// How many characters (code points) the texts of a language have from each of its states on.
+class character_counts {
+public:
+    explicit character_counts(const automaton& content) : content_(content), is_border_(content.size()) {
+        find_borders();
+        find_fewest();
+    }
+
+    /// Whether texts begin or end here, not within a character.
+    [[nodiscard]] bool is_border(std::uint32_t state) const noexcept { return is_border_[state]; }
+    /// The fewest characters that are still to begin.
+    [[nodiscard]] std::uint32_t fewest(std::uint32_t state) const noexcept { return fewest_[state]; }
+
+    /// Whether every number of characters from fewest() on can be reached from every state: then a counter suffices.
+    [[nodiscard]] bool is_open_everywhere() const {
+        std::vector<bool> is_open = is_border_;
+        for (int round = 0; round < 1000; ++round) {
+            bool is_stable = true;
+            const std::vector<std::uint32_t> next = fewest_over(is_open);
+            for (std::uint32_t state = 0; state < content_.size(); ++state) {
+                const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
+                if (is_open[state] && fewest_after(state, next) > wanted) {
+                    is_open[state] = false;
+                    is_stable = false;
+                }
+            }
+            if (is_stable) {
+                return is_open == is_border_;
+            }
+        }
+        return false;
+    }
+
+    /// Whether there always is a character of one byte that brings no more to follow.
+    [[nodiscard]] bool is_plain() const {
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            const auto edges = content_.byte_edges(state);
+            const std::uint32_t wanted = fewest_[state] == 0 ? 0 : fewest_[state] - 1;
+            const auto is_nearer = [&](byte_edge edge) {
+                const bool has_plain = edge.high >= 0x23 && edge.low < 0x80 && edge.high != 0x5c;
+                return has_plain && fewest_[edge.target] <= wanted;
+            };
+            if (is_border_[state] && std::none_of(edges.begin(), edges.end(), is_nearer)) {
                 return false;
             }
         }
-        source_.rules[rule].body = source_.pool.choice(parts);
         return true;
     }
-    static constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
-        {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
-    [[nodiscard]] bool add_shape(const schema_shape& shape, std::vector<expression>& parts) {
-        for (const auto& [value, word] : value_words) {
-            if ((shape.values & value) != 0) {
-                parts.push_back(source_.pool.literal(word));
+
+private:
+    static constexpr std::uint32_t none = 0xffffffffu;
+
+    void find_borders() {
+        std::vector<std::uint32_t> todo;
+        std::vector<std::uint8_t> pending(content_.size(), 0xff); // bytes that a character still has
+        if (content_.size() != 0) {
+            pending[0] = 0;
+            todo.push_back(0);
+        }
+        while (!todo.empty()) {
+            const std::uint32_t state = todo.back();
+            todo.pop_back();
+            is_border_[state] = pending[state] == 0;
+            for (const byte_edge edge : content_.byte_edges(state)) {
+                const unsigned size = utf8_lead_of(edge.low).size;
+                const unsigned left = pending[state] != 0 ? pending[state] - 1u : size - 1u;
+                if (pending[edge.target] == 0xff) {
+                    pending[edge.target] = static_cast<std::uint8_t>(left);
+                    todo.push_back(edge.target);
+                }
             }
         }
-        return ((shape.values & (set_whole | set_fraction)) == 0 || add_number(shape, parts)) &&
-               ((shape.values & set_string) == 0 || add_string(shape, parts)) &&
-               ((shape.values & set_array) == 0 || add_array(shape, parts)) &&
-               ((shape.values & set_object) == 0 || add_object(shape, parts));
     }
-    /// The place to name where a whole shape is at fault: that of the rule's first schema.
-    [[nodiscard]] bool refuse(sentence_parts why) { return reader_.refuse(at_fault_, why); }
-    [[nodiscard]] bool too_large() {
-        return refuse({"its combination has more than ", most_language_states, " states"});
+    /// Breadth-first from the ends: a character counts where it begins.
+    void find_fewest() {
+        std::vector<std::vector<std::uint32_t>> ways_in(content_.size());
+        fewest_.assign(content_.size(), none);
+        std::vector<std::uint32_t> todo;
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            for (const byte_edge edge : content_.byte_edges(state)) {
+                ways_in[edge.target].push_back(state);
+            }
+            if (content_.is_final(state)) {
+                fewest_[state] = 0;
+                todo.push_back(state);
+            }
+        }
+        while (!todo.empty()) {
+            std::vector<std::uint32_t> further; // one character more
+            for (std::size_t at = 0; at < todo.size(); ++at) {
+                spread_fewest(todo[at], ways_in[todo[at]], todo, further);
+            }
+            todo = std::move(further);
+        }
+    }
+    void spread_fewest(std::uint32_t state, const std::vector<std::uint32_t>& ways_in, std::vector<std::uint32_t>& todo,
+                       std::vector<std::uint32_t>& further) {
+        for (const std::uint32_t from : ways_in) {
+            const std::uint32_t characters = fewest_[state] + (is_border_[from] ? 1 : 0);
+            if (characters < fewest_[from]) {
+                fewest_[from] = characters;
+                (is_border_[from] ? further : todo).push_back(from);
+            }
+        }
+    }
+    /// Per state within a character: the fewest characters of an open border at its end.
+    [[nodiscard]] std::vector<std::uint32_t> fewest_over(const std::vector<bool>& is_open) const {
+        std::vector<std::uint32_t> made(content_.size(), none);
+        for (std::uint32_t state = 0; state < content_.size(); ++state) {
+            made[state] = is_border_[state] && is_open[state] ? fewest_[state] : none;
+        }
+        for (int depth = 0; depth < 3; ++depth) {
+            for (std::uint32_t state = 0; state < content_.size(); ++state) {
+                made[state] = is_border_[state] ? made[state] : (std::min)(made[state], fewest_after(state, made));
+            }
+        }
+        return made;
+    }
+    [[nodiscard]] std::uint32_t fewest_after(std::uint32_t state, const std::vector<std::uint32_t>& next) const {
+        std::uint32_t made = none;
+        for (const byte_edge edge : content_.byte_edges(state)) {
+            made = (std::min)(made, next[edge.target]);
+        }
+        return made;
     }
 
-    // -- numbers --
+    const automaton& content_;
+    std::vector<bool> is_border_;
+    std::vector<std::uint32_t> fewest_;
+};
+
+/// The inside of JSON strings with at most `most` characters, as an automaton that counts them: from a border one count
+/// edge for every number of characters that may have to follow the next one, so that what is begun can be ended.
+/// \pre counts.is_open_everywhere()
+[[nodiscard]] inline automaton counting_string_body(const automaton& content, const character_counts& counts,
+                                                    std::uint32_t most) {
+    nondeterministic_automaton states;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>
+        within; // (state, to follow): that part of a character
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> todo;
+    json_escaping escaping(states);
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        states.add_state();
+        if (content.is_final(state) && counts.is_border(state)) {
+            states.set_final(state);
+        }
+    }
+    const auto number_of = [&](std::uint32_t state, std::uint32_t follow) {
+        const auto [found, is_new] = within.try_emplace({state, follow}, 0);
+        if (is_new) {
+            found->second = states.add_state();
+            todo.emplace_back(state, follow);
+        }
+        return found->second;
+    };
+    std::vector<std::uint32_t> numbers; // of characters that may have to follow
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        if (counts.is_border(state)) {
+            numbers.push_back(counts.fewest(state));
+        }
+    }
+    std::sort(numbers.begin(), numbers.end());
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    for (std::uint32_t state = 0; state < content.size(); ++state) {
+        for (const std::uint32_t follow : numbers) {
+            if (counts.is_border(state) && (most == unlimited || follow < most)) {
+                const std::uint32_t cap = most == unlimited ? unlimited : most - follow;
+                states.add(state, special_edge{special_kind::count, cap, number_of(state, follow)});
+            }
+        }
+    }
+    for (std::size_t at = 0; at < todo.size(); ++at) {
+        const auto [state, follow] = todo[at];
+        const std::uint32_t from = number_of(state, follow);
+        for (const byte_edge edge : content.byte_edges(state)) {
+            if (!counts.is_border(edge.target)) {
+                escaping.add(from, {edge.low, edge.high, number_of(edge.target, follow)});
+            } else if (counts.fewest(edge.target) == follow) {
+                escaping.add(from, edge);
+            }
+        }
+    }
+    return trimmed(states.as_it_is());
+}
+
+/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
+[[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
+                                                        std::uint32_t high) {
+    constexpr std::uint32_t most_characters = 16'384;
+    if ((high == unlimited ? low : high) > most_characters) {
+        return std::nullopt;
+    }
+    expression_pool pool;
+    code_point_class any;
+    any.add(0, last_code_point);
+    const auto lengths = language_of(pool, pool.repeat(pool.one_of(std::move(any)), low, high));
+    return lengths ? intersection(content, *lengths) : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Borrows the rules.
+class schema_strings {
+public:
+    explicit schema_strings(schema_rules& rules) : rules_(rules), pool_(rules.pool()), any_text_(any_utf8()) {}
+
+    /// The language of all texts, without quotes and as they are before JSON escapes them.
+    [[nodiscard]] const automaton& any_text() const noexcept { return any_text_; }
+    /// Those of a shape of any length; nullopt where that has too many states.
+    [[nodiscard]] std::optional<automaton> content_of(const schema_shape& shape) const {
+        std::optional<automaton> made = any_text_;
+        for (const shared_language& language : shape.strings) {
+            made = made ? intersection(*made, *language) : std::nullopt;
+        }
+        return made;
+    }
+
+    /// Adds the strings of a shape to `parts`.
+    [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
+            any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
+            parts.push_back(*any_string_);
+            return true;
+        }
+        auto content = content_of(shape);
+        if (!content) {
+            return rules_.too_large();
+        }
+        if (shape.least_length > shape.most_length || content->size() == 0) {
+            return true;
+        }
+        if (shape.least_length == 0 && shape.most_length == unlimited) {
+            parts.push_back(rules_.quoted_text(pool_.language(json_string_body(*content))));
+            return true;
+        }
+        return add_of_length(shape, *content, parts);
+    }
+
+private:
+    /// \pre the length is limited, and something has it
+    [[nodiscard]] bool add_of_length(const schema_shape& shape, const automaton& content,
+                                     std::vector<expression>& parts) {
+        const character_counts counts(content);
+        const bool is_small = shape.most_length <= 64 && content.size() <= 64;
+        if (!is_small && counts.is_open_everywhere()) {
+            if (counts.fewest(0) <= shape.most_length) {
+                automaton body = counting_string_body(content, counts, shape.most_length);
+                const std::uint32_t least = shape.least_length;
+                parts.push_back(rules_.quoted_text(
+                    pool_.counted(std::move(body), least, shape.most_length, counts.is_plain() ? 1 : 6)));
+            }
+            return true;
+        }
+        const auto bounded = of_length(content, shape.least_length, shape.most_length);
+        if (!bounded) {
+            return rules_.too_large();
+        }
+        parts.push_back(rules_.quoted_text(pool_.language(json_string_body(*bounded))));
+        return true;
+    }
+
+    schema_rules& rules_;
+    expression_pool& pool_;
+    automaton any_text_;
+    std::optional<expression> any_string_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_unique_items.hpp ----
+// schema_unique_items: expressions of the items of arrays in which no value comes twice.
+#ifndef BITNET_CONSTRAIN_SCHEMA_UNIQUE_ITEMS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_UNIQUE_ITEMS_HPP
+
+// ---- bitnet/constrain/finite_values.hpp ----
+// finite_values: JSON values of which there are few, told apart as JSON Schema does.
+#ifndef BITNET_CONSTRAIN_FINITE_VALUES_HPP
+#define BITNET_CONSTRAIN_FINITE_VALUES_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The texts of a language; nullopt where they are more than `most`. \pre it is deterministic, and each of its states
+/// leads to a text
+[[nodiscard]] inline std::optional<std::vector<std::string>> texts_of(const automaton& language, std::size_t most) {
+    std::vector<std::string> made;
+    std::vector<std::pair<std::uint32_t, std::string>> todo;
+    if (language.size() != 0) {
+        todo.emplace_back(0, "");
+    }
+    std::size_t steps = 0;
+    while (!todo.empty()) {
+        constexpr std::size_t most_steps = 100'000;
+        const auto [state, text] = std::move(todo.back());
+        todo.pop_back();
+        if (language.is_final(state)) {
+            made.push_back(text);
+        }
+        // What is as long as there are states has met one of them twice, and goes on without end.
+        if (made.size() > most || text.size() >= language.size() || ++steps > most_steps) {
+            return std::nullopt;
+        }
+        for (const byte_edge edge : language.byte_edges(state)) {
+            for (unsigned byte = edge.low; byte <= edge.high && todo.size() <= most; ++byte) {
+                todo.emplace_back(edge.target, text + static_cast<char>(byte));
+            }
+        }
+        if (todo.size() > most) {
+            return std::nullopt;
+        }
+    }
+    return made;
+}
+
+/// Values without parts, each with the texts that stand for it: of a string, its characters; of others, JSON.
+class finite_values {
+public:
+    enum class kind : std::uint8_t { word, number, string };
+    struct value {
+        kind is;
+        std::vector<std::string> texts;
+    };
+
+    /// The value's number, from 0 on; the same for equal ones.
+    std::size_t add(kind is, std::string_view text) {
+        const auto number = is == kind::number ? read_decimal(text) : std::nullopt;
+        const std::string same = !number ? std::string(text) : number->is_zero() ? "0" : number->text();
+        const auto [found, is_new] = numbers_.try_emplace({is, same}, all_.size());
+        if (is_new) {
+            all_.push_back({is, {}});
+        }
+        std::vector<std::string>& texts = all_[found->second].texts;
+        if (std::find(texts.begin(), texts.end(), text) == texts.end()) {
+            texts.emplace_back(text);
+        }
+        return found->second;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+    [[nodiscard]] const value& operator[](std::size_t number) const noexcept { return all_[number]; }
+
+private:
+    std::vector<value> all_;
+    std::map<std::pair<kind, std::string>, std::size_t> numbers_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_numbers.hpp ----
+// schema_numbers: expressions of the numbers that a shape allows.
+#ifndef BITNET_CONSTRAIN_SCHEMA_NUMBERS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_NUMBERS_HPP
+
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Borrows the rules.
+class schema_numbers {
+public:
+    explicit schema_numbers(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
+
+    /// Adds the numbers of a shape to `parts`.
+    [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.numbers.empty()) {
+            const std::string_view pattern = number_pattern(shape);
+            const auto [found, is_new] = plain_.try_emplace(pattern, 0);
+            if (is_new) {
+                found->second = pool_.language(regular(pattern).value_or(automaton()));
+            }
+            parts.push_back(found->second);
+            return true;
+        }
+        auto numbers = numbers_of(shape);
+        if (!numbers) {
+            return rules_.too_large();
+        }
+        parts.push_back(pool_.language(*std::move(numbers)));
+        return true;
+    }
+    /// Their language; nullopt where it has too many states.
+    [[nodiscard]] static std::optional<automaton> numbers_of(const schema_shape& shape) {
+        std::optional<automaton> numbers = regular(number_pattern(shape));
+        for (const shared_language& language : shape.numbers) {
+            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
+        }
+        return numbers;
+    }
+
+private:
     [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
@@ -12082,30 +12363,6 @@ private:
                : shape.numbers.empty() ? "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?"
                                        : "-?(0|[1-9][0-9]*)(\\.[0-9]+)?";
     }
-    [[nodiscard]] static std::optional<automaton> numbers_of(const schema_shape& shape) {
-        std::optional<automaton> numbers = regular(number_pattern(shape));
-        for (const shared_language& language : shape.numbers) {
-            numbers = numbers ? intersection(*numbers, *language) : std::nullopt;
-        }
-        return numbers;
-    }
-    [[nodiscard]] bool add_number(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.numbers.empty()) {
-            const std::string_view pattern = number_pattern(shape);
-            const auto [found, is_new] = plain_numbers_.try_emplace(pattern, 0);
-            if (is_new) {
-                found->second = source_.pool.language(regular(pattern).value_or(automaton()));
-            }
-            parts.push_back(found->second);
-            return true;
-        }
-        auto numbers = numbers_of(shape);
-        if (!numbers) {
-            return too_large();
-        }
-        parts.push_back(source_.pool.language(*std::move(numbers)));
-        return true;
-    }
     /// \pre it is small and has no mistake
     [[nodiscard]] static std::optional<automaton> regular(std::string_view pattern) {
         expression_pool pool;
@@ -12113,80 +12370,398 @@ private:
         return read ? language_of(pool, *read) : std::nullopt;
     }
 
-    // -- strings --
-    [[nodiscard]] std::optional<automaton> content_of(const schema_shape& shape) const {
-        std::optional<automaton> made = any_text_;
-        for (const shared_language& language : shape.strings) {
-            made = made ? intersection(*made, *language) : std::nullopt;
-        }
-        return made;
-    }
-    [[nodiscard]] expression quoted_text(expression body) {
-        return source_.pool.sequence({source_.pool.literal("\""), body, source_.pool.literal("\"")});
-    }
-    [[nodiscard]] bool add_string(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
-            any_string_ = any_string_ ? any_string_ : quoted_text(source_.pool.language(json_string_body(any_text_)));
-            parts.push_back(*any_string_);
-            return true;
-        }
-        auto content = content_of(shape);
-        if (!content) {
-            return too_large();
-        }
-        if (shape.least_length > shape.most_length || content->size() == 0) {
-            return true;
-        }
-        if (shape.least_length == 0 && shape.most_length == unlimited) {
-            parts.push_back(quoted_text(source_.pool.language(json_string_body(*content))));
-            return true;
-        }
-        const character_counts counts(*content);
-        const bool is_small = shape.most_length <= 64 && content->size() <= 64;
-        if (!is_small && counts.is_open_everywhere()) {
-            if (counts.fewest(0) <= shape.most_length) {
-                automaton body = counting_string_body(*content, counts, shape.most_length);
-                const std::uint32_t least = shape.least_length;
-                parts.push_back(quoted_text(
-                    source_.pool.counted(std::move(body), least, shape.most_length, counts.is_plain() ? 1 : 6)));
+    schema_rules& rules_;
+    expression_pool& pool_;
+    std::map<std::string_view, expression> plain_; // without bounds, by their pattern
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Items are told apart by which values have come: a rule for every set of these. Borrows the rules and the strings.
+class schema_unique_items {
+public:
+    schema_unique_items(schema_rules& rules, const schema_strings& strings) noexcept
+        : rules_(rules), pool_(rules.pool()), strings_(strings) {}
+
+    /// Items of which no two are equal. \return whether to go on: not where the values are too many
+    [[nodiscard]] bool make(const schema_shape& shape, std::optional<expression>& items) {
+        finite_values all;
+        std::vector<std::vector<std::size_t>> at_place; // the values that may stand there; the last one: and behind
+        const std::size_t places = (std::min)(prefix_of(shape) + 1, std::size_t{shape.most_items});
+        bool is_finite = shape.contained.empty();
+        for (std::size_t place = 0; place < places && is_finite; ++place) {
+            at_place.emplace_back();
+            if (!add_values(demands_of_item(shape, place), all, at_place.back(), is_finite)) {
+                return false;
             }
+        }
+        if (is_finite && unique_rules(shape, all, at_place, items)) {
             return true;
         }
-        const auto bounded = of_length(*content, shape.least_length, shape.most_length);
-        if (!bounded) {
-            return too_large();
+        return rules_.reader().refuse(*shape.unique_place,
+                                      {"that items are unique can be enforced where they are some of a few (up to ",
+                                       most_unique, ") strings, numbers, booleans and null, or one item at most"});
+    }
+
+private:
+    static constexpr std::size_t most_unique = 24; ///< values, of which
+    static constexpr std::size_t most_sets = 2048; ///< so many sets may come together
+
+    /// Adds the values that meet `wanted`, if they are few and have no parts.
+    [[nodiscard]] bool add_values(const demands& wanted, finite_values& all, std::vector<std::size_t>& which,
+                                  bool& is_finite) {
+        std::vector<schema_shape> shapes;
+        if (!rules_.reader().read(wanted, shapes)) {
+            return false;
         }
-        parts.push_back(quoted_text(source_.pool.language(json_string_body(*bounded))));
+        const auto add = [&](finite_values::kind is, const std::optional<automaton>& language) {
+            const auto texts = language ? texts_of(*language, std::size_t{2} * most_unique) : std::nullopt;
+            is_finite = is_finite && texts;
+            for (std::size_t i = 0; is_finite && i < texts->size(); ++i) {
+                which.push_back(all.add(is, (*texts)[i]));
+            }
+        };
+        for (const schema_shape& shape : shapes) {
+            is_finite = is_finite && (shape.values & (set_array | set_object)) == 0;
+            for (const auto& [value, word] : value_words) {
+                if ((shape.values & value) != 0) {
+                    which.push_back(all.add(finite_values::kind::word, word));
+                }
+            }
+            if ((shape.values & (set_whole | set_fraction)) != 0) {
+                add(finite_values::kind::number,
+                    shape.numbers.empty() ? std::nullopt : schema_numbers::numbers_of(shape));
+            }
+            if ((shape.values & set_string) != 0) {
+                const bool is_any_length = shape.least_length == 0 && shape.most_length == unlimited;
+                auto content = shape.strings.empty() ? std::nullopt : strings_.content_of(shape);
+                add(finite_values::kind::string,
+                    content && !is_any_length ? of_length(*content, shape.least_length, shape.most_length) : content);
+            }
+        }
+        return true;
+    }
+    /// \return whether there are not too many sets
+    [[nodiscard]] bool unique_rules(const schema_shape& shape, const finite_values& all,
+                                    const std::vector<std::vector<std::size_t>>& at_place,
+                                    std::optional<expression>& items) {
+        if (all.size() > most_unique) {
+            return false;
+        }
+        std::vector<expression> texts;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            texts.push_back(text_of(all[i]));
+        }
+        std::vector<std::uint32_t> sets{0}; // each with a rule
+        std::map<std::uint32_t, std::uint32_t> rules{{0u, rules_.own_rule()}};
+        for (std::size_t at = 0; at < sets.size(); ++at) {
+            const std::uint32_t come = sets[at];
+            const auto count = static_cast<std::size_t>(std::popcount(come));
+            std::vector<expression> ways;
+            if (count >= shape.least_items) {
+                ways.push_back(pool_.empty());
+            }
+            std::uint32_t tried = count < shape.most_items ? come : ~0u;
+            for (const std::size_t value : at_place[(std::min)(count, at_place.size() - 1)]) {
+                const std::uint32_t bit = 1u << value;
+                if ((tried & bit) != 0) {
+                    continue;
+                }
+                tried |= bit;
+                const auto [found, is_new] = rules.try_emplace(come | bit, 0);
+                if (is_new) {
+                    found->second = rules_.own_rule();
+                    sets.push_back(come | bit);
+                }
+                const expression rest = pool_.rule(found->second);
+                ways.push_back(count == 0 ? pool_.sequence({texts[value], rest})
+                                          : pool_.sequence({rules_.comma(), texts[value], rest}));
+            }
+            if (sets.size() > most_sets) {
+                return false;
+            }
+            rules_.set_body(rules.at(come), pool_.choice(ways));
+        }
+        items = pool_.rule(rules.at(0));
+        return true;
+    }
+    [[nodiscard]] expression text_of(const finite_values::value& one) {
+        if (one.is == finite_values::kind::string) {
+            return rules_.quoted_text(pool_.language(json_string_body(words_automaton({one.texts.front()}))));
+        }
+        std::vector<expression> ways;
+        for (const std::string& text : one.texts) {
+            ways.push_back(pool_.literal(text));
+        }
+        return pool_.choice(ways);
+    }
+
+    schema_rules& rules_;
+    expression_pool& pool_;
+    const schema_strings& strings_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Borrows the rules and the strings.
+class schema_arrays {
+public:
+    schema_arrays(schema_rules& rules, const schema_strings& strings) noexcept
+        : rules_(rules), pool_(rules.pool()), unique_(rules, strings), contained_(rules) {}
+
+    /// Adds the arrays of a shape to `parts`.
+    [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
+        if (shape.least_items > shape.most_items) {
+            return true;
+        }
+        std::optional<expression> items;
+        if (shape.unique_place && shape.most_items > 1 && !unique_.make(shape, items)) {
+            return false;
+        }
+        if (!items && shape.contained.empty()) {
+            items = plain_items(shape);
+        } else if (!items && !contained_.make(shape, items)) {
+            return false;
+        }
+        if (!items) {
+            return rules_.refuse({"prefixItems, contains or the number of items need too many states"});
+        }
+        parts.push_back(pool_.sequence({pool_.literal("["), *items, pool_.literal("]")}));
         return true;
     }
 
-    // -- objects --
-    struct declared_key {
-        std::string name;
-        expression member; ///< key, colon and value
-        bool is_required;
-    };
+private:
+    /// Items that nothing but their place tells apart.
+    [[nodiscard]] expression plain_items(const schema_shape& shape) {
+        const auto prefix = static_cast<std::uint32_t>((std::min)(prefix_of(shape), std::size_t{shape.most_items}));
+        const std::uint32_t least = shape.least_items > prefix ? shape.least_items - prefix : 0;
+        const std::uint32_t most = shape.most_items == unlimited ? unlimited : shape.most_items - prefix;
+        expression next = rules_.list_of(rules_.value_of(demands_of_item(shape, prefix)), prefix == 0, least, most);
+        for (std::uint32_t index = prefix; index-- > 0;) {
+            const expression item = rules_.value_of(demands_of_item(shape, index));
+            next = index == 0 ? pool_.sequence({item, next}) : pool_.sequence({rules_.comma(), item, next});
+            if (index >= shape.least_items) {
+                next = pool_.choice({pool_.empty(), next});
+            }
+        }
+        return next;
+    }
 
-    [[nodiscard]] bool add_object(const schema_shape& shape, std::vector<expression>& parts) {
-        const std::set<std::string, std::less<>> required(shape.required.begin(), shape.required.end());
+    schema_rules& rules_;
+    expression_pool& pool_;
+    schema_unique_items unique_;
+    schema_contained_items contained_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/schema_objects.hpp ----
+// schema_objects: expressions of the objects that a shape allows: which keys, and which value each may have.
+#ifndef BITNET_CONSTRAIN_SCHEMA_OBJECTS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_OBJECTS_HPP
+
+// ---- bitnet/constrain/schema_members.hpp ----
+// schema_members: expressions of the members of a JSON object, of which keys are declared and others may come.
+#ifndef BITNET_CONSTRAIN_SCHEMA_MEMBERS_HPP
+#define BITNET_CONSTRAIN_SCHEMA_MEMBERS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A member whose key a schema names.
+struct declared_key {
+    std::string name;
+    expression member; ///< key, colon and value
+    bool is_required;
+};
+
+/// In which order, and how many of them, members of an object come. Borrows the rules.
+class schema_members {
+public:
+    explicit schema_members(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
+
+    /// Declared members in order, then others, as many as the shape allows; nullopt where that takes too many states.
+    [[nodiscard]] std::optional<expression> in_order(const schema_shape& shape, const std::vector<declared_key>& keys,
+                                                     std::optional<expression> others) {
+        constexpr std::size_t most_states = 200'000;
+        const bool is_limited = shape.most_properties != unlimited;
+        const std::size_t counted = // above which the number of members does not matter
+            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
+        if ((keys.size() + 1) * (counted + 1) > most_states) {
+            return std::nullopt;
+        }
+        std::vector<expression> next(counted + 1);
+        for (std::uint32_t count = 0; count <= counted; ++count) {
+            next[count] = other_list(shape, count, others);
+        }
+        for (std::size_t key = keys.size(); key-- > 0;) {
+            std::vector<expression> made(counted + 1);
+            for (std::size_t count = 0; count <= (std::min)(counted, key); ++count) {
+                std::vector<expression> ways;
+                if (count < shape.most_properties) {
+                    const expression after = next[(std::min)(count + 1, counted)];
+                    ways.push_back(count == 0 ? pool_.sequence({keys[key].member, after})
+                                              : pool_.sequence({rules_.comma(), keys[key].member, after}));
+                }
+                if (!keys[key].is_required) {
+                    ways.push_back(next[count]);
+                }
+                made[count] = pool_.choice(ways);
+            }
+            next = std::move(made);
+        }
+        return next[0];
+    }
+    /// Members in any order, others among them: by which of the keys have come.
+    [[nodiscard]] expression unordered(const std::vector<declared_key>& keys, std::optional<expression> others) {
+        const expression other = others.value_or(pool_.nothing());
+        const expression further = pool_.repeat(pool_.sequence({rules_.comma(), other}), 0, unlimited);
+        std::vector<expression> behind(std::size_t{1} << keys.size()); // per set of keys that have come
+        std::vector<expression> ways;
+        for (std::size_t come = behind.size(); come-- > 0;) {
+            ways.clear();
+            bool can_end = true;
+            for (std::size_t key = 0; key < keys.size(); ++key) {
+                const std::size_t bit = std::size_t{1} << key;
+                can_end = can_end && ((come & bit) != 0 || !keys[key].is_required);
+                if ((come & bit) == 0) {
+                    ways.push_back(pool_.sequence({rules_.comma(), keys[key].member, behind[come | bit]}));
+                }
+            }
+            if (can_end) {
+                ways.push_back(pool_.empty());
+            }
+            behind[come] = pool_.sequence({further, pool_.choice(ways)});
+        }
+        std::vector<expression> first{pool_.sequence({other, behind[0]})};
+        bool can_end = true;
+        for (std::size_t key = 0; key < keys.size(); ++key) {
+            can_end = can_end && !keys[key].is_required;
+            first.push_back(pool_.sequence({keys[key].member, behind[std::size_t{1} << key]}));
+        }
+        if (can_end) {
+            first.push_back(pool_.empty());
+        }
+        return pool_.choice(first);
+    }
+
+private:
+    /// Members with keys that are not declared, behind `count` others.
+    [[nodiscard]] expression other_list(const schema_shape& shape, std::uint32_t count,
+                                        std::optional<expression> others) {
+        if (count > shape.most_properties) {
+            return pool_.nothing();
+        }
+        const std::uint32_t least = shape.least_properties > count ? shape.least_properties - count : 0;
+        const std::uint32_t most = shape.most_properties == unlimited ? unlimited : shape.most_properties - count;
+        return rules_.list_of(others.value_or(pool_.nothing()), count == 0, least, most);
+    }
+
+    schema_rules& rules_;
+    expression_pool& pool_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Borrows the rules and the strings.
+class schema_objects {
+public:
+    schema_objects(schema_rules& rules, const schema_strings& strings) noexcept
+        : rules_(rules), pool_(rules.pool()), strings_(strings), members_(rules) {}
+
+    /// Adds the objects of a shape to `parts`. \param key_order of the rule whose body this is for
+    [[nodiscard]] bool add(const schema_shape& shape, std::span<const std::string> key_order,
+                           std::vector<expression>& parts) {
         std::optional<automaton> names;
         if (!name_language(shape, names)) {
             return false;
         }
+        key_set known;
+        const std::vector<declared_key> keys = declared_keys(shape, key_order, names, known);
+        std::optional<expression> others;
+        if (!other_members(shape, known, names, others)) {
+            return false;
+        }
+        // Where no schema lists properties, no order of keys is meant.
+        constexpr std::size_t most_unordered = 6;
+        const bool is_unordered = !rules_.reader().has_listed_keys() && keys.size() <= most_unordered &&
+                                  shape.least_properties == 0 && shape.most_properties == unlimited &&
+                                  !shape.is_one_value;
+        const auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
+        if (!members) {
+            return rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+        }
+        parts.push_back(pool_.sequence({pool_.literal("{"), *members, pool_.literal("}")}));
+        return true;
+    }
+
+private:
+    using key_set = std::set<std::string, std::less<>>;
+
+    /// Those that a schema names: in the order of the schema, then what only negations and constants name.
+    [[nodiscard]] std::vector<declared_key> declared_keys(const schema_shape& shape,
+                                                          std::span<const std::string> key_order,
+                                                          const std::optional<automaton>& names, key_set& known) {
+        const key_set required(shape.required.begin(), shape.required.end());
         std::vector<declared_key> keys;
-        std::set<std::string, std::less<>> known;
         const auto declare = [&](const std::string& key) {
             if (known.insert(key).second) {
                 const bool is_named = !names || names->accepts(key);
-                const expression text = source_.pool.literal("\"" + json_string_text(key) + "\"");
-                const expression value = is_named ? value_of(demands_of_key(shape, key)) : source_.pool.nothing();
-                keys.push_back({key, source_.pool.sequence({text, colon_, value}), required.count(key) != 0});
+                const expression text = pool_.literal("\"" + json_string_text(key) + "\"");
+                const expression value = is_named ? rules_.value_of(demands_of_key(shape, key)) : pool_.nothing();
+                keys.push_back({key, pool_.sequence({text, rules_.colon(), value}), required.count(key) != 0});
             }
         };
-        for (const std::string& key : key_order_) {
+        for (const std::string& key : key_order) {
             declare(key);
         }
-        for (const object_part& part : shape.objects) { // what only negations and constants name
+        for (const object_part& part : shape.objects) {
             for (const auto& [key, what] : part.properties) {
                 declare(key);
             }
@@ -12194,21 +12769,7 @@ private:
         for (const std::string& key : shape.required) {
             declare(key);
         }
-        std::optional<expression> others;
-        if (!other_members(shape, known, names, others)) {
-            return false;
-        }
-        // Where no schema lists properties, no order of keys is meant.
-        constexpr std::size_t most_unordered = 6;
-        const bool is_unordered = !reader_.has_listed_keys() && keys.size() <= most_unordered &&
-                                  shape.least_properties == 0 && shape.most_properties == unlimited &&
-                                  !shape.is_one_value;
-        const auto members = is_unordered ? unordered_members(keys, others) : members_of(shape, keys, others);
-        if (!members) {
-            return refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
-        }
-        parts.push_back(source_.pool.sequence({source_.pool.literal("{"), *members, source_.pool.literal("}")}));
-        return true;
+        return keys;
     }
     [[nodiscard]] static demands demands_of_key(const schema_shape& shape, std::string_view key) {
         demands made;
@@ -12239,39 +12800,39 @@ private:
             return true;
         }
         std::vector<schema_shape> shapes;
-        if (!reader_.read(shape.property_names, shapes)) {
+        if (!rules_.reader().read(shape.property_names, shapes)) {
             return false;
         }
-        automaton rest = any_text_; // what no shape takes
+        automaton rest = strings_.any_text(); // what no shape takes
         for (const schema_shape& one : shapes) {
-            auto content = (one.values & set_string) != 0 ? content_of(one) : automaton();
+            auto content = (one.values & set_string) != 0 ? strings_.content_of(one) : automaton();
             if (content && (one.least_length != 0 || one.most_length != unlimited)) {
                 content = of_length(*content, one.least_length, one.most_length);
             }
             auto left = content ? difference(rest, *content) : std::nullopt;
             if (!left) {
-                return too_large();
+                return rules_.too_large();
             }
             rest = *std::move(left);
         }
-        names = difference(any_text_, rest);
-        return names || too_large();
+        names = difference(strings_.any_text(), rest);
+        return names || rules_.too_large();
     }
 
     /// A member whose key is not declared; nullopt where there is none.
-    [[nodiscard]] bool other_members(const schema_shape& shape, const std::set<std::string, std::less<>>& known,
+    [[nodiscard]] bool other_members(const schema_shape& shape, const key_set& known,
                                      const std::optional<automaton>& names, std::optional<expression>& others) {
         const auto words = words_automaton({known.begin(), known.end()});
-        auto keys = difference(names ? *names : any_text_, words);
+        auto keys = difference(names ? *names : strings_.any_text(), words);
         if (!keys) {
-            return too_large();
+            return rules_.too_large();
         }
         std::vector<key_class> classes;
         classes.push_back({*std::move(keys), {}});
         for (const object_part& part : shape.objects) {
             for (const auto& [pattern, what] : part.patterns) {
                 if (!split(classes, *pattern)) {
-                    return too_large();
+                    return rules_.too_large();
                 }
             }
         }
@@ -12280,12 +12841,12 @@ private:
             const demands all = demands_of_class(shape, one.is_met);
             const bool is_none = std::any_of(all.begin(), all.end(), [&](demand what) { return never_fits(what); });
             if (!is_none) {
-                const expression text = quoted_text(source_.pool.language(json_string_body(one.keys)));
-                parts.push_back(source_.pool.sequence({text, colon_, value_of(all)}));
+                const expression text = rules_.quoted_text(pool_.language(json_string_body(one.keys)));
+                parts.push_back(pool_.sequence({text, rules_.colon(), rules_.value_of(all)}));
             }
         }
         if (!parts.empty()) {
-            others = source_.pool.choice(parts);
+            others = pool_.choice(parts);
         }
         return true;
     }
@@ -12331,354 +12892,102 @@ private:
     }
     [[nodiscard]] bool never_fits(demand what) {
         return what.kind == demand_kind::nothing_fits ||
-               (what.kind == demand_kind::schema && !reader_.document().at(what.place).value.as_bool().value_or(true));
+               (what.kind == demand_kind::schema &&
+                !rules_.reader().document().at(what.place).value.as_bool().value_or(true));
     }
 
-    /// Declared members in order, then others, as many as the shape allows; nullopt where that takes too many states.
-    [[nodiscard]] std::optional<expression> members_of(const schema_shape& shape, const std::vector<declared_key>& keys,
-                                                       std::optional<expression> others) {
-        constexpr std::size_t most_states = 200'000;
-        const bool is_limited = shape.most_properties != unlimited;
-        const std::size_t counted = // above which the number of members does not matter
-            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
-        if ((keys.size() + 1) * (counted + 1) > most_states) {
-            return std::nullopt;
+    schema_rules& rules_;
+    expression_pool& pool_;
+    const schema_strings& strings_;
+    schema_members members_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// Makes the body of one rule after another, of which each may ask for further ones. Steps return whether to go on; if
+/// not, the error is in the reader's failure().
+class schema_compiler {
+public:
+    schema_compiler(const json_document& text, std::string_view name, const schema_options& options)
+        : reader_(text, name, options), name_(name), rules_(reader_, options), numbers_(rules_), strings_(rules_),
+          arrays_(rules_, strings_), objects_(rules_, strings_) {}
+
+    /// \param before a text in front of the JSON text \param after and one behind it
+    [[nodiscard]] result<grammar> run(std::string_view before = {}, std::string_view after = {}) {
+        if (reader_.document().longest_key() > most_key_bytes) {
+            return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
+                                                       " bytes, and at most ", most_key_bytes, " are supported"});
         }
-        std::vector<expression> next(counted + 1);
-        for (std::uint32_t count = 0; count <= counted; ++count) {
-            next[count] = other_list(shape, count, others);
-        }
-        for (std::size_t key = keys.size(); key-- > 0;) {
-            std::vector<expression> made(counted + 1);
-            for (std::size_t count = 0; count <= (std::min)(counted, key); ++count) {
-                std::vector<expression> ways;
-                if (count < shape.most_properties) {
-                    const expression after = next[(std::min)(count + 1, counted)];
-                    ways.push_back(count == 0 ? source_.pool.sequence({keys[key].member, after})
-                                              : source_.pool.sequence({comma_, keys[key].member, after}));
-                }
-                if (!keys[key].is_required) {
-                    ways.push_back(next[count]);
-                }
-                made[count] = source_.pool.choice(ways);
+        rules_.begin();
+        for (std::size_t at = 0; at < rules_.size(); ++at) {
+            constexpr std::size_t most_rules = 20'000;
+            if (at == most_rules) {
+                return error_saying(errc::grammar_budget,
+                                    {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
             }
-            next = std::move(made);
-        }
-        return next[0];
-    }
-    /// Members in any order, others among them: by which of the keys have come.
-    [[nodiscard]] expression unordered_members(const std::vector<declared_key>& keys,
-                                               std::optional<expression> others) {
-        const expression other = others.value_or(source_.pool.nothing());
-        const expression further = source_.pool.repeat(source_.pool.sequence({comma_, other}), 0, unlimited);
-        std::vector<expression> behind(std::size_t{1} << keys.size()); // per set of keys that have come
-        std::vector<expression> ways;
-        for (std::size_t come = behind.size(); come-- > 0;) {
-            ways.clear();
-            bool can_end = true;
-            for (std::size_t key = 0; key < keys.size(); ++key) {
-                const std::size_t bit = std::size_t{1} << key;
-                can_end = can_end && ((come & bit) != 0 || !keys[key].is_required);
-                if ((come & bit) == 0) {
-                    ways.push_back(source_.pool.sequence({comma_, keys[key].member, behind[come | bit]}));
-                }
+            const demands* const all = rules_.wanted(at);
+            if (all != nullptr && !compile(*all, static_cast<std::uint32_t>(at))) {
+                return std::move(reader_.failure());
             }
-            if (can_end) {
-                ways.push_back(source_.pool.empty());
-            }
-            behind[come] = source_.pool.sequence({further, source_.pool.choice(ways)});
         }
-        std::vector<expression> first{source_.pool.sequence({other, behind[0]})};
-        bool can_end = true;
-        for (std::size_t key = 0; key < keys.size(); ++key) {
-            can_end = can_end && !keys[key].is_required;
-            first.push_back(source_.pool.sequence({keys[key].member, behind[std::size_t{1} << key]}));
+        if (!before.empty() || !after.empty()) {
+            rules_.surround(before, after);
         }
-        if (can_end) {
-            first.push_back(source_.pool.empty());
-        }
-        return source_.pool.choice(first);
-    }
-    /// Members with keys that are not declared, behind `count` others.
-    [[nodiscard]] expression other_list(const schema_shape& shape, std::uint32_t count,
-                                        std::optional<expression> others) {
-        if (count > shape.most_properties) {
-            return source_.pool.nothing();
-        }
-        const std::uint32_t least = shape.least_properties > count ? shape.least_properties - count : 0;
-        const std::uint32_t most = shape.most_properties == unlimited ? unlimited : shape.most_properties - count;
-        return list_of(others.value_or(source_.pool.nothing()), count == 0, least, most);
-    }
-    /// least to most parts with commas between them, and before the first unless it is first of all.
-    [[nodiscard]] expression list_of(expression part, bool is_first, std::uint32_t least, std::uint32_t most) {
-        if (least > most) {
-            return source_.pool.nothing();
-        }
-        const expression further = source_.pool.sequence({comma_, part});
-        if (!is_first || most == 0) {
-            return source_.pool.repeat(further, least, most);
-        }
-        const std::uint32_t rest = most == unlimited ? unlimited : most - 1;
-        const expression some =
-            source_.pool.sequence({part, source_.pool.repeat(further, least == 0 ? 0 : least - 1, rest)});
-        return least == 0 ? source_.pool.choice({source_.pool.empty(), some}) : some;
+        return compiled(rules_.source(), name_, std::move(reader_.notes()));
     }
 
-    // -- arrays --
-    [[nodiscard]] bool add_array(const schema_shape& shape, std::vector<expression>& parts) {
-        if (shape.least_items > shape.most_items) {
-            return true;
-        }
-        std::optional<expression> items;
-        if (shape.unique_place && shape.most_items > 1 && !unique_items(shape, items)) {
-            return false;
-        }
-        if (!items && shape.contained.empty()) {
-            items = plain_items(shape);
-        } else if (!items && !containing_items(shape, items)) {
-            return false;
-        }
-        if (!items) {
-            return refuse({"prefixItems, contains or the number of items need too many states"});
-        }
-        parts.push_back(source_.pool.sequence({source_.pool.literal("["), *items, source_.pool.literal("]")}));
-        return true;
-    }
-    [[nodiscard]] static std::size_t prefix_of(const schema_shape& shape) {
-        std::size_t made = 0;
-        for (const array_part& part : shape.arrays) {
-            made = (std::max)(made, part.prefix.size());
-        }
-        return made;
-    }
-    [[nodiscard]] static demands demands_of_item(const schema_shape& shape, std::size_t index) {
-        demands made;
-        for (const array_part& part : shape.arrays) {
-            if (index < part.prefix.size()) {
-                made.push_back(part.prefix[index]);
-            } else if (part.rest) {
-                made.push_back(*part.rest);
-            }
-        }
-        return made;
-    }
-    [[nodiscard]] expression plain_items(const schema_shape& shape) {
-        const auto prefix = static_cast<std::uint32_t>((std::min)(prefix_of(shape), std::size_t{shape.most_items}));
-        const std::uint32_t least = shape.least_items > prefix ? shape.least_items - prefix : 0;
-        const std::uint32_t most = shape.most_items == unlimited ? unlimited : shape.most_items - prefix;
-        expression next = list_of(value_of(demands_of_item(shape, prefix)), prefix == 0, least, most);
-        for (std::uint32_t index = prefix; index-- > 0;) {
-            const expression item = value_of(demands_of_item(shape, index));
-            next = index == 0 ? source_.pool.sequence({item, next}) : source_.pool.sequence({comma_, item, next});
-            if (index >= shape.least_items) {
-                next = source_.pool.choice({source_.pool.empty(), next});
-            }
-        }
-        return next;
-    }
-    /// Items that are told apart by which values have come: a rule for every set of these.
-    [[nodiscard]] bool unique_items(const schema_shape& shape, std::optional<expression>& items) {
-        finite_values all;
-        std::vector<std::vector<std::size_t>> at_place; // the values that may stand there; the last one: and behind
-        const std::size_t places = (std::min)(prefix_of(shape) + 1, std::size_t{shape.most_items});
-        bool is_finite = shape.contained.empty();
-        for (std::size_t place = 0; place < places && is_finite; ++place) {
-            at_place.emplace_back();
-            if (!add_values(demands_of_item(shape, place), all, at_place.back(), is_finite)) {
-                return false;
-            }
-        }
-        if (is_finite && unique_rules(shape, all, at_place, items)) {
-            return true;
-        }
-        return reader_.refuse(*shape.unique_place,
-                              {"that items are unique can be enforced where they are some of a few (up to ",
-                               most_unique, ") strings, numbers, booleans and null, or one item at most"});
-    }
-    /// Adds the values that meet `wanted`, if they are few and have no parts.
-    [[nodiscard]] bool add_values(const demands& wanted, finite_values& all, std::vector<std::size_t>& which,
-                                  bool& is_finite) {
+private:
+    [[nodiscard]] bool compile(const demands& all, std::uint32_t rule) {
+        rules_.begin_body(all);
+        const auto key_order = reader_.key_order(all);
         std::vector<schema_shape> shapes;
-        if (!reader_.read(wanted, shapes)) {
+        if (!reader_.read(all, shapes)) {
             return false;
         }
-        const auto add = [&](finite_values::kind is, const std::optional<automaton>& language) {
-            const auto texts = language ? texts_of(*language, std::size_t{2} * most_unique) : std::nullopt;
-            is_finite = is_finite && texts;
-            for (std::size_t i = 0; is_finite && i < texts->size(); ++i) {
-                which.push_back(all.add(is, (*texts)[i]));
-            }
-        };
+        std::vector<expression> parts;
         for (const schema_shape& shape : shapes) {
-            is_finite = is_finite && (shape.values & (set_array | set_object)) == 0;
-            for (const auto& [value, word] : value_words) {
-                if ((shape.values & value) != 0) {
-                    which.push_back(all.add(finite_values::kind::word, word));
-                }
-            }
-            if ((shape.values & (set_whole | set_fraction)) != 0) {
-                add(finite_values::kind::number, shape.numbers.empty() ? std::nullopt : numbers_of(shape));
-            }
-            if ((shape.values & set_string) != 0) {
-                const bool is_any_length = shape.least_length == 0 && shape.most_length == unlimited;
-                auto content = shape.strings.empty() ? std::nullopt : content_of(shape);
-                add(finite_values::kind::string,
-                    content && !is_any_length ? of_length(*content, shape.least_length, shape.most_length) : content);
-            }
-        }
-        return true;
-    }
-    /// \return whether there are not too many sets
-    [[nodiscard]] bool unique_rules(const schema_shape& shape, const finite_values& all,
-                                    const std::vector<std::vector<std::size_t>>& at_place,
-                                    std::optional<expression>& items) {
-        if (all.size() > most_unique) {
-            return false;
-        }
-        std::vector<expression> texts;
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            texts.push_back(text_of(all[i]));
-        }
-        std::vector<std::uint32_t> sets{0}; // each with a rule
-        std::map<std::uint32_t, std::uint32_t> rules{{0u, own_rule()}};
-        for (std::size_t at = 0; at < sets.size(); ++at) {
-            const std::uint32_t come = sets[at];
-            const auto count = static_cast<std::size_t>(std::popcount(come));
-            std::vector<expression> ways;
-            if (count >= shape.least_items) {
-                ways.push_back(source_.pool.empty());
-            }
-            std::uint32_t tried = count < shape.most_items ? come : ~0u;
-            for (const std::size_t value : at_place[(std::min)(count, at_place.size() - 1)]) {
-                const std::uint32_t bit = 1u << value;
-                if ((tried & bit) != 0) {
-                    continue;
-                }
-                tried |= bit;
-                const auto [found, is_new] = rules.try_emplace(come | bit, 0);
-                if (is_new) {
-                    found->second = own_rule();
-                    sets.push_back(come | bit);
-                }
-                const expression rest = source_.pool.rule(found->second);
-                ways.push_back(count == 0 ? source_.pool.sequence({texts[value], rest})
-                                          : source_.pool.sequence({comma_, texts[value], rest}));
-            }
-            if (sets.size() > most_sets) {
+            if (!add_shape(shape, key_order, parts)) {
                 return false;
             }
-            source_.rules[rules.at(come)].body = source_.pool.choice(ways);
         }
-        items = source_.pool.rule(rules.at(0));
+        rules_.set_body(rule, rules_.pool().choice(parts));
         return true;
     }
-    [[nodiscard]] expression text_of(const finite_values::value& one) {
-        if (one.is == finite_values::kind::string) {
-            return quoted_text(source_.pool.language(json_string_body(words_automaton({one.texts.front()}))));
-        }
-        std::vector<expression> ways;
-        for (const std::string& text : one.texts) {
-            ways.push_back(source_.pool.literal(text));
-        }
-        return source_.pool.choice(ways);
-    }
-    static constexpr std::size_t most_unique = 24; ///< values, of which
-    static constexpr std::size_t most_sets = 2048; ///< so many sets may come together
-
-    /// Items of which some meet `contains`: a rule for every number of items and of those. Items that may be too many
-    /// must not meet it.
-    [[nodiscard]] bool containing_items(const schema_shape& shape, std::optional<expression>& items) {
-        constexpr std::uint64_t most_states = 4096;
-        if (shape.contained.size() != 1) {
-            return refuse({"contains in more than one of the schemas that hold together is not supported"});
-        }
-        const contained_part& wanted = shape.contained[0];
-        const bool is_limited = wanted.most != unlimited;
-        if (wanted.least > wanted.most) {
-            items = source_.pool.nothing();
-            return true;
-        }
-        const std::uint64_t met = is_limited ? wanted.most : wanted.least;
-        const std::uint64_t places = shape.most_items != unlimited ? std::uint64_t{shape.most_items}
-                                                                   : (std::max)(std::uint64_t{shape.least_items},
-                                                                                std::uint64_t{prefix_of(shape)} + 1);
-        if ((places + 1) * (met + 1) > most_states) {
-            return true;
-        }
-        return containing_rules(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
-    }
-    [[nodiscard]] bool containing_rules(const schema_shape& shape, std::uint32_t places, std::uint32_t met,
-                                        std::optional<expression>& items) {
-        const contained_part& wanted = shape.contained[0];
-        const bool is_limited = wanted.most != unlimited;
-        const bool is_endless = shape.most_items == unlimited;
-        // Rules that the reader does not ask for have no demands: they are kept apart from the others.
-        std::vector<std::uint32_t> rules;
-        for (std::uint64_t i = 0; i < (std::uint64_t{places} + 1) * (met + 1); ++i) {
-            rules.push_back(own_rule());
-        }
-        const auto rule_at = [&](std::uint32_t place, std::uint32_t count) {
-            return rules[std::size_t{place} * (met + 1) + count];
-        };
-        for (std::uint32_t place = 0; place <= places; ++place) {
-            demands plain = demands_of_item(shape, place);
-            demands hit = plain;
-            hit.push_back(wanted.what);
-            if (is_limited) {
-                const bool is_negated = wanted.what.kind == demand_kind::negated;
-                plain.push_back({is_negated ? demand_kind::schema : demand_kind::negated, wanted.what.place});
-            }
-            const std::uint32_t next = place < places ? place + 1 : place;
-            for (std::uint32_t count = 0; count <= met; ++count) {
-                std::vector<expression> ways;
-                if (place >= shape.least_items && count >= wanted.least) {
-                    ways.push_back(source_.pool.empty());
-                }
-                const bool has_more = is_endless || place < shape.most_items;
-                const auto add = [&](const demands& all, std::uint32_t then) {
-                    const expression item = value_of(all);
-                    const expression rest = source_.pool.rule(rule_at(next, then));
-                    ways.push_back(place == 0 ? source_.pool.sequence({item, rest})
-                                              : source_.pool.sequence({comma_, item, rest}));
-                };
-                if (has_more) {
-                    add(plain, count);
-                }
-                if (has_more && (count < met || !is_limited)) {
-                    add(hit, (std::min)(count + 1, met));
-                }
-                source_.rules[rule_at(place, count)].body = source_.pool.choice(ways);
+    [[nodiscard]] bool add_shape(const schema_shape& shape, std::span<const std::string> key_order,
+                                 std::vector<expression>& parts) {
+        for (const auto& [value, word] : value_words) {
+            if ((shape.values & value) != 0) {
+                parts.push_back(rules_.pool().literal(word));
             }
         }
-        items = source_.pool.rule(rule_at(0, 0));
-        return true;
-    }
-    /// A rule whose body is made at once. It takes a number among those that are wanted, for which nothing is to be
-    /// done.
-    [[nodiscard]] std::uint32_t own_rule() {
-        wanted_.push_back(nullptr);
-        source_.rules.push_back({"items", 0});
-        return static_cast<std::uint32_t>(source_.rules.size() - 1);
+        return ((shape.values & (set_whole | set_fraction)) == 0 || numbers_.add(shape, parts)) &&
+               ((shape.values & set_string) == 0 || strings_.add(shape, parts)) &&
+               ((shape.values & set_array) == 0 || arrays_.add(shape, parts)) &&
+               ((shape.values & set_object) == 0 || objects_.add(shape, key_order, parts));
     }
 
     schema_reader reader_;
     std::string_view name_;
-    const schema_options& options_;
-    automaton any_text_;
-    grammar_source source_;
-    std::optional<expression> any_string_;
-    std::map<std::string_view, expression> plain_numbers_; // without bounds, by their pattern
-    expression comma_ = 0;
-    expression colon_ = 0;
-    std::uint32_t at_fault_ = 0;
-    std::vector<std::string> key_order_; // of the rule that is compiled
-    std::map<demands, std::uint32_t> rules_;
-    std::vector<const demands*> wanted_; // per rule: what its values have to meet
+    schema_rules rules_;
+    schema_numbers numbers_;
+    schema_strings strings_;
+    schema_arrays arrays_;
+    schema_objects objects_;
 };
-
-} // namespace detail
-
-namespace detail {
 
 /// grammar::json_schema with a text in front and one behind.
 [[nodiscard]] inline result<grammar> json_schema_between(std::string_view before, std::string_view after,

@@ -32,6 +32,10 @@ enum value_set : std::uint32_t {
     set_all = 255,
 };
 
+/// The values that are one word of JSON.
+inline constexpr std::pair<std::uint32_t, std::string_view> value_words[] = {
+    {set_null, "null"}, {set_true, "true"}, {set_false, "false"}};
+
 /// The values of a type's name, 0 for a name that is none.
 [[nodiscard]] inline std::uint32_t values_of_type(std::string_view name) noexcept {
     constexpr std::pair<std::string_view, std::uint32_t> types[] = {

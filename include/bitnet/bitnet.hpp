@@ -175,9 +175,12 @@
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/conversation_core.hpp>
 #include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_save.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/dialog_draft.hpp>
 #include <bitnet/run/dialog_part.hpp>
+#include <bitnet/run/dialog_room.hpp>
+#include <bitnet/run/dialog_settings.hpp>
 #include <bitnet/run/dispatch.hpp>
 #include <bitnet/run/draft_length.hpp>
 #include <bitnet/run/draft_model.hpp>
@@ -205,6 +208,7 @@
 #include <bitnet/run/model_screen.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/open_options.hpp>
+#include <bitnet/run/opened_dialog.hpp>
 #include <bitnet/run/parts.hpp>
 #include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/prefix_source.hpp>

@@ -45936,101 +45936,10 @@ private:
 #ifndef BITNET_RUN_CONVERSATION_CORE_HPP
 #define BITNET_RUN_CONVERSATION_CORE_HPP
 
-// ---- bitnet/run/dialog_draft.hpp ----
-// dialog_draft: who guesses the tokens of a conversation.
-#ifndef BITNET_RUN_DIALOG_DRAFT_HPP
-#define BITNET_RUN_DIALOG_DRAFT_HPP
-
-#include <cstddef>
-#include <memory>
-#include <new>
-#include <optional>
-#include <span>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What a conversation was told of guesses, for its forks too. Models and pool are borrowed.
-struct dialog_draft_options {
-    const any_model* main = nullptr;
-    const any_model* model = nullptr; ///< null: none, as the next one
-    std::optional<pool_ref> pool = {};
-    bool lookup = false;
-    speculation_options speculation = {};
-    session_options session = {};
-
-    [[nodiscard]] bool is_given() const noexcept { return lookup || model != nullptr; }
-};
-
-/// A token_draft: the lookup, and where that finds nothing the model.
-class dialog_guesser {
-public:
-    /// \return what prompt_lookup and draft_model return
-    [[nodiscard]] result<void> open(const dialog_draft_options& options, std::size_t context) {
-        if (options.lookup) {
-            auto lookup = prompt_lookup::open(context, 3, options.session.memory);
-            if (!lookup) {
-                return failed(lookup);
-            }
-            lookup_.emplace(*std::move(lookup));
-        }
-        if (options.model == nullptr) {
-            return {};
-        }
-        session_options own = options.session;
-        own.context = context;
-        own.window = false;
-        own.kv = nullptr; // its pages are of the other model
-        auto model = options.pool ? draft_model::open(*options.main, *options.model, *options.pool, own)
-                                  : draft_model::open(*options.main, *options.model, own);
-        if (!model) {
-            return failed(model);
-        }
-        model_.emplace(*std::move(model));
-        return {};
-    }
-
-    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
-        const auto found = lookup_ ? lookup_->propose(all, at_most) : std::span<const token>();
-        return found.empty() && model_ ? model_->propose(all, at_most) : found;
-    }
-
-private:
-    std::optional<prompt_lookup> lookup_;
-    std::optional<draft_model> model_;
-};
-
-/// With the speculation that asks it.
-struct dialog_draft {
-    dialog_guesser guesser;
-    std::optional<speculation<dialog_guesser>> faster; ///< never empty
-
-    /// Borrows the session. Null where nothing was asked for.
-    [[nodiscard]] static result<std::unique_ptr<dialog_draft>> open(const dialog_draft_options& options,
-                                                                    any_session& session) {
-        if (!options.is_given()) {
-            return std::unique_ptr<dialog_draft>();
-        }
-        std::unique_ptr<dialog_draft> made(new (std::nothrow) dialog_draft);
-        if (made == nullptr) {
-            return error_saying(errc::out_of_memory,
-                                {"conversation: ", sizeof(dialog_draft), " bytes could not be allocated"});
-        }
-        if (auto opened = made->guesser.open(options, session.context()); !opened) {
-            return failed(opened);
-        }
-        auto faster = speculation<dialog_guesser>::open(session, made->guesser, options.speculation);
-        if (!faster) {
-            return failed(faster);
-        }
-        made->faster.emplace(*std::move(faster));
-        return made;
-    }
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
+// ---- bitnet/run/conversation_save.hpp ----
+// conversation_save: what a conversation puts into a save, and the dialog that it finds in one.
+#ifndef BITNET_RUN_CONVERSATION_SAVE_HPP
+#define BITNET_RUN_CONVERSATION_SAVE_HPP
 
 // ---- bitnet/run/saved_conversation.hpp ----
 // saved_conversation: the bytes of a saved conversation, written and read.
@@ -46540,6 +46449,492 @@ private:
 
 #endif
 
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The bytes themselves are saved_conversation.hpp's. \return what the sink returns
+[[nodiscard]] inline result<void> save_conversation(byte_sink sink, const saved_dialog& dialog,
+                                                    std::span<const conversation_turn> turns, const sampler& choose,
+                                                    const any_session& session, const save_options& options) {
+    dialog_writer counted(nullptr, checksum());
+    counted.put(dialog, turns);
+    auto header = conversation_header::with(counted.size(), choose.saved_bytes(), session.saved_bytes(options));
+    dialog_writer summed(nullptr, header.begun_sum());
+    summed.put(dialog, turns);
+    header.sum = summed.sum();
+    auto written = sink.write(std::as_bytes(std::span(&header, 1)));
+    if (written) {
+        dialog_writer writer(&sink, checksum());
+        writer.put(dialog, turns);
+        written = std::move(writer).done();
+    }
+    written = written ? choose.save(sink) : std::move(written);
+    return written ? session.save(sink, options) : std::move(written);
+}
+
+/// The dialog of a save: its `next` has the turns, checked. Its texts are in the bytes of the save.
+struct restored_dialog {
+    saved_dialog about;
+    transcript next;
+
+    /// \param name what error messages call the save \param now a transcript of the same conversation
+    /// \return errc::inconsistent, invalid_token, wrong_model
+    [[nodiscard]] static result<restored_dialog> read(std::span<const std::byte> bytes, std::string_view name,
+                                                      const transcript& now) {
+        saved_dialog about;
+        std::vector<conversation_turn> turns;
+        if (!dialog_reader(bytes).read(about, turns)) {
+            return error_saying(errc::inconsistent,
+                                {name, ": its ", bytes.size(), " bytes of dialog are no ", turns.size(), " turns"});
+        }
+        for (const conversation_turn& turn : turns) {
+            if (!now.has_tokens_of(turn)) {
+                return error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
+                                                          " tokens has some that are not in the vocabulary"});
+            }
+        }
+        transcript next = now;
+        if (auto became = next.become(std::move(turns)); !became) {
+            return failed(became);
+        }
+        if (next.tokens().size() != about.token_count || sum_of(next.tokens()) != about.token_sum) {
+            return error_saying(errc::wrong_model,
+                                {name, ": the dialog that was saved is ", about.token_count, " tokens, here ",
+                                 next.tokens().size(), " others: another chat format or tokenizer"});
+        }
+        return restored_dialog{about, std::move(next)};
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/dialog_draft.hpp ----
+// dialog_draft: who guesses the tokens of a conversation.
+#ifndef BITNET_RUN_DIALOG_DRAFT_HPP
+#define BITNET_RUN_DIALOG_DRAFT_HPP
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What a conversation was told of guesses, for its forks too. Models and pool are borrowed.
+struct dialog_draft_options {
+    const any_model* main = nullptr;
+    const any_model* model = nullptr; ///< null: none, as the next one
+    std::optional<pool_ref> pool = {};
+    bool lookup = false;
+    speculation_options speculation = {};
+    session_options session = {};
+
+    [[nodiscard]] bool is_given() const noexcept { return lookup || model != nullptr; }
+};
+
+/// A token_draft: the lookup, and where that finds nothing the model.
+class dialog_guesser {
+public:
+    /// \return what prompt_lookup and draft_model return
+    [[nodiscard]] result<void> open(const dialog_draft_options& options, std::size_t context) {
+        if (options.lookup) {
+            auto lookup = prompt_lookup::open(context, 3, options.session.memory);
+            if (!lookup) {
+                return failed(lookup);
+            }
+            lookup_.emplace(*std::move(lookup));
+        }
+        if (options.model == nullptr) {
+            return {};
+        }
+        session_options own = options.session;
+        own.context = context;
+        own.window = false;
+        own.kv = nullptr; // its pages are of the other model
+        auto model = options.pool ? draft_model::open(*options.main, *options.model, *options.pool, own)
+                                  : draft_model::open(*options.main, *options.model, own);
+        if (!model) {
+            return failed(model);
+        }
+        model_.emplace(*std::move(model));
+        return {};
+    }
+
+    [[nodiscard]] std::span<const token> propose(std::span<const token> all, std::size_t at_most) {
+        const auto found = lookup_ ? lookup_->propose(all, at_most) : std::span<const token>();
+        return found.empty() && model_ ? model_->propose(all, at_most) : found;
+    }
+
+private:
+    std::optional<prompt_lookup> lookup_;
+    std::optional<draft_model> model_;
+};
+
+/// With the speculation that asks it.
+struct dialog_draft {
+    dialog_guesser guesser;
+    std::optional<speculation<dialog_guesser>> faster; ///< never empty
+
+    /// Borrows the session. Null where nothing was asked for.
+    [[nodiscard]] static result<std::unique_ptr<dialog_draft>> open(const dialog_draft_options& options,
+                                                                    any_session& session) {
+        if (!options.is_given()) {
+            return std::unique_ptr<dialog_draft>();
+        }
+        std::unique_ptr<dialog_draft> made(new (std::nothrow) dialog_draft);
+        if (made == nullptr) {
+            return error_saying(errc::out_of_memory,
+                                {"conversation: ", sizeof(dialog_draft), " bytes could not be allocated"});
+        }
+        if (auto opened = made->guesser.open(options, session.context()); !opened) {
+            return failed(opened);
+        }
+        auto faster = speculation<dialog_guesser>::open(session, made->guesser, options.speculation);
+        if (!faster) {
+            return failed(faster);
+        }
+        made->faster.emplace(*std::move(faster));
+        return made;
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/dialog_room.hpp ----
+// dialog_room: how a session follows the tokens of a dialog: what it keeps of them, and which turns make room.
+#ifndef BITNET_RUN_DIALOG_ROOM_HPP
+#define BITNET_RUN_DIALOG_ROOM_HPP
+
+// ---- bitnet/run/dialog_settings.hpp ----
+// dialog_settings: what of conversation_options a conversation and its forks keep.
+#ifndef BITNET_RUN_DIALOG_SETTINGS_HPP
+#define BITNET_RUN_DIALOG_SETTINGS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+struct dialog_settings {
+    std::string system;
+    std::vector<std::string> stop_texts = {};
+    std::size_t answer_limit = 0; ///< 0: none
+    std::size_t room = 0;         ///< 0: the full context is where it stops
+    bool has_window = false;
+    dialog_draft_options draft = {};
+    const prefix_source* heal = nullptr;
+
+    /// \param context of the session \param pool null: none
+    [[nodiscard]] static dialog_settings of(const any_model& model, const pool_ref* pool,
+                                            const conversation_options& options, std::size_t context) {
+        dialog_settings made{
+            .system = std::string(options.system), .answer_limit = options.answer_limit, .heal = options.heal};
+        for (const std::string_view text : options.stop_texts) {
+            made.stop_texts.emplace_back(text);
+        }
+        made.has_window = options.session.window || options.when_full == full_context::window;
+        if (!made.has_window && options.when_full == full_context::drop_oldest) {
+            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        }
+        made.draft = {.main = &model,
+                      .model = options.draft,
+                      .pool = pool != nullptr ? std::optional(*pool) : std::nullopt,
+                      .lookup = options.lookup,
+                      .speculation = options.speculation,
+                      .session = options.session};
+        return made;
+    }
+
+    /// \return errc::invalid_argument
+    [[nodiscard]] result<bitnet::stop_texts> open_stops() const {
+        const std::vector<std::string_view> texts(stop_texts.begin(), stop_texts.end());
+        return bitnet::stop_texts::open(texts);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How many tokens two sequences begin with alike.
+[[nodiscard]] inline std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+    const std::size_t most = (std::min)(a.size(), b.size());
+    std::size_t count = 0;
+    while (count < most && a[count] == b[count]) {
+        ++count;
+    }
+    return count;
+}
+
+/// Of a conversation, whose session has the tokens of `now`, or as many of them as have run. Borrows all of it.
+class dialog_room {
+public:
+    dialog_room(const dialog_settings& settings, any_session& session, const transcript& now) noexcept
+        : settings_(settings), session_(session), now_(now) {}
+
+    /// The session keeps what it has of these tokens and is to run the rest.
+    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
+        const std::size_t kept = kept_of(tokens);
+        if (auto rewound = session_.rewind(kept); !rewound) {
+            return rewound;
+        }
+        return session_.queue(tokens.subspan(kept));
+    }
+
+    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
+    /// \param dropped how many turns are added \return errc::context_full
+    [[nodiscard]] result<void> make(transcript& next, std::size_t need, std::size_t& dropped) const {
+        if (settings_.has_window) {
+            return make_to_queue(next, dropped);
+        }
+        const std::size_t context = session_.context();
+        const auto has_room = [&](std::size_t free) {
+            return next.tokens().size() <= context && context - next.tokens().size() >= free;
+        };
+        const bool drops = settings_.room != 0;
+        if (has_room(drops ? need : 0)) {
+            return {};
+        }
+        while (drops && !has_room((std::max)(need, settings_.room))) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                break;
+            }
+            dropped += *gone;
+        }
+        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
+    }
+
+    /// Positions behind `taken` ones.
+    [[nodiscard]] std::size_t behind(std::size_t taken) const noexcept {
+        return session_.context() - (std::min)(session_.context(), taken);
+    }
+    /// Tokens that an answer can have, whatever is dropped meanwhile.
+    [[nodiscard]] result<std::size_t> longest_answer(const transcript& next) const {
+        transcript fewest = next;
+        for (bool drops = settings_.room != 0; drops;) {
+            auto gone = fewest.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            drops = *gone != 0;
+        }
+        const std::size_t room = behind(fewest.tokens().size() - fewest.written());
+        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
+    }
+
+private:
+    /// With a window: drops turns until the session can queue what it does not have.
+    [[nodiscard]] result<void> make_to_queue(transcript& next, std::size_t& dropped) const {
+        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
+            auto gone = next.drop_oldest();
+            if (!gone) {
+                return failed(gone);
+            }
+            if (*gone == 0) {
+                return does_not_fit(next.tokens());
+            }
+            dropped += *gone;
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
+        const std::size_t taken = common(now_.tokens(), tokens);
+        return error_saying(errc::context_full,
+                            {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
+                             session_.context(), " positions and ", taken, " are taken"});
+    }
+
+    /// How many of these tokens the session has and can keep.
+    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
+        const std::size_t sinks = session_.sinks();
+        const std::size_t dropped = session_.dropped();
+        const std::span<const token> there = session_.tokens();
+        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        // Of what a window has dropped, the dialog knows which tokens it was.
+        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        }
+        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
+    }
+
+    const dialog_settings& settings_;
+    any_session& session_;
+    const transcript& now_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/opened_dialog.hpp ----
+// opened_dialog: what a conversation is made of, opened and checked as its options say.
+#ifndef BITNET_RUN_OPENED_DIALOG_HPP
+#define BITNET_RUN_OPENED_DIALOG_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A dialog of the system's turn, or of none.
+[[nodiscard]] inline result<void> begin_with_system(transcript& next, const std::string& system) {
+    auto done = next.become({});
+    return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
+}
+
+struct opened_dialog {
+    dialog_settings settings;
+    chat_template format;
+    any_session session;
+    sampler choose;
+    transcript now; ///< empty yet
+    answer_text text;
+    std::unique_ptr<call_guide> guide; ///< null without tools
+
+    /// \param pool null: none \return what conversation::open returns
+    [[nodiscard]] static result<opened_dialog> open(const any_model& model, const pool_ref* pool,
+                                                    const conversation_options& options) {
+        if (auto checked = check_model(model); !checked) {
+            return failed(checked);
+        }
+        auto format = model.chat(options.chat_format);
+        if (!format) {
+            return failed(format);
+        }
+        auto of_chat = chat_options_of(options);
+        auto dialog = of_chat ? format->open_dialog(*of_chat) : failed(of_chat);
+        if (!dialog) {
+            return failed(dialog);
+        }
+        auto session = open_session(model, pool, options, *dialog);
+        if (!session) {
+            return failed(session);
+        }
+        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
+                                    model.parameters().vocabulary, options.session.memory);
+        if (!choose) {
+            return failed(choose);
+        }
+        auto stops = stop_texts::open(options.stop_texts);
+        if (!stops) {
+            return failed(stops);
+        }
+        const answer_text::options shown{
+            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
+            .show_special = options.show_special,
+            .prompt = format->prompt(options.chat.thinking),
+        };
+        auto guide = open_guide(model, *format, options);
+        if (!guide) {
+            return failed(guide);
+        }
+        auto settings = dialog_settings::of(model, pool, options, session->context());
+        return opened_dialog{std::move(settings),
+                             *std::move(format),
+                             *std::move(session),
+                             *std::move(choose),
+                             transcript(*std::move(dialog), model.text()),
+                             answer_text(model.text(), shown, *std::move(stops)),
+                             *std::move(guide)};
+    }
+
+private:
+    [[nodiscard]] static result<void> check_model(const any_model& model) {
+        if (model.parameters().is_embedder) {
+            return error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
+                                                   "gives no answers"});
+        }
+        if (!model.has_text()) {
+            return error_saying(errc::invalid_argument, {"conversation: the model was opened without its tokenizer"});
+        }
+        return {};
+    }
+
+    /// With the declarations of tools.
+    [[nodiscard]] static result<chat_options> chat_options_of(const conversation_options& options) {
+        chat_options made = options.chat;
+        if (options.tools != nullptr) {
+            if (!made.tools.empty()) {
+                return error_saying(errc::invalid_argument,
+                                    {"conversation_options: tools are given twice, in `tools` and in `chat`"});
+            }
+            made.tools = options.tools->declarations();
+            made.tools_in_words = true;
+        }
+        if (options.tools != nullptr && options.heal != nullptr) {
+            return error_saying(errc::invalid_argument,
+                                {"conversation_options: `heal` and `tools` are given, and what begins an answer that "
+                                 "may have calls is not healed"});
+        }
+        return made;
+    }
+
+    /// With a window its sinks are as large as the system's turn.
+    [[nodiscard]] static result<any_session> open_session(const any_model& model, const pool_ref* pool,
+                                                          const conversation_options& options,
+                                                          const chat_dialog& dialog) {
+        session_options made = options.session;
+        made.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
+        made.window = made.window || options.when_full == full_context::window;
+        if (made.window) {
+            transcript first(dialog, model.text());
+            if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
+                return failed(begun);
+            }
+            made.sinks = (std::max)(made.sinks, first.tokens().size());
+        }
+        return pool != nullptr ? any_session::open(model, *pool, made) : any_session::open(model, made);
+    }
+
+    /// Null without tools.
+    [[nodiscard]] static result<std::unique_ptr<call_guide>>
+    open_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
+        if (options.tools == nullptr) {
+            return std::unique_ptr<call_guide>();
+        }
+        auto made = options.tools->guide({.text = &model.text(),
+                                          .stops = format.stop_tokens(),
+                                          .prompt = format.prompt(options.chat.thinking),
+                                          .has_thoughts = format.has_thoughts(),
+                                          .tools = format.calls(options.chat.syntax)});
+        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
+        return chosen ? std::move(made) : failed(chosen);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -46644,7 +47039,7 @@ public:
     }
 
     [[nodiscard]] result<void> reset() override {
-        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next); });
+        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next, settings_.system); });
         if (done) {
             sampler_.reset();
             accept_last(now_.tokens().size());
@@ -46693,7 +47088,7 @@ public:
         if (!now_.is_open() || ended_ != answer_end::error) {
             return {};
         }
-        auto done = guarded([&] { return follow(now_.tokens()); });
+        auto done = guarded([&] { return room_.follow(now_.tokens()); });
         ended_ = done ? answer_end::none : ended_;
         return done;
     }
@@ -46777,146 +47172,38 @@ private:
     /// What becomes of the answer that is being given, when the dialog changes.
     enum class fate : unsigned char { begins, stays, ends };
 
-    /// What stays as it was opened.
-    struct settings {
-        std::string system;
-        std::vector<std::string> stop_texts = {};
-        std::size_t answer_limit = 0;
-        std::size_t room = 0; ///< 0: the full context is where it stops
-        bool has_window = false;
-        dialog_draft_options draft = {};
-        const prefix_source* heal = nullptr;
-    };
-
-    conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
-                      answer_text text, std::unique_ptr<call_guide> guide) noexcept
-        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
-          sampler_(std::move(choose)), guide_(std::move(guide)), now_(std::move(now)), text_(std::move(text)) {
+    conversation_core(opened_dialog opened) noexcept
+        : settings_(std::move(opened.settings)), format_(std::move(opened.format)), session_(std::move(opened.session)),
+          sampler_(std::move(opened.choose)), guide_(std::move(opened.guide)), now_(std::move(opened.now)),
+          text_(std::move(opened.text)), room_(settings_, session_, now_) {
         session_.set_cancel_flag(&cancel_);
     }
 
+    /// With the system's turn.
     [[nodiscard]] static result<std::unique_ptr<conversation_base>> make(const any_model& model, const pool_ref* pool,
                                                                          const conversation_options& options) {
-        if (auto checked = check_model(model); !checked) {
-            return failed(checked);
+        auto made = assembled(opened_dialog::open(model, pool, options));
+        if (!made) {
+            return failed(made);
         }
-        auto format = model.chat(options.chat_format);
-        if (!format) {
-            return failed(format);
-        }
-        chat_options of_chat = options.chat;
-        if (options.tools != nullptr) {
-            if (!of_chat.tools.empty()) {
-                return error_saying(errc::invalid_argument,
-                                    {"conversation_options: tools are given twice, in `tools` and in `chat`"});
-            }
-            of_chat.tools = options.tools->declarations();
-            of_chat.tools_in_words = true;
-        }
-        if (options.tools != nullptr && options.heal != nullptr) {
-            return error_saying(errc::invalid_argument,
-                                {"conversation_options: `heal` and `tools` are given, and what begins an answer that "
-                                 "may have calls is not healed"});
-        }
-        auto dialog = format->open_dialog(of_chat);
-        if (!dialog) {
-            return failed(dialog);
-        }
-        session_options of_session = options.session;
-        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
-        of_session.window = of_session.window || options.when_full == full_context::window;
-        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
-            return failed(sized);
-        }
-        auto session =
-            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
-                                    model.parameters().vocabulary, of_session.memory);
-        if (!choose) {
-            return failed(choose);
-        }
-        auto stops = stop_texts::open(options.stop_texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        const answer_text::options shown{
-            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
-            .show_special = options.show_special,
-            .prompt = format->prompt(options.chat.thinking),
-        };
-        auto guide = made_guide(model, *format, options);
-        if (!guide) {
-            return failed(guide);
-        }
-        settings chosen = settings_of(options, session->context());
-        chosen.draft = draft_options_of(model, pool, options);
-        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
-                         transcript(*std::move(dialog), model.text()),
-                         answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
+        const std::string& system = (*made)->settings_.system;
+        auto begun = (*made)->change(fate::ends, [&](transcript& next) { return begin_with_system(next, system); });
+        return begun ? result<std::unique_ptr<conversation_base>>(*std::move(made)) : failed(begun);
     }
-
-    /// Null without tools.
-    [[nodiscard]] static result<std::unique_ptr<call_guide>>
-    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
-        if (options.tools == nullptr) {
-            return std::unique_ptr<call_guide>();
+    [[nodiscard]] static result<std::unique_ptr<conversation_core>> assembled(result<opened_dialog> opened) {
+        if (!opened) {
+            return failed(opened);
         }
-        auto made = options.tools->guide({.text = &model.text(),
-                                          .stops = format.stop_tokens(),
-                                          .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts(),
-                                          .tools = format.calls(options.chat.syntax)});
-        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
-        return chosen ? std::move(made) : failed(chosen);
-    }
-
-    /// Makes the sinks as large as the system's turn.
-    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
-                                                 const chat_dialog& dialog, session_options& of_session) {
-        transcript first(dialog, model.text());
-        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
-            return begun;
+        std::unique_ptr<conversation_core> made(new (std::nothrow) conversation_core(*std::move(opened)));
+        if (made == nullptr) {
+            return out_of_memory();
         }
-        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
-        return {};
-    }
-
-    [[nodiscard]] static result<void> check_model(const any_model& model) {
-        if (model.parameters().is_embedder) {
-            return error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
-                                                   "gives no answers"});
-        }
-        if (!model.has_text()) {
-            return error_saying(errc::invalid_argument, {"conversation: the model was opened without its tokenizer"});
-        }
-        return {};
-    }
-
-    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{
-            .system = std::string(options.system), .answer_limit = options.answer_limit, .heal = options.heal};
-        for (const std::string_view text : options.stop_texts) {
-            made.stop_texts.emplace_back(text);
-        }
-        made.has_window = options.session.window || options.when_full == full_context::window;
-        if (!made.has_window && options.when_full == full_context::drop_oldest) {
-            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        if (auto drafted = made->open_draft(); !drafted) {
+            return failed(drafted);
         }
         return made;
     }
 
-    [[nodiscard]] static dialog_draft_options draft_options_of(const any_model& model, const pool_ref* pool,
-                                                               const conversation_options& options) {
-        return {.main = &model,
-                .model = options.draft,
-                .pool = pool != nullptr ? std::optional(*pool) : std::nullopt,
-                .lookup = options.lookup,
-                .speculation = options.speculation,
-                .session = options.session};
-    }
     [[nodiscard]] result<void> open_draft() {
         auto opened = dialog_draft::open(settings_.draft, session_);
         if (!opened) {
@@ -46948,24 +47235,6 @@ private:
         }
     }
 
-    /// With the system's turn.
-    [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
-                                                                              any_session session, sampler choose,
-                                                                              transcript now, answer_text text,
-                                                                              std::unique_ptr<call_guide> guide) {
-        std::unique_ptr<conversation_core> made(
-            new (std::nothrow) conversation_core(std::move(chosen), std::move(format), std::move(session),
-                                                 std::move(choose), std::move(now), std::move(text), std::move(guide)));
-        if (made == nullptr) {
-            return out_of_memory();
-        }
-        if (auto opened = made->open_draft(); !opened) {
-            return failed(opened);
-        }
-        auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
-        return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
-    }
-
     [[nodiscard]] result<std::unique_ptr<conversation_base>> make_fork(std::optional<std::uint64_t> seed) {
         settle_cancel();
         auto session = session_.fork();
@@ -46979,8 +47248,7 @@ private:
         if (seed) {
             choose->reseed(*seed);
         }
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
+        auto stops = settings_.open_stops();
         if (!stops) {
             return failed(stops);
         }
@@ -46988,23 +47256,20 @@ private:
         if (!guide) {
             return failed(guide);
         }
-        std::unique_ptr<conversation_core> made(
-            new (std::nothrow) conversation_core(settings_, format_, *std::move(session), *std::move(choose), now_,
-                                                 text_.copy(*std::move(stops)), *std::move(guide)));
-        if (made == nullptr) {
-            return out_of_memory();
+        auto made = assembled(opened_dialog{settings_, format_, *std::move(session), *std::move(choose), now_,
+                                            text_.copy(*std::move(stops)), *std::move(guide)});
+        if (!made) {
+            return failed(made);
         }
-        if (auto opened = made->open_draft(); !opened) {
-            return failed(opened);
-        }
-        if (auto followed = made->follow(now_.tokens()); !followed) {
+        conversation_core& copy = **made;
+        if (auto followed = copy.room_.follow(now_.tokens()); !followed) {
             return failed(followed);
         }
-        made->ended_ = ended_;
-        made->error_ = error_;
-        made->dropped_ = dropped_;
-        made->reserve();
-        return {std::move(made)};
+        copy.ended_ = ended_;
+        copy.error_ = error_;
+        copy.dropped_ = dropped_;
+        copy.reserve();
+        return std::unique_ptr<conversation_base>(*std::move(made));
     }
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
@@ -47014,20 +47279,7 @@ private:
         }
         const saved_dialog dialog{ended_,          error_.code,          error_.message,       dropped_,
                                   text_.untaken(), now_.tokens().size(), sum_of(now_.tokens())};
-        dialog_writer counted(nullptr, checksum());
-        counted.put(dialog, now_.turns());
-        auto header = conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
-        dialog_writer summed(nullptr, header.begun_sum());
-        summed.put(dialog, now_.turns());
-        header.sum = summed.sum();
-        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
-        if (written) {
-            dialog_writer writer(&sink, checksum());
-            writer.put(dialog, now_.turns());
-            written = std::move(writer).done();
-        }
-        written = written ? sampler_.save(sink) : std::move(written);
-        return written ? session_.save(sink, options) : std::move(written);
+        return save_conversation(sink, dialog, now_.turns(), sampler_, session_, options);
     }
 
     [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
@@ -47035,27 +47287,11 @@ private:
         if (!parts) {
             return failed(parts);
         }
-        saved_dialog dialog;
-        std::vector<conversation_turn> turns;
-        if (!dialog_reader(parts->dialog).read(dialog, turns)) {
-            return error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(), " bytes of dialog are no ",
-                                                     turns.size(), " turns"});
+        auto dialog = restored_dialog::read(parts->dialog, name, now_);
+        if (!dialog) {
+            return failed(dialog);
         }
-        for (const conversation_turn& turn : turns) {
-            if (!now_.has_tokens_of(turn)) {
-                return error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
-                                                          " tokens has some that are not in the vocabulary"});
-            }
-        }
-        transcript next = now_;
-        if (auto became = next.become(std::move(turns)); !became) {
-            return became;
-        }
-        if (next.tokens().size() != dialog.token_count || sum_of(next.tokens()) != dialog.token_sum) {
-            return error_saying(errc::wrong_model,
-                                {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
-                                 next.tokens().size(), " others: another chat format or tokenizer"});
-        }
+        transcript& next = dialog->next;
         if (!settings_.has_window && next.tokens().size() > session_.context()) { // its session may have had fewer
             return error_saying(errc::context_full, {name, ": the dialog that was saved is ", next.tokens().size(),
                                                      " tokens, the context has ", session_.context(), " positions"});
@@ -47065,11 +47301,11 @@ private:
             return restored;
         }
         auto guide = copied_guide(next);
-        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
+        auto shown = guide ? made_text(next, dialog->about.untaken, guide->get()) : failed(guide);
         if (!shown) {
             return failed(shown);
         }
-        error why{dialog.error_code, std::string(dialog.error_text)};
+        error why{dialog->about.error_code, std::string(dialog->about.error_text)};
         if (auto restored = session_.restore(parts->session, name); !restored) {
             return restored;
         }
@@ -47078,9 +47314,9 @@ private:
         sampler_ = *std::move(choose);
         text_ = *std::move(shown);
         guide_ = *std::move(guide);
-        ended_ = dialog.ended;
+        ended_ = dialog->about.ended;
         error_ = std::move(why);
-        dropped_ = to_size(dialog.dropped);
+        dropped_ = to_size(dialog->about.dropped);
         heal_open_answer();
         reserve();
         return {};
@@ -47088,8 +47324,7 @@ private:
     /// The text of the open answer, of which all but `untaken` was taken.
     [[nodiscard]] result<answer_text> made_text(const transcript& next, std::string_view untaken,
                                                 call_guide* guide) const {
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
+        auto stops = settings_.open_stops();
         if (!stops) {
             return failed(stops);
         }
@@ -47113,7 +47348,7 @@ private:
         }
         auto made = guide_->copy();
         if (made && next.is_open()) {
-            const auto most = longest_answer(next);
+            const auto most = room_.longest_answer(next);
             if (!most) {
                 return failed(most);
             }
@@ -47137,36 +47372,14 @@ private:
     [[nodiscard]] static std::string_view begun_text(const transcript& of) noexcept {
         return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
     }
-    /// Tokens that an answer can have, whatever is dropped meanwhile.
-    [[nodiscard]] result<std::size_t> longest_answer(const transcript& next) const {
-        transcript fewest = next;
-        for (bool drops = settings_.room != 0; drops;) {
-            auto gone = fewest.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            drops = *gone != 0;
-        }
-        const std::size_t begin = fewest.tokens().size() - fewest.written();
-        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
-        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
-    }
     /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
     [[nodiscard]] result<std::size_t> room_for_calls(const transcript& next) const {
-        auto most = longest_answer(next);
+        auto most = room_.longest_answer(next);
         if (most && *most < guide_->least()) {
             return error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
                                                          " tokens, and a call may need ", guide_->least()});
         }
         return most;
-    }
-
-    [[nodiscard]] result<void> begin_with_system(transcript& next) const {
-        return begin_with_system(next, settings_.system);
-    }
-    [[nodiscard]] static result<void> begin_with_system(transcript& next, const std::string& system) {
-        auto done = next.become({});
-        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
     }
 
     [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
@@ -47190,7 +47403,7 @@ private:
             std::size_t dropped = 0;
             const bool is_guided = answers == fate::begins && guide_ != nullptr;
             const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
-            if (auto fits = make_room(next, need, dropped); !fits) {
+            if (auto fits = room_.make(next, need, dropped); !fits) {
                 return fits;
             }
             const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
@@ -47200,8 +47413,8 @@ private:
             if (goes_on) {
                 prepare(next);
             }
-            if (auto followed = follow(next.tokens()); !followed) {
-                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+            if (auto followed = room_.follow(next.tokens()); !followed) {
+                if (auto back = room_.follow(now_.tokens()); !back && is_answering()) {
                     fail(failed(back));
                 }
                 return followed;
@@ -47233,7 +47446,7 @@ private:
     /// Memory for the rest of the answer.
     void prepare(transcript& next) {
         const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
-        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
+        const std::size_t room = room_.behind(taken);
         const std::size_t limit = settings_.answer_limit;
         next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
         text_.reserve(next.turns().back().begun_bytes);
@@ -47242,85 +47455,6 @@ private:
         if (is_answering()) {
             prepare(now_);
         }
-    }
-
-    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
-    [[nodiscard]] result<void> make_room(transcript& next, std::size_t need, std::size_t& dropped) const {
-        if (settings_.has_window) {
-            return make_room_to_queue(next, dropped);
-        }
-        const std::size_t context = session_.context();
-        const auto has_room = [&](std::size_t free) {
-            return next.tokens().size() <= context && context - next.tokens().size() >= free;
-        };
-        const bool drops = settings_.room != 0;
-        if (has_room(drops ? need : 0)) {
-            return {};
-        }
-        while (drops && !has_room((std::max)(need, settings_.room))) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                break;
-            }
-            dropped += *gone;
-        }
-        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
-    }
-
-    /// With a window: drops turns until the session can queue what it does not have.
-    [[nodiscard]] result<void> make_room_to_queue(transcript& next, std::size_t& dropped) const {
-        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                return does_not_fit(next.tokens());
-            }
-            dropped += *gone;
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
-        return error_saying(errc::context_full,
-                            {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
-                             session_.context(), " positions and ", taken, " are taken"});
-    }
-
-    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t count = 0;
-        while (count < most && a[count] == b[count]) {
-            ++count;
-        }
-        return count;
-    }
-
-    /// How many of these tokens the session has and can keep.
-    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
-        const std::size_t sinks = session_.sinks();
-        const std::size_t dropped = session_.dropped();
-        const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
-        // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
-        }
-        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
-    }
-
-    /// The session keeps what it has of these tokens and is to run the rest.
-    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = kept_of(tokens);
-        if (auto rewound = session_.rewind(kept); !rewound) {
-            return rewound;
-        }
-        return session_.queue(tokens.subspan(kept));
     }
 
     /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
@@ -47440,7 +47574,7 @@ private:
         }
     }
 
-    settings settings_;
+    dialog_settings settings_;
     chat_template format_;
     any_session session_;
     sampler sampler_;
@@ -47450,6 +47584,7 @@ private:
     std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
     transcript now_;
     answer_text text_;
+    dialog_room room_; ///< of these
     std::atomic<bool> cancel_{false};
     answer_end ended_ = answer_end::none;
     error error_;

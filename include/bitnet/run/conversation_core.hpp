@@ -3,9 +3,7 @@
 #ifndef BITNET_RUN_CONVERSATION_CORE_HPP
 #define BITNET_RUN_CONVERSATION_CORE_HPP
 
-#include <bitnet/checkpoint/hyper_parameters.hpp>
 #include <bitnet/core/checked.hpp>
-#include <bitnet/core/checksum.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
 #include <bitnet/core/result.hpp>
@@ -16,8 +14,12 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/conversation.hpp>
 #include <bitnet/run/conversation_options.hpp>
+#include <bitnet/run/conversation_save.hpp>
 #include <bitnet/run/conversation_turn.hpp>
 #include <bitnet/run/dialog_draft.hpp>
+#include <bitnet/run/dialog_room.hpp>
+#include <bitnet/run/dialog_settings.hpp>
+#include <bitnet/run/opened_dialog.hpp>
 #include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/sampler.hpp>
 #include <bitnet/run/save_options.hpp>
@@ -140,7 +142,7 @@ public:
     }
 
     [[nodiscard]] result<void> reset() override {
-        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next); });
+        auto done = change(fate::ends, [&](transcript& next) { return begin_with_system(next, settings_.system); });
         if (done) {
             sampler_.reset();
             accept_last(now_.tokens().size());
@@ -189,7 +191,7 @@ public:
         if (!now_.is_open() || ended_ != answer_end::error) {
             return {};
         }
-        auto done = guarded([&] { return follow(now_.tokens()); });
+        auto done = guarded([&] { return room_.follow(now_.tokens()); });
         ended_ = done ? answer_end::none : ended_;
         return done;
     }
@@ -273,146 +275,38 @@ private:
     /// What becomes of the answer that is being given, when the dialog changes.
     enum class fate : unsigned char { begins, stays, ends };
 
-    /// What stays as it was opened.
-    struct settings {
-        std::string system;
-        std::vector<std::string> stop_texts = {};
-        std::size_t answer_limit = 0;
-        std::size_t room = 0; ///< 0: the full context is where it stops
-        bool has_window = false;
-        dialog_draft_options draft = {};
-        const prefix_source* heal = nullptr;
-    };
-
-    conversation_core(settings chosen, chat_template format, any_session session, sampler choose, transcript now,
-                      answer_text text, std::unique_ptr<call_guide> guide) noexcept
-        : settings_(std::move(chosen)), format_(std::move(format)), session_(std::move(session)),
-          sampler_(std::move(choose)), guide_(std::move(guide)), now_(std::move(now)), text_(std::move(text)) {
+    conversation_core(opened_dialog opened) noexcept
+        : settings_(std::move(opened.settings)), format_(std::move(opened.format)), session_(std::move(opened.session)),
+          sampler_(std::move(opened.choose)), guide_(std::move(opened.guide)), now_(std::move(opened.now)),
+          text_(std::move(opened.text)), room_(settings_, session_, now_) {
         session_.set_cancel_flag(&cancel_);
     }
 
+    /// With the system's turn.
     [[nodiscard]] static result<std::unique_ptr<conversation_base>> make(const any_model& model, const pool_ref* pool,
                                                                          const conversation_options& options) {
-        if (auto checked = check_model(model); !checked) {
-            return failed(checked);
+        auto made = assembled(opened_dialog::open(model, pool, options));
+        if (!made) {
+            return failed(made);
         }
-        auto format = model.chat(options.chat_format);
-        if (!format) {
-            return failed(format);
-        }
-        chat_options of_chat = options.chat;
-        if (options.tools != nullptr) {
-            if (!of_chat.tools.empty()) {
-                return error_saying(errc::invalid_argument,
-                                    {"conversation_options: tools are given twice, in `tools` and in `chat`"});
-            }
-            of_chat.tools = options.tools->declarations();
-            of_chat.tools_in_words = true;
-        }
-        if (options.tools != nullptr && options.heal != nullptr) {
-            return error_saying(errc::invalid_argument,
-                                {"conversation_options: `heal` and `tools` are given, and what begins an answer that "
-                                 "may have calls is not healed"});
-        }
-        auto dialog = format->open_dialog(of_chat);
-        if (!dialog) {
-            return failed(dialog);
-        }
-        session_options of_session = options.session;
-        of_session.stop_at_stop_tokens = false; // the format may know more of them than the tokenizer
-        of_session.window = of_session.window || options.when_full == full_context::window;
-        if (auto sized = of_session.window ? size_sinks(model, options, *dialog, of_session) : result<void>{}; !sized) {
-            return failed(sized);
-        }
-        auto session =
-            pool != nullptr ? any_session::open(model, *pool, of_session) : any_session::open(model, of_session);
-        if (!session) {
-            return failed(session);
-        }
-        auto choose = sampler::open(options.sampling.value_or(sampler_options::advised_by(model.sampling())),
-                                    model.parameters().vocabulary, of_session.memory);
-        if (!choose) {
-            return failed(choose);
-        }
-        auto stops = stop_texts::open(options.stop_texts);
-        if (!stops) {
-            return failed(stops);
-        }
-        const answer_text::options shown{
-            .show_thoughts = options.show_thoughts || !format->has_thoughts(),
-            .show_special = options.show_special,
-            .prompt = format->prompt(options.chat.thinking),
-        };
-        auto guide = made_guide(model, *format, options);
-        if (!guide) {
-            return failed(guide);
-        }
-        settings chosen = settings_of(options, session->context());
-        chosen.draft = draft_options_of(model, pool, options);
-        return assembled(std::move(chosen), *std::move(format), *std::move(session), *std::move(choose),
-                         transcript(*std::move(dialog), model.text()),
-                         answer_text(model.text(), shown, *std::move(stops)), *std::move(guide));
+        const std::string& system = (*made)->settings_.system;
+        auto begun = (*made)->change(fate::ends, [&](transcript& next) { return begin_with_system(next, system); });
+        return begun ? result<std::unique_ptr<conversation_base>>(*std::move(made)) : failed(begun);
     }
-
-    /// Null without tools.
-    [[nodiscard]] static result<std::unique_ptr<call_guide>>
-    made_guide(const any_model& model, const chat_template& format, const conversation_options& options) {
-        if (options.tools == nullptr) {
-            return std::unique_ptr<call_guide>();
+    [[nodiscard]] static result<std::unique_ptr<conversation_core>> assembled(result<opened_dialog> opened) {
+        if (!opened) {
+            return failed(opened);
         }
-        auto made = options.tools->guide({.text = &model.text(),
-                                          .stops = format.stop_tokens(),
-                                          .prompt = format.prompt(options.chat.thinking),
-                                          .has_thoughts = format.has_thoughts(),
-                                          .tools = format.calls(options.chat.syntax)});
-        auto chosen = made ? (*made)->set_choice(options.calls) : failed(made);
-        return chosen ? std::move(made) : failed(chosen);
-    }
-
-    /// Makes the sinks as large as the system's turn.
-    [[nodiscard]] static result<void> size_sinks(const any_model& model, const conversation_options& options,
-                                                 const chat_dialog& dialog, session_options& of_session) {
-        transcript first(dialog, model.text());
-        if (auto begun = begin_with_system(first, std::string(options.system)); !begun) {
-            return begun;
+        std::unique_ptr<conversation_core> made(new (std::nothrow) conversation_core(*std::move(opened)));
+        if (made == nullptr) {
+            return out_of_memory();
         }
-        of_session.sinks = (std::max)(of_session.sinks, first.tokens().size());
-        return {};
-    }
-
-    [[nodiscard]] static result<void> check_model(const any_model& model) {
-        if (model.parameters().is_embedder) {
-            return error_saying(errc::no_lm_head, {"conversation: the model is a text embedding model, which "
-                                                   "gives no answers"});
-        }
-        if (!model.has_text()) {
-            return error_saying(errc::invalid_argument, {"conversation: the model was opened without its tokenizer"});
-        }
-        return {};
-    }
-
-    [[nodiscard]] static settings settings_of(const conversation_options& options, std::size_t context) {
-        settings made{
-            .system = std::string(options.system), .answer_limit = options.answer_limit, .heal = options.heal};
-        for (const std::string_view text : options.stop_texts) {
-            made.stop_texts.emplace_back(text);
-        }
-        made.has_window = options.session.window || options.when_full == full_context::window;
-        if (!made.has_window && options.when_full == full_context::drop_oldest) {
-            made.room = (std::max<std::size_t>)(options.room != 0 ? options.room : context / 4, 1);
+        if (auto drafted = made->open_draft(); !drafted) {
+            return failed(drafted);
         }
         return made;
     }
 
-    [[nodiscard]] static dialog_draft_options draft_options_of(const any_model& model, const pool_ref* pool,
-                                                               const conversation_options& options) {
-        return {.main = &model,
-                .model = options.draft,
-                .pool = pool != nullptr ? std::optional(*pool) : std::nullopt,
-                .lookup = options.lookup,
-                .speculation = options.speculation,
-                .session = options.session};
-    }
     [[nodiscard]] result<void> open_draft() {
         auto opened = dialog_draft::open(settings_.draft, session_);
         if (!opened) {
@@ -444,24 +338,6 @@ private:
         }
     }
 
-    /// With the system's turn.
-    [[nodiscard]] static result<std::unique_ptr<conversation_base>> assembled(settings chosen, chat_template format,
-                                                                              any_session session, sampler choose,
-                                                                              transcript now, answer_text text,
-                                                                              std::unique_ptr<call_guide> guide) {
-        std::unique_ptr<conversation_core> made(
-            new (std::nothrow) conversation_core(std::move(chosen), std::move(format), std::move(session),
-                                                 std::move(choose), std::move(now), std::move(text), std::move(guide)));
-        if (made == nullptr) {
-            return out_of_memory();
-        }
-        if (auto opened = made->open_draft(); !opened) {
-            return failed(opened);
-        }
-        auto begun = made->change(fate::ends, [&](transcript& next) { return made->begin_with_system(next); });
-        return begun ? result<std::unique_ptr<conversation_base>>(std::move(made)) : failed(begun);
-    }
-
     [[nodiscard]] result<std::unique_ptr<conversation_base>> make_fork(std::optional<std::uint64_t> seed) {
         settle_cancel();
         auto session = session_.fork();
@@ -475,8 +351,7 @@ private:
         if (seed) {
             choose->reseed(*seed);
         }
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
+        auto stops = settings_.open_stops();
         if (!stops) {
             return failed(stops);
         }
@@ -484,23 +359,20 @@ private:
         if (!guide) {
             return failed(guide);
         }
-        std::unique_ptr<conversation_core> made(
-            new (std::nothrow) conversation_core(settings_, format_, *std::move(session), *std::move(choose), now_,
-                                                 text_.copy(*std::move(stops)), *std::move(guide)));
-        if (made == nullptr) {
-            return out_of_memory();
+        auto made = assembled(opened_dialog{settings_, format_, *std::move(session), *std::move(choose), now_,
+                                            text_.copy(*std::move(stops)), *std::move(guide)});
+        if (!made) {
+            return failed(made);
         }
-        if (auto opened = made->open_draft(); !opened) {
-            return failed(opened);
-        }
-        if (auto followed = made->follow(now_.tokens()); !followed) {
+        conversation_core& copy = **made;
+        if (auto followed = copy.room_.follow(now_.tokens()); !followed) {
             return failed(followed);
         }
-        made->ended_ = ended_;
-        made->error_ = error_;
-        made->dropped_ = dropped_;
-        made->reserve();
-        return {std::move(made)};
+        copy.ended_ = ended_;
+        copy.error_ = error_;
+        copy.dropped_ = dropped_;
+        copy.reserve();
+        return std::unique_ptr<conversation_base>(*std::move(made));
     }
 
     [[nodiscard]] result<void> write_to(byte_sink sink, const save_options& options) {
@@ -510,20 +382,7 @@ private:
         }
         const saved_dialog dialog{ended_,          error_.code,          error_.message,       dropped_,
                                   text_.untaken(), now_.tokens().size(), sum_of(now_.tokens())};
-        dialog_writer counted(nullptr, checksum());
-        counted.put(dialog, now_.turns());
-        auto header = conversation_header::with(counted.size(), sampler_.saved_bytes(), session_.saved_bytes(options));
-        dialog_writer summed(nullptr, header.begun_sum());
-        summed.put(dialog, now_.turns());
-        header.sum = summed.sum();
-        auto written = sink.write(std::as_bytes(std::span(&header, 1)));
-        if (written) {
-            dialog_writer writer(&sink, checksum());
-            writer.put(dialog, now_.turns());
-            written = std::move(writer).done();
-        }
-        written = written ? sampler_.save(sink) : std::move(written);
-        return written ? session_.save(sink, options) : std::move(written);
+        return save_conversation(sink, dialog, now_.turns(), sampler_, session_, options);
     }
 
     [[nodiscard]] result<void> take_saved(std::span<const std::byte> saved, std::string_view name) {
@@ -531,27 +390,11 @@ private:
         if (!parts) {
             return failed(parts);
         }
-        saved_dialog dialog;
-        std::vector<conversation_turn> turns;
-        if (!dialog_reader(parts->dialog).read(dialog, turns)) {
-            return error_saying(errc::inconsistent, {name, ": its ", parts->dialog.size(), " bytes of dialog are no ",
-                                                     turns.size(), " turns"});
+        auto dialog = restored_dialog::read(parts->dialog, name, now_);
+        if (!dialog) {
+            return failed(dialog);
         }
-        for (const conversation_turn& turn : turns) {
-            if (!now_.has_tokens_of(turn)) {
-                return error_saying(errc::invalid_token, {name, ": an answer of ", turn.tokens.size(),
-                                                          " tokens has some that are not in the vocabulary"});
-            }
-        }
-        transcript next = now_;
-        if (auto became = next.become(std::move(turns)); !became) {
-            return became;
-        }
-        if (next.tokens().size() != dialog.token_count || sum_of(next.tokens()) != dialog.token_sum) {
-            return error_saying(errc::wrong_model,
-                                {name, ": the dialog that was saved is ", dialog.token_count, " tokens, here ",
-                                 next.tokens().size(), " others: another chat format or tokenizer"});
-        }
+        transcript& next = dialog->next;
         if (!settings_.has_window && next.tokens().size() > session_.context()) { // its session may have had fewer
             return error_saying(errc::context_full, {name, ": the dialog that was saved is ", next.tokens().size(),
                                                      " tokens, the context has ", session_.context(), " positions"});
@@ -561,11 +404,11 @@ private:
             return restored;
         }
         auto guide = copied_guide(next);
-        auto shown = guide ? made_text(next, dialog.untaken, guide->get()) : failed(guide);
+        auto shown = guide ? made_text(next, dialog->about.untaken, guide->get()) : failed(guide);
         if (!shown) {
             return failed(shown);
         }
-        error why{dialog.error_code, std::string(dialog.error_text)};
+        error why{dialog->about.error_code, std::string(dialog->about.error_text)};
         if (auto restored = session_.restore(parts->session, name); !restored) {
             return restored;
         }
@@ -574,9 +417,9 @@ private:
         sampler_ = *std::move(choose);
         text_ = *std::move(shown);
         guide_ = *std::move(guide);
-        ended_ = dialog.ended;
+        ended_ = dialog->about.ended;
         error_ = std::move(why);
-        dropped_ = to_size(dialog.dropped);
+        dropped_ = to_size(dialog->about.dropped);
         heal_open_answer();
         reserve();
         return {};
@@ -584,8 +427,7 @@ private:
     /// The text of the open answer, of which all but `untaken` was taken.
     [[nodiscard]] result<answer_text> made_text(const transcript& next, std::string_view untaken,
                                                 call_guide* guide) const {
-        const std::vector<std::string_view> texts(settings_.stop_texts.begin(), settings_.stop_texts.end());
-        auto stops = stop_texts::open(texts);
+        auto stops = settings_.open_stops();
         if (!stops) {
             return failed(stops);
         }
@@ -609,7 +451,7 @@ private:
         }
         auto made = guide_->copy();
         if (made && next.is_open()) {
-            const auto most = longest_answer(next);
+            const auto most = room_.longest_answer(next);
             if (!most) {
                 return failed(most);
             }
@@ -633,36 +475,14 @@ private:
     [[nodiscard]] static std::string_view begun_text(const transcript& of) noexcept {
         return std::string_view(of.turns().back().text).substr(0, of.turns().back().begun_bytes);
     }
-    /// Tokens that an answer can have, whatever is dropped meanwhile.
-    [[nodiscard]] result<std::size_t> longest_answer(const transcript& next) const {
-        transcript fewest = next;
-        for (bool drops = settings_.room != 0; drops;) {
-            auto gone = fewest.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            drops = *gone != 0;
-        }
-        const std::size_t begin = fewest.tokens().size() - fewest.written();
-        const std::size_t room = session_.context() - (std::min)(session_.context(), begin);
-        return settings_.answer_limit != 0 ? (std::min)(room, settings_.answer_limit) : room;
-    }
     /// \return errc::invalid_argument where an answer that begins cannot have the calls that it has to have
     [[nodiscard]] result<std::size_t> room_for_calls(const transcript& next) const {
-        auto most = longest_answer(next);
+        auto most = room_.longest_answer(next);
         if (most && *most < guide_->least()) {
             return error_saying(errc::invalid_argument, {"conversation: an answer of at most ", *most,
                                                          " tokens, and a call may need ", guide_->least()});
         }
         return most;
-    }
-
-    [[nodiscard]] result<void> begin_with_system(transcript& next) const {
-        return begin_with_system(next, settings_.system);
-    }
-    [[nodiscard]] static result<void> begin_with_system(transcript& next, const std::string& system) {
-        auto done = next.become({});
-        return done && !system.empty() ? next.add({.role = "system", .text = system}) : std::move(done);
     }
 
     [[nodiscard]] static result<void> check_turns(std::size_t turn, std::size_t turns) {
@@ -686,7 +506,7 @@ private:
             std::size_t dropped = 0;
             const bool is_guided = answers == fate::begins && guide_ != nullptr;
             const std::size_t need = is_guided ? (std::max<std::size_t>)(guide_->least(), 1) : goes_on ? 1 : 0;
-            if (auto fits = make_room(next, need, dropped); !fits) {
+            if (auto fits = room_.make(next, need, dropped); !fits) {
                 return fits;
             }
             const result<std::size_t> most = is_guided ? room_for_calls(next) : std::size_t{0};
@@ -696,8 +516,8 @@ private:
             if (goes_on) {
                 prepare(next);
             }
-            if (auto followed = follow(next.tokens()); !followed) {
-                if (auto back = follow(now_.tokens()); !back && is_answering()) {
+            if (auto followed = room_.follow(next.tokens()); !followed) {
+                if (auto back = room_.follow(now_.tokens()); !back && is_answering()) {
                     fail(failed(back));
                 }
                 return followed;
@@ -729,7 +549,7 @@ private:
     /// Memory for the rest of the answer.
     void prepare(transcript& next) {
         const std::size_t taken = settings_.has_window ? 0 : next.tokens().size(); // a window always has room
-        const std::size_t room = session_.context() - (std::min)(session_.context(), taken);
+        const std::size_t room = room_.behind(taken);
         const std::size_t limit = settings_.answer_limit;
         next.reserve(limit != 0 ? (std::min)(room, limit + 1) : room);
         text_.reserve(next.turns().back().begun_bytes);
@@ -738,85 +558,6 @@ private:
         if (is_answering()) {
             prepare(now_);
         }
-    }
-
-    /// Drops turns until `need` positions are free, and if that takes any, as many more as the options say.
-    [[nodiscard]] result<void> make_room(transcript& next, std::size_t need, std::size_t& dropped) const {
-        if (settings_.has_window) {
-            return make_room_to_queue(next, dropped);
-        }
-        const std::size_t context = session_.context();
-        const auto has_room = [&](std::size_t free) {
-            return next.tokens().size() <= context && context - next.tokens().size() >= free;
-        };
-        const bool drops = settings_.room != 0;
-        if (has_room(drops ? need : 0)) {
-            return {};
-        }
-        while (drops && !has_room((std::max)(need, settings_.room))) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                break;
-            }
-            dropped += *gone;
-        }
-        return drops && has_room(need) ? result<void>() : does_not_fit(next.tokens());
-    }
-
-    /// With a window: drops turns until the session can queue what it does not have.
-    [[nodiscard]] result<void> make_room_to_queue(transcript& next, std::size_t& dropped) const {
-        while (next.tokens().size() - kept_of(next.tokens()) > session_.context()) {
-            auto gone = next.drop_oldest();
-            if (!gone) {
-                return failed(gone);
-            }
-            if (*gone == 0) {
-                return does_not_fit(next.tokens());
-            }
-            dropped += *gone;
-        }
-        return {};
-    }
-
-    [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
-        return error_saying(errc::context_full,
-                            {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
-                             session_.context(), " positions and ", taken, " are taken"});
-    }
-
-    [[nodiscard]] static std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
-        const std::size_t most = (std::min)(a.size(), b.size());
-        std::size_t count = 0;
-        while (count < most && a[count] == b[count]) {
-            ++count;
-        }
-        return count;
-    }
-
-    /// How many of these tokens the session has and can keep.
-    [[nodiscard]] std::size_t kept_of(std::span<const token> tokens) const noexcept {
-        const std::size_t sinks = session_.sinks();
-        const std::size_t dropped = session_.dropped();
-        const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
-        // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
-        }
-        return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
-    }
-
-    /// The session keeps what it has of these tokens and is to run the rest.
-    [[nodiscard]] result<void> follow(std::span<const token> tokens) {
-        const std::size_t kept = kept_of(tokens);
-        if (auto rewound = session_.rewind(kept); !rewound) {
-            return rewound;
-        }
-        return session_.queue(tokens.subspan(kept));
     }
 
     /// The sampler counts the last `count` tokens among the recent ones, all if turns were dropped meanwhile and there
@@ -936,7 +677,7 @@ private:
         }
     }
 
-    settings settings_;
+    dialog_settings settings_;
     chat_template format_;
     any_session session_;
     sampler sampler_;
@@ -946,6 +687,7 @@ private:
     std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
     transcript now_;
     answer_text text_;
+    dialog_room room_; ///< of these
     std::atomic<bool> cancel_{false};
     answer_end ended_ = answer_end::none;
     error error_;

@@ -21,7 +21,7 @@ static class Native {
         public uint struct_size, context, threads, answer_limit;
         public int when_full, thinking, show_thoughts;
         public uint stop_count;
-        public IntPtr stop_texts, system, chat_format, sampling, pages, tools;
+        public IntPtr stop_texts, system, chat_format, sampling, pages, tools, jobs;
     }
     [UnmanagedFunctionPointer(cdecl)]
     public delegate int OnText(IntPtr context, IntPtr text, ulong bytes);

@@ -103,6 +103,6 @@ EXPORTED(work) void page_work(void) {
 
 /* Said by a worker whose work() has trapped. */
 EXPORTED(give_up) void page_give_up(void) {
-    atomic_fetch_add(&finished, broken);
+    atomic_fetch_or(&finished, broken);
     tell(&finished);
 }

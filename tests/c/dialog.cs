@@ -127,7 +127,7 @@ static class Dialog {
     }
 
     static int Main(string[] arguments) {
-        Expect(Native.bitnet_c_version() == 1, "the version of the header");
+        Expect(Native.bitnet_c_version() == 2, "the version of the header");
         var talk = Open(arguments[0]);
         Expect(Answer(talk, "Who lived in the castle?").Length > 0, "an answer");
 

@@ -69,11 +69,11 @@ typedef struct bitnet_scheduler bitnet_scheduler;
 
 /* ---- threads ---- */
 
-/* The host's job system, which runs parallel loops in place of threads of the library's own: options then have no use
- * for their `threads`. `context` outlives all that was opened with it; the struct itself need not. */
+/* The host's job system, which runs parallel loops in place of threads of the library's own: `threads` of the options
+ * is not used then. `context` outlives all that was opened with it; the struct itself need not. */
 typedef struct bitnet_jobs {
     /* Calls body(data, 0) to body(data, count - 1), each once, in any order on any threads, and returns when all are
-     * done. One loop runs at a time of what one thread works with. */
+     * done. Two threads that use handles of one job system at a time call it at a time, too. */
     void (*run)(void* context, size_t count, void (*body)(void* data, size_t index), void* data);
     void* context;
     uint32_t threads; /* for how many it is worth cutting a loop up, the caller's included if it takes part; not 0 */

@@ -3219,7 +3219,8 @@ private:
 #define BITNET_CORE_BUFFER_HPP
 
 // ---- bitnet/core/huge_pages.hpp ----
-// Huge pages for large buffers that are read from end to end: a tenth to a quarter more bandwidth.
+// Huge pages for large buffers: a tenth to a quarter more bandwidth where they are read from end to end, and one fault
+// instead of 512 where they are first written.
 #ifndef BITNET_CORE_HUGE_PAGES_HPP
 #define BITNET_CORE_HUGE_PAGES_HPP
 
@@ -3380,6 +3381,9 @@ public:
                                                  const detail::memory_from& from = {}) {
         auto made = allocate_uninitialized(size, what, from);
         if (made) {
+            if (from.source == nullptr) {
+                detail::ask_for_huge_pages(made->data_, made->size_bytes()); // all of it is written now
+            }
             for (std::size_t i = 0; i < made->size_; ++i) {
                 ::new (static_cast<void*>(made->data_ + i)) T();
             }

@@ -84,6 +84,9 @@ public:
                                                  const detail::memory_from& from = {}) {
         auto made = allocate_uninitialized(size, what, from);
         if (made) {
+            if (from.source == nullptr) {
+                detail::ask_for_huge_pages(made->data_, made->size_bytes()); // all of it is written now
+            }
             for (std::size_t i = 0; i < made->size_; ++i) {
                 ::new (static_cast<void*>(made->data_ + i)) T();
             }

@@ -18,9 +18,9 @@ namespace bitnet::inline BITNET_ABI::detail {
 /// find first, page by page: 1.2 GB took up to nine seconds there, which a few hundred tokens would not win back.
 class copy_pace {
 public:
-    /// Below this pace, and after a grace of 50 ms, a copy is given up.
+    /// Below this pace, and after a grace of 20 ms, a copy is given up.
     static constexpr double least_bytes_per_second = 2e9;
-    static constexpr double grace_seconds = 0.05;
+    static constexpr double grace_seconds = 0.02;
 
     [[nodiscard]] static constexpr bool is_enough(std::uint64_t bytes, double seconds) noexcept {
         return seconds <= grace_seconds || static_cast<double>(bytes) >= seconds * least_bytes_per_second;

@@ -55,6 +55,11 @@ public:
             }
             ++rank;
         }
+        for (; inserted_ < found_; ++inserted_) {
+            if (auto done = insert(*table, waiting_[inserted_ % waiting_.size()]); !done) {
+                return failed(done);
+            }
+        }
         if (passed_over_ != 0 && notes != nullptr) {
             notes->push_back(sentence({passed_over_, " of ", rank, " merges, such as ", quoted{first_passed_over_},
                                        ", name added tokens, or bytes without token, and are passed over"}));
@@ -86,7 +91,24 @@ private:
         if (left_id == no_token || right_id == no_token || whole_id == no_token) {
             return pass_over(text, rank, whole, *left_size);
         }
-        return insert(table, text, left_id, right_id, {rank, whole_id});
+        return insert_later(table, {text, left_id, right_id, {rank, whole_id}});
+    }
+
+    struct known_merge {
+        std::string_view text;
+        token left = no_token;
+        token right = no_token;
+        merge made;
+    };
+    /// Adds the merge that was found 16 merges ago: its place in the table has come from memory meanwhile.
+    [[nodiscard]] result<void> insert_later(merge_table& table, const known_merge& found) {
+        result<void> done;
+        if (found_ - inserted_ == waiting_.size()) {
+            done = insert(table, waiting_[inserted_++ % waiting_.size()]);
+        }
+        table.fetch(found.left, found.right);
+        waiting_[found_++ % waiting_.size()] = found;
+        return done;
     }
 
     /// A merge that names no token: an error, unless added tokens or missing bytes are the reason.
@@ -107,14 +129,14 @@ private:
         return {};
     }
 
-    [[nodiscard]] result<void> insert(merge_table& table, std::string_view text, token left, token right, merge made) {
-        switch (table.insert(left, right, made)) {
+    [[nodiscard]] result<void> insert(merge_table& table, const known_merge& of) {
+        switch (table.insert(of.left, of.right, of.made)) {
         case token_index::outcome::duplicate:
             return bad_vocabulary(
-                file_, key, made.rank,
-                sentence({"is ", quoted_name(text), ", the same as element ", table.find(left, right).rank}));
+                file_, key, of.made.rank,
+                sentence({"is ", quoted_name(of.text), ", the same as element ", table.find(of.left, of.right).rank}));
         case token_index::outcome::crowded:
-            return bad_vocabulary(file_, key, made.rank,
+            return bad_vocabulary(file_, key, of.made.rank,
                                   sentence({"collides with more than ", longest_probe, " other merges"}));
         default:
             return {};
@@ -129,6 +151,9 @@ private:
 
     const gguf_file& file_;
     const vocabulary& tokens_;
+    std::array<known_merge, 16> waiting_{}; ///< found, not yet inserted
+    std::size_t found_ = 0;
+    std::size_t inserted_ = 0;
     std::size_t passed_over_ = 0;
     std::string_view first_passed_over_;
     std::array<char, vocabulary::longest_merge> bytes_{}; ///< no text that decodes is longer than its spelling

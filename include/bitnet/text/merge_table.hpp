@@ -46,6 +46,14 @@ public:
 
     [[nodiscard]] const memory_source* source() const noexcept { return slots_.source(); }
 
+    /// A hint that this pair will be added soon: the table is larger than most caches. Inlined, because g++ drops calls
+    /// of functions that only prefetch.
+    BITNET_ALWAYS_INLINE void fetch([[maybe_unused]] token left, [[maybe_unused]] token right) const noexcept {
+#if defined(__GNUC__)
+        __builtin_prefetch(&slots_[home_of(left, right) & (slots_.size() - 1)], 1);
+#endif
+    }
+
     /// Adds a pair. \pre `made.rank` < merge::never, and no more pairs than allocate() was called for
     [[nodiscard]] token_index::outcome insert(token left, token right, merge made) noexcept {
         const std::size_t mask = slots_.size() - 1;

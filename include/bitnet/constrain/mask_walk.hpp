@@ -74,6 +74,7 @@ public:
 
 private:
     static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
     struct place {
@@ -82,7 +83,7 @@ private:
         std::uint32_t level; ///< whose frames there are
         std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
         bool is_level;
-        std::uint32_t behind = 0; ///< of them, those behind the rule of the only item, what it has to count included
+        std::uint32_t behind = unknown; ///< of them, those behind the rule of the only item, and what that has to count
     };
     /// The same on the way through a tree.
     struct point {
@@ -92,7 +93,6 @@ private:
     };
     static constexpr std::uint32_t nowhere = 0xffffffffu;
     static constexpr match_item no_item{none, 0, 0, 0};
-    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
         of_ = &of;
@@ -165,11 +165,17 @@ private:
         if (from.origin == nowhere) { // the text is complete
             return false;
         }
-        place before = places_[from.origin];
-        if (from.state != none) {
+        const place& origin = places_[from.origin];
+        place& to = places_[node.depth];
+        bool is_there = false;
+        if (from.state == none || from.origin + 1 == node.depth) {
+            is_there = step(origin, node.byte, to);
+        } else {
+            place before = origin;
             before.first.state = from.state;
+            is_there = step(before, node.byte, to);
         }
-        if (!step(before, node.byte, places_[node.depth])) {
+        if (!is_there) {
             return false;
         }
         put_point(node.depth);
@@ -181,15 +187,22 @@ private:
         const bool is_alone = !at.is_level && at.first.state != none && at.second.state == none;
         const bool is_end = !at.is_level && at.first.state == none;
         path_[depth] = {is_alone ? at.first.state : none, is_end ? nowhere : depth};
-        at.behind = is_alone ? of_->bytes_behind(at.first) : 0;
-        at.left = at.left != unknown ? at.left : of_->bytes_from(at.first);
+        at.behind = unknown;
+    }
+    /// What a token that ends at a point leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(std::uint32_t depth) noexcept {
+        const point at = path_[depth];
+        if (at.origin == depth || at.origin == nowhere) {
+            const place& here = places_[depth];
+            return here.left != unknown ? here.left : of_->bytes_from(here.first);
+        }
+        place& origin = places_[at.origin];
+        origin.behind = origin.behind != unknown ? origin.behind : of_->bytes_behind(origin.first);
+        return bytes_together(of_->tables_->to_end[at.state], origin.behind);
     }
     /// Takes the tokens that end at a point, unless they leave too much to be written.
     void take(std::uint32_t depth, std::span<const std::uint32_t> tokens) noexcept {
-        const point at = path_[depth];
-        const std::uint32_t left = at.origin == depth || at.origin == nowhere
-                                       ? places_[depth].left
-                                       : bytes_together(of_->tables_->to_end[at.state], places_[at.origin].behind);
+        const std::uint32_t left = left_at(depth);
         if (left > most_left_) {
             return;
         }

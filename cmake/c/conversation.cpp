@@ -22,7 +22,7 @@ namespace {
     if (given.stop_count != 0 && given.stop_texts == nullptr) {
         return "bitnet_conversation_options: stop_count says that there are stop texts, and stop_texts is null";
     }
-    return std::nullopt;
+    return check_jobs(given.jobs);
 }
 
 [[nodiscard]] bitnet::conversation_options options_of(const bitnet_conversation_options& given,
@@ -113,13 +113,16 @@ int32_t bitnet_conversation_open(bitnet_model* model, const bitnet_conversation_
     if (wrong) {
         return fail(*wrong, message, capacity);
     }
+    std::shared_ptr<host_jobs> jobs;
     auto opened = bitnet::detail::guarded([&] {
+        jobs = jobs_of(chosen.jobs);
         std::vector<std::string_view> stops;
         for (uint32_t i = 0; i < chosen.stop_count; ++i) {
             stops.push_back(view(chosen.stop_texts[i]));
         }
         const bitnet::any_model& of = *model->state->model;
-        return bitnet::conversation::open(of, options_of(chosen, sampling, of, stops));
+        const auto how = options_of(chosen, sampling, of, stops);
+        return jobs != nullptr ? bitnet::conversation::open(of, *jobs, how) : bitnet::conversation::open(of, how);
     });
     if (!opened) {
         return fail(opened.error(), message, capacity);
@@ -128,7 +131,7 @@ int32_t bitnet_conversation_open(bitnet_model* model, const bitnet_conversation_
         chosen.answer_limit != 0 ? std::optional<std::size_t>(chosen.answer_limit) : std::nullopt;
     *talk = made<bitnet_conversation>(failing{}, model->state, chosen.pages != nullptr ? chosen.pages->pool : nullptr,
                                       chosen.tools != nullptr ? chosen.tools->state : nullptr, sampling, limit, nullptr,
-                                      *std::move(opened), std::weak_ptr<scheduler_state>());
+                                      std::move(jobs), *std::move(opened), std::weak_ptr<scheduler_state>());
     return *talk != nullptr ? BITNET_OK : fail(bitnet::detail::out_of_memory(), message, capacity);
 }
 
@@ -348,7 +351,7 @@ int32_t bitnet_conversation_fork(bitnet_conversation* talk, const uint64_t* seed
     }
     *fork =
         made<bitnet_conversation>(failing{}, talk->model, talk->pool, talk->tools, talk->sampling, talk->answer_limit,
-                                  nullptr, *std::move(forked), std::weak_ptr<scheduler_state>());
+                                  nullptr, talk->jobs, *std::move(forked), std::weak_ptr<scheduler_state>());
     return *fork != nullptr ? BITNET_OK : talk->fail(bitnet::detail::out_of_memory());
 }
 

@@ -29,6 +29,7 @@ struct bitnet_conversation : bitnet_c::failing {
     bitnet_sampling sampling;
     std::optional<std::size_t> answer_limit;
     std::unique_ptr<bitnet_c::answer_constraint> constrained; ///< null: any text
+    std::shared_ptr<bitnet_c::host_jobs> jobs;                ///< null: threads of its own
     bitnet::conversation talk;
     std::weak_ptr<bitnet_c::scheduler_state> served_by;
 

@@ -170,6 +170,26 @@ struct counted_room {
 [[nodiscard]] bitnet::sampler_options sampling_of(const bitnet_sampling& given,
                                                   const bitnet::any_model& model) noexcept;
 
+/// The host's job system as a loop_runner. Sessions borrow it.
+struct host_jobs {
+    bitnet_jobs given;
+
+    void run(std::size_t count, bitnet::loop_body body) noexcept {
+        given.run(given.context, count, body.function, body.context);
+    }
+    [[nodiscard]] std::size_t threads() const noexcept { return given.threads; }
+};
+[[nodiscard]] inline std::optional<std::string_view> check_jobs(const bitnet_jobs* given) noexcept {
+    if (given != nullptr && (given->run == nullptr || given->threads == 0 || given->reserved != 0)) {
+        return "bitnet_jobs: run is null, threads is 0, or reserved is not";
+    }
+    return std::nullopt;
+}
+/// Null without one.
+[[nodiscard]] inline std::shared_ptr<host_jobs> jobs_of(const bitnet_jobs* given) {
+    return given != nullptr ? std::make_shared<host_jobs>(host_jobs{*given}) : nullptr;
+}
+
 /// A handle on the heap; null without memory.
 template <class Handle, class... Parts> [[nodiscard]] Handle* made(Parts&&... parts) noexcept {
     return new (std::nothrow) Handle{std::forward<Parts>(parts)...};

@@ -164,7 +164,7 @@ struct told_progress {
     if ((given.allocate == nullptr) != (given.release == nullptr)) {
         return "bitnet_model_options: one of allocate and release was given, both are needed";
     }
-    return std::nullopt;
+    return check_jobs(given.jobs);
 }
 
 /// Opens by open(options, isa), which returns a result<any_model>.
@@ -185,6 +185,10 @@ std::int32_t open_model(const bitnet_model_options* given, bitnet_model** out, c
     auto made_state = bitnet::detail::guarded([&]() -> bitnet::result<std::shared_ptr<model_state>> {
         auto state = std::make_shared<model_state>();
         auto options = options_of(chosen, *state);
+        const auto jobs = jobs_of(chosen.jobs);
+        if (jobs != nullptr) {
+            options.pool = *jobs;
+        }
         told_progress progress{chosen.progress, chosen.progress_context};
         if (chosen.progress != nullptr) {
             options.progress = progress.face();

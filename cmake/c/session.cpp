@@ -6,7 +6,8 @@
 
 struct bitnet_session : bitnet_c::failing {
     std::shared_ptr<bitnet_c::model_state> model;
-    std::shared_ptr<bitnet::kv_pool> pool; ///< null without pages
+    std::shared_ptr<bitnet::kv_pool> pool;     ///< null without pages
+    std::shared_ptr<bitnet_c::host_jobs> jobs; ///< null: threads of its own
     bitnet::sampler choose;
     bitnet::any_session session;
 };
@@ -39,6 +40,7 @@ int32_t bitnet_session_open(bitnet_model* model, const bitnet_session_options* o
     if (!wrong && chosen.pages != nullptr && chosen.pages->model != model->state) {
         wrong = "bitnet_session_options: pages are of another model";
     }
+    wrong = wrong ? wrong : check_jobs(chosen.jobs);
     if (wrong) {
         return fail(*wrong, message, capacity);
     }
@@ -49,7 +51,11 @@ int32_t bitnet_session_open(bitnet_model* model, const bitnet_session_options* o
         how.threads = chosen.threads;
     }
     how.kv = chosen.pages != nullptr ? chosen.pages->pool.get() : nullptr;
-    auto opened = bitnet::any_session::open(of, how);
+    std::shared_ptr<host_jobs> jobs;
+    auto opened = bitnet::detail::guarded([&] {
+        jobs = jobs_of(chosen.jobs);
+        return jobs != nullptr ? bitnet::any_session::open(of, *jobs, how) : bitnet::any_session::open(of, how);
+    });
     if (!opened) {
         return fail(opened.error(), message, capacity);
     }
@@ -59,7 +65,7 @@ int32_t bitnet_session_open(bitnet_model* model, const bitnet_session_options* o
         return fail(choose.error(), message, capacity);
     }
     *session = made<bitnet_session>(failing{}, model->state, chosen.pages != nullptr ? chosen.pages->pool : nullptr,
-                                    *std::move(choose), *std::move(opened));
+                                    std::move(jobs), *std::move(choose), *std::move(opened));
     return *session != nullptr ? BITNET_OK : fail(bitnet::detail::out_of_memory(), message, capacity);
 }
 

@@ -9,6 +9,14 @@ globalThis.local = (() => {
   let asked = 0;      // the id of the last answer
   let busy = null;    // takes what the worker says of it
 
+  // How many threads the worker may have, if the page is isolated: half of what the browser counts, for it counts hyperthreads,
+  // and both of two. `?threads=` behind the page's address says another number.
+  function threads() {
+    const asked = Math.floor(new URLSearchParams(location.search).get('threads'));
+    const all = navigator.hardwareConcurrency ?? 1;
+    return Math.min(asked || Math.min(Math.max(all >> 1, 2), all, 8), 32);
+  }
+
   // A worker for each model, since the memory of a module never shrinks.
   function open(source, onProgress) {
     const worker = new Worker('worker.js');
@@ -23,7 +31,7 @@ globalThis.local = (() => {
         else if (data.opened) resolve({worker, source, name, about: about = data.opened});
         else fail(data.refused ?? data.dead);
       };
-      worker.postMessage({open: source});
+      worker.postMessage({open: source, threads: threads()});
     });
   }
 
@@ -40,7 +48,7 @@ globalThis.local = (() => {
       current?.worker.terminate();
       current = next;
       if (typeof source === 'string') try { localStorage.setItem(place, source); } catch (ignored) { }
-      say(`${next.name}, by ${next.about.isa}`);
+      say(`${next.name}, by ${next.about.isa}, ${next.about.threads > 1 ? next.about.threads + ' threads' : 'one thread'}`);
       document.title = byId('model').textContent = next.name;
     } catch (failure) { say(failure.message, true); }
     return current;

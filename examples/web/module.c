@@ -8,6 +8,8 @@
 
 #define EXPORTED(name) __attribute__((export_name(#name), used))
 
+const bitnet_jobs* page_jobs; /* null: one thread; of pool.c where that is part of the module */
+
 static bitnet_model* model;
 static bitnet_grammar* grammar;
 static bitnet_conversation* talk;
@@ -33,6 +35,7 @@ EXPORTED(open_model) int32_t page_open_model(const void* bytes, uint32_t size) {
     bitnet_model_options options;
     bitnet_model_options_init(&options);
     options.threads = 1;
+    options.jobs = page_jobs;
     options.head = BITNET_HEAD_SCREENED; /* the same tokens sooner: automatic would need a thread to make it */
     return bitnet_model_open_memory(bytes, size, &options, &model, sentence, sizeof sentence);
 }
@@ -59,6 +62,7 @@ int32_t page_begin(float temperature, float top_p, uint32_t top_k, uint32_t limi
     bitnet_conversation_options options;
     bitnet_conversation_options_init(&options);
     options.threads = 1;
+    options.jobs = page_jobs;
     options.answer_limit = limit;
     options.when_full = BITNET_FULL_DROP_OLDEST;
     options.sampling = &sampling;

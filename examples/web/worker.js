@@ -2,21 +2,26 @@
 // The library in a worker of its own, which local.js talks to: one model, of which no byte leaves the browser.
 'use strict';
 
-// Takes {open: address or File} once, then {ask: a chat request of OpenAI's, with chat_format as bitnet-chat has it,
+// Takes {open: address or File, threads: how many at most} once, then {ask: a chat request of OpenAI's, with chat_format as bitnet-chat has it,
 // id: a number that rises} and {stop: the id}. Says {progress}, {opened}, and with the id {chunk: of a streamed answer}, {ended}, {refused: sentence}, or {dead: sentence}
-// when it can do no more.
+// when it can do no more. To workers like itself it says {help}: they run pieces of its loops from then on, and nothing else.
 const cacheName = 'bitnet.models';
 const budget = 12000;  // microseconds between two looks at whether to stop
 let library = null;    // what module.c exports
+let memory = null;     // the module's; shared with the helpers if it has several threads
+let helpers = [];      // workers
+let origin = performance.timeOrigin; // of the time that all threads of a module tell
 let dialog = '';       // the settings that the dialog was begun with
 let stopped = 0;       // the last id that is not to go on
 
 // What the module asks of its system: a clock, and a place for a last word.
 let lastWords = '';
-const view = () => new DataView(library.memory.buffer);
+const view = () => new DataView(memory.buffer);
+// A copy of bytes of the module's: what is decoded or filled by others must not be shared.
+const bytesAt = (place, bytes) => new Uint8Array(memory.buffer, place >>> 0, bytes).slice();
 const system = {
   clock_time_get(clock, precision, out) {
-    const now = clock === 0 ? Date.now() : performance.now();
+    const now = clock === 0 ? Date.now() : performance.timeOrigin - origin + performance.now();
     view().setBigUint64(out, BigInt(Math.round(now * 1e6)), true);
     return 0;
   },
@@ -24,14 +29,17 @@ const system = {
     let all = 0;
     for (let i = 0; i < count; ++i) {
       const bytes = view().getUint32(pieces + 8 * i + 4, true);
-      lastWords += new TextDecoder().decode(new Uint8Array(library.memory.buffer, view().getUint32(pieces + 8 * i, true), bytes));
+      lastWords += new TextDecoder().decode(bytesAt(view().getUint32(pieces + 8 * i, true), bytes));
       all += bytes;
     }
     view().setUint32(out, all, true);
     return 0;
   },
   fd_close: () => 8, fd_read: () => 8, fd_seek: () => 8, // no such file
-  random_get(out, bytes) { crypto.getRandomValues(new Uint8Array(library.memory.buffer, out, bytes)); return 0; },
+  random_get(out, bytes) {
+    new Uint8Array(memory.buffer, out, bytes).set(crypto.getRandomValues(new Uint8Array(bytes)));
+    return 0;
+  },
   proc_exit(code) { throw new Error('the module has ended with ' + code); }
 };
 
@@ -39,18 +47,69 @@ const system = {
 const hasRelaxedSimd = WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0,
   10, 15, 1, 13, 0, 65, 0, 253, 15, 65, 0, 253, 15, 253, 146, 2, 11]));
 
-async function load() {
-  const name = `bitnet-${hasRelaxedSimd ? 'relaxed' : 'simd128'}.wasm`;
+async function compiled(name) {
   const response = await fetch(name);
   if (!response.ok) throw new Error(`${name}: the server answers ${response.status}`);
-  const {instance} = await WebAssembly.instantiate(await response.arrayBuffer(), {wasi_snapshot_preview1: system});
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+async function start(module) {
+  const instance = await WebAssembly.instantiate(module, {wasi_snapshot_preview1: system, env: {memory}});
   library = instance.exports;
+  memory ??= library.memory;
+}
+
+// Resolves when the helper is about to work.
+function newHelper(task) {
+  return new Promise((resolve, reject) => {
+    const helper = new Worker('worker.js', {name: 'helper'});
+    helpers.push(helper);
+    helper.onmessage = ({data}) => data.refused ? reject(new Error(data.refused)) : resolve();
+    helper.onerror = event => { event.preventDefault?.(); reject(new Error(event.message || 'a helper cannot be loaded')); };
+    helper.postMessage({help: task});
+  });
+}
+async function help({module, shared, place, bytes, since}) {
+  memory = shared;
+  origin = since;
+  try { await start(module); }
+  catch (failure) { postMessage({refused: failure.message}); return; }
+  library.__stack_pointer.value = place + bytes;
+  postMessage({helping: true});
+  try { library.work(); }
+  catch (failure) { library.give_up(); } // the worker that it helps traps, too, and tells of it
+}
+
+// The module for threads. Its memory may grow to all that 32 bits address: browsers set addresses aside for that, and may refuse.
+async function loadShared(name, threads) {
+  const bytes = 2 ** 18; // of a stack, as in `build`: what a helper runs, the first thread runs upon more than that
+  memory = new WebAssembly.Memory({initial: 64, maximum: 65536, shared: true});
+  const module = await compiled(`${name}-threads.wasm`);
+  await start(module);
   library._initialize();
+  await Promise.all(Array.from({length: threads - 1}, () => {
+    const place = library.reserve(bytes) >>> 0;
+    if (!place) throw new Error('no memory for a stack');
+    return newHelper({module, shared: memory, place, bytes, since: origin});
+  }));
+  library.share(threads);
+}
+
+// Returns the number of threads. Where a page is not isolated, or anything fails, it is one.
+async function load(threads) {
+  const name = `bitnet-${hasRelaxedSimd ? 'relaxed' : 'simd128'}`;
+  if (threads > 1 && globalThis.crossOriginIsolated) {
+    try { await loadShared(name, threads); return threads; }
+    catch (refused) { helpers.forEach(helper => helper.terminate()); }
+  }
+  memory = null;
+  await start(await compiled(`${name}.wasm`));
+  library._initialize();
+  return 1;
 }
 
 function ended(address) {
-  const all = new Uint8Array(library.memory.buffer);
-  return new TextDecoder().decode(all.subarray(address >>> 0, all.indexOf(0, address >>> 0)));
+  const all = new Uint8Array(memory.buffer);
+  return new TextDecoder().decode(all.slice(address >>> 0, all.indexOf(0, address >>> 0)));
 }
 function checked(code) {
   if (code < 0) throw new Error(ended(library.message()));
@@ -64,7 +123,7 @@ function withTexts(texts, call) {
     const bytes = new TextEncoder().encode(text);
     const place = library.reserve(bytes.length + 1) >>> 0;
     if (!place) throw new Error('no memory for a text of ' + bytes.length + ' bytes');
-    new Uint8Array(library.memory.buffer, place, bytes.length + 1).set([...bytes, 0]);
+    new Uint8Array(memory.buffer, place, bytes.length + 1).set([...bytes, 0]);
     return place;
   });
   try { return call(...places); }
@@ -80,7 +139,7 @@ function roomFor(bytes, what) {
     place, bytes,
     put(piece) {
       if (at + piece.length > bytes) throw new Error(`${what}: more bytes come than the ${bytes} that were announced`);
-      new Uint8Array(library.memory.buffer, place + at, piece.length).set(piece);
+      new Uint8Array(memory.buffer, place + at, piece.length).set(piece);
       at += piece.length;
       const percent = Math.floor(100 * at / bytes);
       if (percent !== told) postMessage({progress: told = percent});
@@ -143,8 +202,8 @@ async function fetchModel(address) {
   return room;
 }
 
-async function open(source) {
-  await load();
+async function open(source, most) {
+  const threads = await load(most);
   let room;
   if (typeof source === 'string') {
     room = await fetchModel(source);
@@ -153,7 +212,7 @@ async function open(source) {
     await fill(source.stream(), room);
   }
   checked(library.open_model(room.place, room.bytes));
-  postMessage({opened: {isa: ended(library.isa()), module: hasRelaxedSimd ? 'relaxed' : 'simd128'}});
+  postMessage({opened: {isa: ended(library.isa()), module: hasRelaxedSimd ? 'relaxed' : 'simd128', threads}});
 }
 
 // The dialog as far as it is there already stays; a seed, and other settings than before, begin a new one.
@@ -187,7 +246,7 @@ async function ask(body, id) {
     await breathe();
     if (id <= stopped) library.stop();
     state = checked(library.step(budget));
-    const bytes = new Uint8Array(library.memory.buffer, library.text() >>> 0, library.text_bytes());
+    const bytes = bytesAt(library.text(), library.text_bytes());
     if (bytes.length) chunk({content: new TextDecoder().decode(bytes)}, null);
   }
   const isLong = [3, 5].includes(library.ended_by()); // BITNET_END_LIMIT, BITNET_END_CONTEXT_FULL
@@ -205,7 +264,8 @@ function tellFailure(id, failure) {
 
 let last = Promise.resolve(); // what is asked meanwhile waits
 onmessage = ({data}) => {
+  if (data.help) return help(data.help);
   if (data.stop) { stopped = data.stop; return; }
-  last = last.then(() => data.open ? open(data.open) : ask(data.ask, data.id))
+  last = last.then(() => data.open ? open(data.open, data.threads) : ask(data.ask, data.id))
     .then(() => postMessage({id: data.id, ended: true}), failure => tellFailure(data.id, failure));
 };

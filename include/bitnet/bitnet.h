@@ -17,6 +17,7 @@
 #ifndef BITNET_BITNET_H
 #define BITNET_BITNET_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(_WIN32) && defined(BITNET_C_BUILD)
@@ -34,7 +35,7 @@ extern "C" {
 #endif
 
 /* Rises with every function and field that is added; none is ever removed or changed. */
-#define BITNET_C_VERSION 1
+#define BITNET_C_VERSION 2
 BITNET_API int32_t bitnet_c_version(void);          /* of the library */
 BITNET_API const char* bitnet_version_string(void); /* "0.1.0" */
 
@@ -66,6 +67,19 @@ typedef struct bitnet_session bitnet_session;
 typedef struct bitnet_conversation bitnet_conversation;
 typedef struct bitnet_scheduler bitnet_scheduler;
 
+/* ---- threads ---- */
+
+/* The host's job system, which runs parallel loops in place of threads of the library's own: `threads` of the options
+ * is not used then. `context` outlives all that was opened with it; the struct itself need not. */
+typedef struct bitnet_jobs {
+    /* Calls body(data, 0) to body(data, count - 1), each once, in any order on any threads, and returns when all are
+     * done. Two threads that use handles of one job system at a time call it at a time, too. */
+    void (*run)(void* context, size_t count, void (*body)(void* data, size_t index), void* data);
+    void* context;
+    uint32_t threads; /* for how many it is worth cutting a loop up, the caller's included if it takes part; not 0 */
+    uint32_t reserved;
+} bitnet_jobs;
+
 /* ---- models ---- */
 
 enum { BITNET_PAGES_AUTOMATIC = 0, BITNET_PAGES_MAPPED = 1, BITNET_PAGES_COPIED = 2 };
@@ -84,6 +98,7 @@ typedef struct bitnet_model_options {
     /* Told how many bytes of all are done; 0 gives the opening up. */
     int32_t (*progress)(void* progress_context, uint64_t done, uint64_t all);
     void* progress_context;
+    const bitnet_jobs* jobs; /* that open it; null: `threads` */
 } bitnet_model_options;
 BITNET_API int32_t bitnet_model_options_init(bitnet_model_options* options);
 
@@ -196,8 +211,9 @@ typedef struct bitnet_conversation_options {
     const char* system;            /* up to its 0; null: none */
     const char* chat_format;       /* null: as the file says */
     const bitnet_sampling* sampling;
-    bitnet_pages* pages; /* null: memory of its own */
-    bitnet_tools* tools; /* null: none */
+    bitnet_pages* pages;     /* null: memory of its own */
+    bitnet_tools* tools;     /* null: none */
+    const bitnet_jobs* jobs; /* null: `threads` */
 } bitnet_conversation_options;
 BITNET_API int32_t bitnet_conversation_options_init(bitnet_conversation_options* options);
 
@@ -281,6 +297,7 @@ typedef struct bitnet_session_options {
     uint32_t reserved;
     const bitnet_sampling* sampling;
     bitnet_pages* pages;
+    const bitnet_jobs* jobs;
 } bitnet_session_options;
 BITNET_API int32_t bitnet_session_options_init(bitnet_session_options* options);
 

@@ -91,7 +91,7 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads (-pthread).
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
@@ -102,7 +102,7 @@
 #else
 #define BITNET_WASM_RELAXED_SIMD 0
 #endif
-#if defined(__wasm__) && !defined(__wasm_atomics__)
+#if defined(__wasm__) && !(defined(__wasm_atomics__) && defined(_REENTRANT))
 #define BITNET_THREADS 0
 #else
 #define BITNET_THREADS 1
@@ -1863,11 +1863,17 @@ struct speculation_options {
 };
 
 struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t tokens = 0;   ///< that next() gave, or a scheduler
     std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
     std::uint64_t drafted = 0;  ///< guesses that ran
     std::uint64_t accepted = 0; ///< of these, those that next() gave
 
+    void add(const speculation_statistics& more) noexcept {
+        tokens += more.tokens;
+        passes += more.passes;
+        drafted += more.drafted;
+        accepted += more.accepted;
+    }
     [[nodiscard]] double tokens_per_pass() const noexcept {
         return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
     }
@@ -1947,7 +1953,7 @@ struct scheduler_options {
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
     /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
-    /// answer.
+    /// answer. So do tokens that a foreseeing_token_chooser knows, whatever is set here.
     speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
@@ -5243,10 +5249,11 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
-/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
-/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
-/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
-/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and schedulers more
+/// than once; and then one of the two choose(), as before: choose(largest) with the needs() largest logits of the
+/// tokens that are allowed (all of these, if they are fewer; one alone with a logit of 0, because its logit decides
+/// nothing), or choose(all), which has to leave out the others itself. needs() may be 0 and choose(largest) is called
+/// with all tokens that are allowed.
 ///
 /// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
 template <class C>
@@ -5256,8 +5263,9 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
-/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+/// the token that waits, in next() and step(), and so do schedulers. They are guesses to it, as those of
+/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
+/// before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -6688,6 +6696,9 @@ public:
         return {};
     }
 
+    /// Before take() of a token: what it adds to the speaker's statistics.
+    virtual void add_statistics(const speculation_statistics& more) noexcept { static_cast<void>(more); }
+
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;
 
@@ -6924,8 +6935,7 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
-    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
-    /// without.
+    /// What guesses have saved, see conversation_options::lookup, on its own and in schedulers. All zero without.
     [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
@@ -6933,6 +6943,7 @@ public:
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    void add_statistics(const speculation_statistics& more) noexcept override { base_->add_statistics(more); }
     [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:

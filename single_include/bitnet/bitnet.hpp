@@ -91,7 +91,7 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads (-pthread).
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
@@ -102,7 +102,7 @@
 #else
 #define BITNET_WASM_RELAXED_SIMD 0
 #endif
-#if defined(__wasm__) && !defined(__wasm_atomics__)
+#if defined(__wasm__) && !(defined(__wasm_atomics__) && defined(_REENTRANT))
 #define BITNET_THREADS 0
 #else
 #define BITNET_THREADS 1
@@ -1868,11 +1868,17 @@ struct speculation_options {
 };
 
 struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t tokens = 0;   ///< that next() gave, or a scheduler
     std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
     std::uint64_t drafted = 0;  ///< guesses that ran
     std::uint64_t accepted = 0; ///< of these, those that next() gave
 
+    void add(const speculation_statistics& more) noexcept {
+        tokens += more.tokens;
+        passes += more.passes;
+        drafted += more.drafted;
+        accepted += more.accepted;
+    }
     [[nodiscard]] double tokens_per_pass() const noexcept {
         return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
     }
@@ -1952,7 +1958,7 @@ struct scheduler_options {
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
     /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
-    /// answer.
+    /// answer. So do tokens that a foreseeing_token_chooser knows, whatever is set here.
     speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};
@@ -5248,10 +5254,11 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
-/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
-/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
-/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
-/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and schedulers more
+/// than once; and then one of the two choose(), as before: choose(largest) with the needs() largest logits of the
+/// tokens that are allowed (all of these, if they are fewer; one alone with a logit of 0, because its logit decides
+/// nothing), or choose(all), which has to leave out the others itself. needs() may be 0 and choose(largest) is called
+/// with all tokens that are allowed.
 ///
 /// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
 template <class C>
@@ -5261,8 +5268,9 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
-/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+/// the token that waits, in next() and step(), and so do schedulers. They are guesses to it, as those of
+/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
+/// before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -6693,6 +6701,9 @@ public:
         return {};
     }
 
+    /// Before take() of a token: what it adds to the speaker's statistics.
+    virtual void add_statistics(const speculation_statistics& more) noexcept { static_cast<void>(more); }
+
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;
 
@@ -6929,8 +6940,7 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
-    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
-    /// without.
+    /// What guesses have saved, see conversation_options::lookup, on its own and in schedulers. All zero without.
     [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
@@ -6938,6 +6948,7 @@ public:
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    void add_statistics(const speculation_statistics& more) noexcept override { base_->add_statistics(more); }
     [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:
@@ -41915,6 +41926,16 @@ public:
         }
     }
 
+    /// For rows that were added after run() has ended, from number `first` on: all their logits, which run() computes.
+    void read_more(std::size_t first) noexcept {
+        fulls_ = 0;
+        has_logits_ = false;
+        ranks_ = {};
+        for (std::size_t i = first; i < size_; ++i) {
+            read_all_of(i);
+        }
+    }
+
     /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
     [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
         if (!search(steps, forward)) {
@@ -41984,7 +42005,7 @@ private:
                 return false;
             }
         }
-        return searches_ != nullptr && screen_->is_ready();
+        return size_ != 0 && searches_ != nullptr && screen_->is_ready();
     }
 
     /// Searches for the few of all rows, reading the screen once. \return whether that is over
@@ -42178,19 +42199,23 @@ private:
         std::size_t rows = 0;
         std::size_t ahead = 0; ///< rows of guesses behind these
         guess_round round;
-        bool goes_on = false;    ///< its last token is that of the next row ahead
-        bool is_refused = false; ///< by this step
+        std::size_t rows_taken = 0; ///< of those ahead
+        bool goes_on = false;       ///< its last token is that of the next row ahead
+        bool is_refused = false;    ///< by this step
         bool is_in_pass = false;
         bool is_answered = false;  ///< by this pass
         bool wants_answer = false; ///< behind its queue
         bool is_speaking = false;  ///< wants an answer and has no queue
     };
 
-    /// Whose a row of the head is: of its last token, or of which guess behind it, counted from 1.
+    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
     struct answer {
         served* whose;
         std::size_t ahead;
+        std::size_t row;   ///< of the pass
+        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
     };
+    static constexpr std::size_t later = static_cast<std::size_t>(-1);
 
     /// What a pass has left.
     struct places {
@@ -42252,6 +42277,8 @@ private:
         allocate(order_, options_.speakers, "scheduler", failure, from);
         allocate(rows_, most_rows(), "scheduler", failure, from);
         allocate(answers_, options_.answers, "scheduler", failure, from);
+        allocate_uninitialized(listed_, allowed_tokens::most_listed, "scheduler", failure, from);
+        allocate_uninitialized(listed_values_, allowed_tokens::most_listed, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -42440,9 +42467,18 @@ private:
     /// \return how many rows ahead a speaker gets
     [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
         session_core& session = *each.session;
-        const auto guesses = each.round.begin((std::min)({limit, options_.speculation.most, session.next_room() - 1}),
-                                              times_, plain_rows_, options_.speculation.is_adaptive,
-                                              [&](std::size_t count) noexcept { return each.who->guess(count); });
+        limit = (std::min)(limit, session.next_room() - 1);
+        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
+                                        options_.speculation.is_adaptive,
+                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
+        // What the chooser knows runs, where the speaker does not guess that and more.
+        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
+        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
+        forced = forced.first((std::min)(forced.size(), limit));
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = each.round.begin_known(forced);
+        }
         const std::size_t count = session.usable(guesses);
         if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
             each.ahead = count;
@@ -42456,6 +42492,7 @@ private:
             return;
         }
         each.goes_on = false;
+        each.rows_taken = 0;
         each.revision = each.session->revision();
         each.first_row = used_rows_;
         each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
@@ -42506,14 +42543,20 @@ private:
             if (!head_.run(pass_, steps_, *forward_)) {
                 return false;
             }
-            chosen_ = 0;
             stage_ = stage::choosing;
         }
-        for (bool is_first = true; chosen_ < head_.size(); ++chosen_, is_first = false) {
+        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
             if (!is_first && steps_.is_over()) {
                 return false;
             }
-            choose(chosen_);
+            if (!choose(answers_[chosen_])) {
+                ask_for_rest(chosen_);
+                if (!head_.run(pass_, steps_, *forward_)) {
+                    stage_ = stage::head;
+                    return false;
+                }
+                static_cast<void>(choose(answers_[chosen_]));
+            }
         }
         pass_.drop();
         stage_ = stage::none;
@@ -42539,6 +42582,7 @@ private:
     /// Sessions take over what has run, and the head is told what to compute.
     void end_layers() noexcept {
         head_.clear();
+        chosen_ = answered_ = 0;
         std::size_t spare_row = used_rows_;
         for (served& each : all_.span()) {
             if (!each.is_in_pass) {
@@ -42557,69 +42601,134 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
+            const bool is_later = needs_little(*chooser);
+            const std::size_t needs = needs_of(*chooser);
             for (std::size_t i = 0; i <= each.ahead; ++i) {
-                answers_[head_.size()] = {&each, i};
-                const std::size_t needs = needs_of(*chooser); // penalties may need one more for each token before
-                head_.add(row + i, needs != 0 ? needs + i : 0);
+                answers_[answered_++] = {&each, i, row + i, is_later ? later : head_.size()};
+                if (!is_later) {
+                    head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
+                }
             }
         }
         head_.choose_way();
+    }
+    /// Whether the token behind the last one is chosen from few tokens or one. Those behind guesses are likely to be,
+    /// too, where that is so, and not to be where it is not.
+    [[nodiscard]] bool needs_little(const any_chooser& chooser) const noexcept {
+        if (!chooser.is_constrained()) {
+            return false;
+        }
+        const auto allowed = guarded([&] { return chooser.allowed(); });
+        return !allowed || is_listed(*allowed);
+    }
+    [[nodiscard]] bool is_listed(const allowed_tokens& allowed) const noexcept {
+        return allowed.count == 0 || (!allowed.few.empty() && (allowed.count == 1 || forward_->has_listed_logits()));
+    }
+    /// All logits are needed of answer `i` after all: they are computed with those of the guesses behind it.
+    void ask_for_rest(std::size_t i) noexcept {
+        const std::size_t first = head_.size();
+        const served* const whose = answers_[i].whose;
+        for (; i < answered_ && answers_[i].whose == whose; ++i) {
+            answers_[i].asked = head_.size();
+            head_.add(answers_[i].row, 0);
+        }
+        head_.read_more(first);
     }
 
     /// All logits for a chooser that allows some: the screen is searched for several together, and without their masks.
     [[nodiscard]] static std::size_t needs_of(const any_chooser& chooser) noexcept {
         return chooser.is_constrained() ? 0 : chooser.needs();
     }
-    [[nodiscard]] static result<void> check_allowed(const any_chooser& chooser) {
-        if (!chooser.is_constrained()) {
-            return {};
-        }
-        const auto allowed = chooser.allowed();
-        if (!allowed) {
-            return failed(allowed);
-        }
-        return allowed->count != 0 ? result<void>{} : error{errc::no_token_left, "scheduler: no token is allowed"};
-    }
 
-    /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
-    void choose(std::size_t i) noexcept {
-        served& each = *answers_[i].whose;
+    /// Chooses the token of an answer, unless the speaker has left or thought of something else meanwhile.
+    /// \return false: it needs all logits, which were not asked for; nothing has changed then
+    [[nodiscard]] bool choose(answer& of) noexcept {
+        served& each = *of.whose;
         if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
-            return;
+            return true;
         }
-        if (const std::size_t ahead = answers_[i].ahead; ahead != 0) {
+        if (of.ahead != 0 && each.rows_taken != of.ahead) {
             if (!std::exchange(each.goes_on, false)) {
-                return;
+                return true;
             }
-            each.session->end_rows(*forward_, each.first_row + ahead, 1);
+            each.session->end_rows(*forward_, each.first_row + of.ahead, 1);
+            each.rows_taken = of.ahead;
             each.revision = each.session->revision();
-            if (each.session->is_full()) {
-                return; // the next pass says so
-            }
+        }
+        if (of.ahead != 0 && each.session->is_full()) {
+            return true; // the next pass says so
         }
         const default_float_environment environment;
         const auto chooser = each.who->chooser();
         if (!chooser) {
-            return;
+            return true;
         }
         if (each.session->is_cancelled()) {
-            return refuse(each, stop_reason::cancelled);
+            refuse(each, stop_reason::cancelled);
+            return true;
         }
-        if (auto allowed = guarded([&] { return check_allowed(*chooser); }); !allowed) {
-            each.who->take(each.session->stopped(failed(allowed)));
-            return;
-        }
-        const std::size_t needs = needs_of(*chooser);
-        if (const auto few = head_.few(i, needs)) {
-            take(each, *chooser, chooser->choose(*few));
-        } else if (const auto logits = head_.logits(i)) {
-            take(each, *chooser, chooser->choose(*logits));
-        } // else it needs more than it said: its state stays, and the next pass begins with the head
+        return chooser->is_constrained() ? choose_allowed(of, *chooser) : choose_any(of, *chooser);
     }
-    void take(served& each, const any_chooser& chooser, token chosen) noexcept {
+    [[nodiscard]] bool choose_any(const answer& of, const any_chooser& chooser) noexcept {
+        if (of.asked == later) {
+            return false;
+        }
+        const std::size_t needs = chooser.needs();
+        if (const auto few = head_.few(of.asked, needs)) {
+            take(of, chooser, chooser.choose(*few));
+        } else if (const auto logits = head_.logits(of.asked)) {
+            take(of, chooser, chooser.choose(*logits));
+        } // else it needs more than it said: its state stays, and the next pass begins with the head
+        return true;
+    }
+    /// As a session alone does, but for the screen.
+    [[nodiscard]] bool choose_allowed(const answer& of, const any_chooser& chooser) noexcept {
+        const auto allowed = guarded([&] { return check_allowed(chooser); });
+        if (!allowed) {
+            of.whose->who->take(of.whose->session->stopped(failed(allowed)));
+            return true;
+        }
+        const auto logits = of.asked != later ? head_.logits(of.asked) : std::nullopt;
+        if (allowed->count == 1 && !allowed->few.empty()) {
+            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+            take(of, chooser, chooser.choose(std::span(&only, 1)));
+        } else if (logits) {
+            take(of, chooser, chooser.choose(*logits));
+        } else if (is_listed(*allowed)) {
+            take(of, chooser, chooser.choose(logits_of(of.row, allowed->few)));
+        } else {
+            return of.asked != later;
+        }
+        return true;
+    }
+    [[nodiscard]] static result<allowed_tokens> check_allowed(const any_chooser& chooser) {
+        auto allowed = chooser.allowed();
+        if (allowed && allowed->count == 0) {
+            return error{errc::no_token_left, "scheduler: no token is allowed"};
+        }
+        return allowed;
+    }
+    /// Reads the rows of these tokens alone.
+    [[nodiscard]] std::span<const scored_token> logits_of(std::size_t row,
+                                                          std::span<const std::uint32_t> ids) noexcept {
+        forward_->listed_logits(pool_.ref(), row, ids, listed_values_.data());
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            listed_[i] = {static_cast<token>(ids[i]), listed_values_[i]};
+        }
+        return listed_.span().first(ids.size());
+    }
+    void take(const answer& of, const any_chooser& chooser, token chosen) noexcept {
+        served& each = *of.whose;
         const std::optional<token> given = each.session->take(chooser, chosen);
         each.revision = each.session->revision(); // before the speaker thinks of something else
         each.goes_on = given && each.round.take(*given) && each.ahead != 0;
+        if (given) {
+            const bool is_first = of.ahead == 0;
+            each.who->add_statistics({.tokens = 1,
+                                      .passes = is_first ? 1u : 0u,
+                                      .drafted = is_first ? each.ahead : 0u,
+                                      .accepted = each.goes_on ? 1u : 0u});
+        }
         each.who->take(given);
     }
 
@@ -42630,16 +42739,19 @@ private:
     std::optional<transformer> forward_;
     forward_pass pass_;
     shared_head head_;
-    buffer<served> all_;        ///< [speakers], each at its place as long as it is served
-    buffer<served*> order_;     ///< [speakers]
-    buffer<sequence_row> rows_; ///< [most_rows()]
-    buffer<answer> answers_;    ///< [answers]: whose the head's rows are
+    buffer<served> all_;          ///< [speakers], each at its place as long as it is served
+    buffer<served*> order_;       ///< [speakers]
+    buffer<sequence_row> rows_;   ///< [most_rows()]
+    buffer<answer> answers_;      ///< [answers]
+    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values_;
     stage stage_ = stage::none;
     std::size_t used_rows_ = 0;
     std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
     pass_times times_;           ///< of such passes
     clock::duration pass_time_{};
-    std::size_t chosen_ = 0; ///< of the answers
+    std::size_t answered_ = 0; ///< answers of the pass
+    std::size_t chosen_ = 0;   ///< of these
     std::size_t count_ = 0;
     std::uint64_t passes_ = 0;
     std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
@@ -47173,8 +47285,14 @@ public:
     [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
 
     [[nodiscard]] speculation_statistics speculated() const noexcept override {
-        return draft_ != nullptr ? draft_->faster->statistics() : speculation_statistics{};
+        if (draft_ == nullptr) {
+            return {};
+        }
+        speculation_statistics all = draft_->faster->statistics();
+        all.add(scheduled_);
+        return all;
     }
+    void add_statistics(const speculation_statistics& more) noexcept override { scheduled_.add(more); }
 
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
@@ -47619,6 +47737,7 @@ private:
     std::unique_ptr<call_guide> guide_;     ///< null without tools
     std::unique_ptr<answer_healer> healer_; ///< null if answers are not healed
     std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
+    speculation_statistics scheduled_;      ///< of schedulers
     transcript now_;
     answer_text text_;
     dialog_room room_; ///< of these

@@ -91,7 +91,7 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads (-pthread).
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
@@ -102,7 +102,7 @@
 #else
 #define BITNET_WASM_RELAXED_SIMD 0
 #endif
-#if defined(__wasm__) && !defined(__wasm_atomics__)
+#if defined(__wasm__) && !(defined(__wasm_atomics__) && defined(_REENTRANT))
 #define BITNET_THREADS 0
 #else
 #define BITNET_THREADS 1
@@ -706,10 +706,11 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
-/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
-/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
-/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
-/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and schedulers more
+/// than once; and then one of the two choose(), as before: choose(largest) with the needs() largest logits of the
+/// tokens that are allowed (all of these, if they are fewer; one alone with a logit of 0, because its logit decides
+/// nothing), or choose(all), which has to leave out the others itself. needs() may be 0 and choose(largest) is called
+/// with all tokens that are allowed.
 ///
 /// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
 template <class C>
@@ -719,8 +720,9 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
-/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+/// the token that waits, in next() and step(), and so do schedulers. They are guesses to it, as those of
+/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
+/// before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;
@@ -5565,6 +5567,8 @@ private:
     }
     void looked_at(std::uint32_t frame) noexcept;
     [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
+    /// Of these, what does not depend on the state within the rule.
+    [[nodiscard]] std::uint32_t bytes_behind(const detail::match_item& item) const noexcept;
     [[nodiscard]] bool is_room() const noexcept {
         return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
                links_used_ + links_.size() / 8 < links_.size();
@@ -5983,11 +5987,14 @@ inline void matcher::end_rule(const detail::match_item& item) noexcept {
     }
 }
 
-inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+inline std::uint32_t matcher::bytes_behind(const detail::match_item& item) const noexcept {
     const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
     const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
-    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
+    return detail::bytes_together(missing * rule.step_bytes, frames_[item.frame].bytes_to_end);
+}
+
+inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+    return detail::bytes_together(tables_->to_end[item.state], bytes_behind(item));
 }
 
 inline bool matcher::shorten(detail::match_frame& frame) noexcept {
@@ -6233,7 +6240,7 @@ public:
         made.longest_ = longest;
         buffer<std::uint32_t> path;
         error failure;
-        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure);
+        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure, {nullptr, {memory_use::tables, true}});
         allocate_uninitialized(made.tokens_, sorted.size(), "token tree", failure);
         allocate_uninitialized(path, longest, "token tree", failure);
         if (failure.code != errc{}) {
@@ -6388,7 +6395,11 @@ private:
             return failure;
         }
         const std::vector<kind> kinds = made.sort_out(text);
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        const auto all_sorted = sorted_tokens(text);
+        if (!all_sorted) {
+            return failed(all_sorted);
+        }
+        const std::span<const detail::token_bytes> sorted = all_sorted->span();
         std::vector<detail::token_bytes> special;
         std::vector<detail::token_bytes> longer;
         for (const detail::token_bytes& one : sorted) {
@@ -6438,7 +6449,7 @@ private:
         return kinds;
     }
     /// By their bytes: the first two of which leave little to be sorted.
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+    [[nodiscard]] static result<buffer<detail::token_bytes>> sorted_tokens(const tokenizer& text) {
         const auto start_of = [](std::string_view bytes) {
             return static_cast<std::uint8_t>(bytes[0]) * std::size_t{256} +
                    (bytes.size() > 1 ? static_cast<std::uint8_t>(bytes[1]) : 0u);
@@ -6446,13 +6457,17 @@ private:
         std::vector<std::uint32_t> places(std::size_t{65536} + 1); // of tokens with each start: where they begin
         for_each_text(text, [&](std::string_view bytes, std::uint32_t) { ++places[start_of(bytes) + 1]; });
         std::partial_sum(places.begin(), places.end(), places.begin());
-        std::vector<detail::token_bytes> sorted(places.back());
+        auto sorted = buffer<detail::token_bytes>::allocate_uninitialized(places.back(), "token trie",
+                                                                          {nullptr, {memory_use::temporary, true}});
+        if (!sorted) {
+            return failed(sorted);
+        }
         for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
-            sorted[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
+            (*sorted)[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
         });
-        auto first = sorted.begin();
+        auto first = sorted->span().begin();
         for (const std::uint32_t end : places) { // by now: where they end
-            const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+            const auto last = sorted->span().begin() + static_cast<std::ptrdiff_t>(end);
             std::sort(first, last);
             first = last;
         }
@@ -7187,6 +7202,7 @@ public:
         mask_walk made;
         error failure;
         allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        allocate_uninitialized(made.path_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -7214,10 +7230,13 @@ public:
         return made_;
     }
 
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return places_.size_bytes() + path_.size_bytes() + rows_.memory_bytes();
+    }
 
 private:
     static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
     struct place {
@@ -7226,9 +7245,16 @@ private:
         std::uint32_t level; ///< whose frames there are
         std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
         bool is_level;
+        std::uint32_t behind = unknown; ///< of them, those behind the rule of the only item, and what that has to count
     };
+    /// The same on the way through a tree.
+    struct point {
+        std::uint32_t state; ///< of the only item; none: see the place
+        std::uint32_t
+            origin; ///< the depth of the place that has the rest; nowhere: that of this depth, without an item
+    };
+    static constexpr std::uint32_t nowhere = 0xffffffffu;
     static constexpr match_item no_item{none, 0, 0, 0};
-    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
         of_ = &of;
@@ -7242,6 +7268,7 @@ private:
             }
         }
         places_[0] = place_of_level();
+        put_point(0);
     }
 
     void back_to(std::uint32_t level) noexcept {
@@ -7266,33 +7293,78 @@ private:
         return made;
     }
 
-    /// What a token that ends at a place leaves to be written.
-    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
-        return at.left != unknown ? at.left : of_->bytes_from(at.first);
-    }
-
+    /// Nearly all nodes are reached by an edge to a state from which nothing is called, counted or left. Of those no
+    /// more than the state is written: the rest is that of the last place above.
     void walk(const token_tree& tree) noexcept {
         const token_node* const nodes = tree.nodes();
         const std::uint32_t* const tokens = tree.tokens().data();
-        for (std::uint32_t n = 0; n < tree.size();) {
+        const std::uint32_t size = tree.size();
+        std::uint64_t visited = 0;
+        for (std::uint32_t n = 0; n < size;) {
             const token_node& node = nodes[n];
-            place& here = places_[node.depth];
-            if (++work_ > most_work) {
+            if (++visited + work_ > most_work) {
                 made_.is_whole = false;
                 return;
             }
-            if (!step(places_[node.depth - 1u], node.byte, here)) {
+            const point from = path_[node.depth - 1u];
+            const std::uint32_t target = from.state != none ? rows_.of(from.state)[node.byte] : state_rows::needs_level;
+            if (target == state_rows::dead || ((target & state_rows::needs_level) != 0 && !arrive(from, node))) {
                 n = node.next;
                 continue;
             }
-            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
-                take(here, {tokens + node.first_token, end - node.first_token});
+            if ((target & state_rows::needs_level) == 0) {
+                path_[node.depth] = {target, from.origin};
             }
-            n = here.is_level || here.first.state != none ? n + 1 : node.next;
+            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
+                take(node.depth, {tokens + node.first_token, end - node.first_token});
+            }
+            n = path_[node.depth].origin != nowhere ? n + 1 : node.next;
         }
+        work_ += visited;
     }
-    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
-        const std::uint32_t left = left_at(at);
+    /// Goes from a point to the one of `node`, whatever is called or left on the way. \return whether that is allowed
+    [[nodiscard]] bool arrive(const point& from, const token_node& node) noexcept {
+        if (from.origin == nowhere) { // the text is complete
+            return false;
+        }
+        const place& origin = places_[from.origin];
+        place& to = places_[node.depth];
+        bool is_there = false;
+        if (from.state == none || from.origin + 1 == node.depth) {
+            is_there = step(origin, node.byte, to);
+        } else {
+            place before = origin;
+            before.first.state = from.state;
+            is_there = step(before, node.byte, to);
+        }
+        if (!is_there) {
+            return false;
+        }
+        put_point(node.depth);
+        return true;
+    }
+    /// The point of a place that is written.
+    void put_point(std::uint32_t depth) noexcept {
+        place& at = places_[depth];
+        const bool is_alone = !at.is_level && at.first.state != none && at.second.state == none;
+        const bool is_end = !at.is_level && at.first.state == none;
+        path_[depth] = {is_alone ? at.first.state : none, is_end ? nowhere : depth};
+        at.behind = unknown;
+    }
+    /// What a token that ends at a point leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(std::uint32_t depth) noexcept {
+        const point at = path_[depth];
+        if (at.origin == depth || at.origin == nowhere) {
+            const place& here = places_[depth];
+            return here.left != unknown ? here.left : of_->bytes_from(here.first);
+        }
+        place& origin = places_[at.origin];
+        origin.behind = origin.behind != unknown ? origin.behind : of_->bytes_behind(origin.first);
+        return bytes_together(of_->tables_->to_end[at.state], origin.behind);
+    }
+    /// Takes the tokens that end at a point, unless they leave too much to be written.
+    void take(std::uint32_t depth, std::span<const std::uint32_t> tokens) noexcept {
+        const std::uint32_t left = left_at(depth);
         if (left > most_left_) {
             return;
         }
@@ -7513,6 +7585,7 @@ private:
     walked_mask made_;
     std::uint64_t work_ = 0;
     buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
+    buffer<point> path_;   ///< the same
     state_rows rows_;
 };
 

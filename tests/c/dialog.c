@@ -452,6 +452,53 @@ static void check_read_model(const char* path) {
     fclose(of.stream);
 }
 
+/* A job system, which has no threads and runs loops from their end. */
+static void run_backwards(void* loops, size_t count, void (*body)(void*, size_t), void* data) {
+    ++*(size_t*)loops;
+    while (count-- != 0) {
+        body(data, count);
+    }
+}
+
+static void check_jobs(const char* path, bitnet_model* own_threads) {
+    size_t loops = 0, before;
+    bitnet_jobs jobs = {NULL, &loops, 3, 0};
+    bitnet_model* model = NULL;
+    bitnet_session* session = NULL;
+    bitnet_conversation *talk = NULL, *fork = NULL;
+    bitnet_model_options opening;
+    bitnet_session_options of_session;
+    bitnet_conversation_options options = options_with(NULL);
+    bitnet_conversation* plain = opened(own_threads, &options);
+    CHECK(bitnet_model_options_init(&opening) == BITNET_OK);
+    CHECK(bitnet_session_options_init(&of_session) == BITNET_OK);
+    opening.jobs = of_session.jobs = options.jobs = &jobs; /* which has no function yet */
+    CHECK(bitnet_model_open(path, -1, &opening, &model, message, sizeof message) == BITNET_E_ARGUMENT);
+    CHECK(bitnet_session_open(own_threads, &of_session, &session, message, sizeof message) == BITNET_E_ARGUMENT);
+    CHECK(bitnet_conversation_open(own_threads, &options, &talk, message, sizeof message) == BITNET_E_ARGUMENT);
+    CHECK(strstr(message, "bitnet_jobs") != NULL);
+
+    jobs.run = run_backwards;
+    opening.head = BITNET_HEAD_SCREENED;
+    CHECK(bitnet_model_open(path, -1, &opening, &model, message, sizeof message) == BITNET_OK && loops != 0);
+    CHECK(bitnet_session_open(model, &of_session, &session, message, sizeof message) == BITNET_OK);
+    talk = opened(model, &options);
+    jobs.run = NULL; /* the struct is needed no longer */
+    before = loops;
+    CHECK(bitnet_session_feed(session, &(int32_t){1}, 1) == BITNET_OK && loops > before);
+    CHECK(bitnet_conversation_fork(talk, NULL, &fork) == BITNET_OK);
+    bitnet_conversation_close(talk);
+    CHECK(bitnet_conversation_say(fork, "Who lived in the castle?", -1) == BITNET_OK);
+    CHECK(bitnet_conversation_say(plain, "Who lived in the castle?", -1) == BITNET_OK);
+    before = loops;
+    const struct collected here = answer_of(fork), there = answer_of(plain);
+    CHECK(loops > before && here.size != 0 && strcmp(here.text, there.text) == 0);
+    bitnet_conversation_close(fork);
+    bitnet_conversation_close(plain);
+    bitnet_session_close(session);
+    bitnet_model_close(model);
+}
+
 int main(int argc, char** argv) {
     bitnet_model* model = NULL;
     CHECK(argc == 2);
@@ -467,6 +514,7 @@ int main(int argc, char** argv) {
     check_tools(model);
     check_other_models(argv[1], model);
     check_sessions(model);
+    check_jobs(argv[1], model);
     check_scheduler(model);
     bitnet_model_close(model);
     bitnet_model_close(NULL);

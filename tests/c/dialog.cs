@@ -21,7 +21,7 @@ static class Native {
         public uint struct_size, context, threads, answer_limit;
         public int when_full, thinking, show_thoughts;
         public uint stop_count;
-        public IntPtr stop_texts, system, chat_format, sampling, pages, tools;
+        public IntPtr stop_texts, system, chat_format, sampling, pages, tools, jobs;
     }
     [UnmanagedFunctionPointer(cdecl)]
     public delegate int OnText(IntPtr context, IntPtr text, ulong bytes);
@@ -127,7 +127,7 @@ static class Dialog {
     }
 
     static int Main(string[] arguments) {
-        Expect(Native.bitnet_c_version() == 1, "the version of the header");
+        Expect(Native.bitnet_c_version() == 2, "the version of the header");
         var talk = Open(arguments[0]);
         Expect(Answer(talk, "Who lived in the castle?").Length > 0, "an answer");
 

@@ -20,7 +20,8 @@ class ConversationOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("context", c_uint32), ("threads", c_uint32), ("answer_limit", c_uint32),
                 ("when_full", c_int32), ("thinking", c_int32), ("show_thoughts", c_int32), ("stop_count", c_uint32),
                 ("stop_texts", POINTER(c_char_p)), ("system", c_char_p), ("chat_format", c_char_p),
-                ("sampling", POINTER(Sampling)), ("pages", c_void_p), ("tools", c_void_p)]
+                ("sampling", POINTER(Sampling)), ("pages", c_void_p), ("tools", c_void_p),
+                ("jobs", c_void_p)]
 
 
 # Python passes int as 32 bits and cuts pointers unless it is told what a function takes.

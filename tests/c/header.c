@@ -20,7 +20,12 @@ int main(void) {
     FOLLOWS(bitnet_model_options, release, memory);
     FOLLOWS(bitnet_model_options, memory, progress);
     FOLLOWS(bitnet_model_options, progress, progress_context);
-    ENDS_WITH(bitnet_model_options, progress_context);
+    FOLLOWS(bitnet_model_options, progress_context, jobs);
+    ENDS_WITH(bitnet_model_options, jobs);
+    FOLLOWS(bitnet_jobs, run, context);
+    FOLLOWS(bitnet_jobs, context, threads);
+    FOLLOWS(bitnet_jobs, threads, reserved);
+    ENDS_WITH(bitnet_jobs, reserved);
     FOLLOWS(bitnet_model_info, notes, isa);
     FOLLOWS(bitnet_model_info, isa, layout);
     ENDS_WITH(bitnet_model_info, layout);
@@ -39,10 +44,12 @@ int main(void) {
     FOLLOWS(bitnet_conversation_options, chat_format, sampling);
     FOLLOWS(bitnet_conversation_options, sampling, pages);
     FOLLOWS(bitnet_conversation_options, pages, tools);
-    ENDS_WITH(bitnet_conversation_options, tools);
+    FOLLOWS(bitnet_conversation_options, tools, jobs);
+    ENDS_WITH(bitnet_conversation_options, jobs);
     FOLLOWS(bitnet_session_options, reserved, sampling);
     FOLLOWS(bitnet_session_options, sampling, pages);
-    ENDS_WITH(bitnet_session_options, pages);
+    FOLLOWS(bitnet_session_options, pages, jobs);
+    ENDS_WITH(bitnet_session_options, jobs);
     CHECK(bitnet_c_version() >= BITNET_C_VERSION);
     puts("no padding");
     return 0;

@@ -6,12 +6,17 @@
 #include <bitnet/run/open_model.hpp>
 
 #include <typeinfo>
+#include <utility>
 
 namespace PART {
 
 std::vector<std::int32_t> greedy_ids(const char* path) {
     std::vector<std::int32_t> ids;
-    const auto model = bitnet::any_model::open<bitnet::ladder<bitnet::native>>(path);
+    auto file = bitnet::byte_source::open(path); // a GGUF file: readers of other kinds need not be compiled three times
+    if (!file) {
+        return ids;
+    }
+    const auto model = bitnet::any_model::open<bitnet::ladder<bitnet::native>>(*std::move(file));
     if (!model) {
         return ids;
     }

@@ -15,13 +15,20 @@
 #include <bitnet/run/any_session.hpp>
 #include <bitnet/run/open_model.hpp>
 #include <bitnet/run/sampler.hpp>
+#include <bitnet/run/scheduler.hpp>
+#include <bitnet/run/speaker.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -100,6 +107,91 @@ writing written(const any_model& opened, const token_trie& trie, const grammar& 
     return made;
 }
 
+/// Lists the tokens of every other mask no more, as if they were too many for that.
+class unlisted {
+public:
+    unlisted(constrained_chooser<sampler>& of, bool is_at_times) : of_(&of), is_at_times_(is_at_times) {}
+    result<allowed_tokens> allowed() {
+        auto all = of_->allowed();
+        if (all && is_at_times_ && all->count > 1 && taken_ % 4 < 2) {
+            all->few = {};
+        }
+        return all;
+    }
+    std::span<const token> forced() noexcept { return of_->forced(); }
+    std::size_t needs() { return of_->needs(); }
+    token choose(std::span<const float> all) { return of_->choose(all); }
+    token choose(std::span<const scored_token> largest) { return of_->choose(largest); }
+    void accept(token id) {
+        ++taken_;
+        of_->accept(id);
+    }
+
+private:
+    constrained_chooser<sampler>* of_;
+    bool is_at_times_;
+    std::size_t taken_ = 0;
+};
+
+/// A speaker under a grammar that guesses what it is told will come, but for every third token.
+class writer final : public speaker {
+public:
+    writer(const any_model& opened, const token_trie& trie, const grammar& texts, const sampler_options& sampling,
+           forced_text forced, bool unlists, std::vector<token> known)
+        : session_(must(any_session::open(opened, {.threads = 1}))),
+          inner_(must(sampler::open(sampling, opened.parameters().vocabulary))),
+          constraint_(must(token_constraint::open(
+              texts, trie, {.limit = std::nullopt, .masks = 16, .matcher = {}, .forced = forced}))),
+          choose_(must(constrained_chooser<sampler>::open(inner_, constraint_))), chooser_(choose_, unlists),
+          known_(std::move(known)) {
+        for (std::size_t i = 2; i < known_.size(); i += 3) {
+            known_[i] = (known_[i] + 1) % 300;
+        }
+        tokens.reserve(most);
+        REQUIRE(session_.queue(must(opened.text().encode("Once upon a time"))));
+    }
+
+    any_session& session() noexcept override { return session_; }
+    std::optional<any_chooser> chooser() noexcept override {
+        const bool wants = !has_stopped && !constraint_.is_done() && tokens.size() < most;
+        return wants ? std::optional<any_chooser>(any_chooser(chooser_)) : std::nullopt;
+    }
+    void take(std::optional<token> id) noexcept override {
+        has_stopped = !id;
+        if (id) {
+            tokens.push_back(*id);
+        }
+    }
+    std::span<const token> guess(std::size_t at_most) noexcept override {
+        const auto rest = std::span<const token>(known_).subspan((std::min)(known_.size(), tokens.size()));
+        return rest.first((std::min)(rest.size(), at_most));
+    }
+    void add_statistics(const speculation_statistics& more) noexcept override { work.add(more); }
+
+    /// What it has to write, alone.
+    static std::vector<token> alone(const any_model& opened, const token_trie& trie, const grammar& texts,
+                                    const sampler_options& sampling, forced_text forced) {
+        writer made(opened, trie, texts, sampling, forced, false, {});
+        while (const auto chooser = made.chooser()) {
+            made.take(made.session_.next(made.choose_));
+        }
+        return made.tokens;
+    }
+
+    static constexpr std::size_t most = 90;
+    std::vector<token> tokens;
+    speculation_statistics work;
+    bool has_stopped = false;
+
+private:
+    any_session session_;
+    sampler inner_;
+    token_constraint constraint_;
+    constrained_chooser<sampler> choose_;
+    unlisted chooser_;
+    std::vector<token> known_;
+};
+
 } // namespace
 
 static_assert(constrained_token_chooser<constrained_chooser<sampler>>);
@@ -130,6 +222,55 @@ TEST_CASE("under a grammar a session takes the same token by listed rows, a scre
                     CHECK(!expected.tokens.empty());
                 }
             }
+        }
+    }
+}
+
+TEST_CASE(
+    "under a grammar speakers of a scheduler write what each would alone, guessing or not, in passes and in steps") {
+    using namespace std::chrono_literals;
+    const std::array models{open_tiny(lm_head_mode::as_stored), open_tiny(lm_head_mode::screened)};
+    const token_trie trie = must(token_trie::open(models[0].text()));
+    const std::array grammars{must(grammar::json_schema(tool_call)),
+                              must(grammar::gbnf("root ::= [^\\n]{20,60} \"\\n\"")),
+                              must(grammar::choices(std::array<std::string_view, 3>{"yes", "no", "not now"})),
+                              must(grammar::gbnf("root ::= \"x = \" [0-9]+ (\", \" [^,]{4,9} | \"; \" [a-z]+){3}"))};
+    for (const any_model& opened : models) {
+        for (const bool guesses : {false, true}) {
+            const auto budget = guesses == (&opened == &models[0]) ? 100us : 0us; // 0: whole passes
+            auto all =
+                must(scheduler::open(opened, {.speculation = {.is_adaptive = false}, .threads = guesses ? 2u : 1u}));
+            std::vector<std::unique_ptr<writer>> writers;
+            std::vector<std::vector<token>> expected;
+            for (std::size_t i = 0; i < 8; ++i) {
+                sampler_options sampling;
+                sampling.temperature = i % 3 == 0 ? 0.0f : 1.2f;
+                sampling.top_k = i % 2 == 0 ? 40u : 0u;
+                sampling.repeat_penalty = i % 4 == 1 ? 1.3f : 1.0f;
+                sampling.seed = i;
+                const grammar& texts = grammars[i % grammars.size()];
+                const forced_text forced = i % 5 == 4 ? forced_text::off : forced_text::canonical;
+                expected.push_back(writer::alone(opened, trie, texts, sampling, forced));
+                writers.push_back(std::make_unique<writer>(opened, trie, texts, sampling, forced, i % 3 == 2,
+                                                           guesses ? expected.back() : std::vector<token>()));
+            }
+            for (std::size_t first : {0u, 1u, 2u, 5u}) { // 1, 1, 3 and 3 at a time, in passes with room for guesses
+                const std::size_t end = first == 0 ? 1 : first == 1 ? 2 : first == 2 ? 5 : 8;
+                for (std::size_t i = first; i < end; ++i) {
+                    REQUIRE(all.add(*writers[i]));
+                }
+                while ((budget == 0us ? all.step() : all.step(budget)) == step_state::working) {
+                }
+                for (std::size_t i = first; i < end; ++i) {
+                    CAPTURE(i);
+                    CHECK(writers[i]->tokens == expected[i]);
+                    CHECK(writers[i]->work.tokens == expected[i].size());
+                    CHECK(writers[i]->work.passes + writers[i]->work.accepted >= writers[i]->work.tokens);
+                    CHECK(writers[i]->work.drafted >= writers[i]->work.accepted);
+                    CHECK(all.remove(*writers[i]));
+                }
+            }
+            CHECK(writers[0]->work.accepted > 10); // what the grammar forces runs together
         }
     }
 }

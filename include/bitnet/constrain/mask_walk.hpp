@@ -40,6 +40,7 @@ public:
         mask_walk made;
         error failure;
         allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
+        allocate_uninitialized(made.path_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
         if (failure.code != errc{}) {
             return failure;
         }
@@ -67,10 +68,13 @@ public:
         return made_;
     }
 
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return places_.size_bytes() + rows_.memory_bytes(); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return places_.size_bytes() + path_.size_bytes() + rows_.memory_bytes();
+    }
 
 private:
     static constexpr std::uint32_t none = 0xffffffffu;
+    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     /// Where a text stands: at one or two items whose states have nothing but edges over bytes, or at those of a level.
     struct place {
@@ -79,9 +83,16 @@ private:
         std::uint32_t level; ///< whose frames there are
         std::uint32_t left;  ///< bytes to the end; unknown: those of the first item
         bool is_level;
+        std::uint32_t behind = unknown; ///< of them, those behind the rule of the only item, and what that has to count
     };
+    /// The same on the way through a tree.
+    struct point {
+        std::uint32_t state; ///< of the only item; none: see the place
+        std::uint32_t
+            origin; ///< the depth of the place that has the rest; nowhere: that of this depth, without an item
+    };
+    static constexpr std::uint32_t nowhere = 0xffffffffu;
     static constexpr match_item no_item{none, 0, 0, 0};
-    static constexpr std::uint32_t unknown = 0xffffffffu;
 
     void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
         of_ = &of;
@@ -95,6 +106,7 @@ private:
             }
         }
         places_[0] = place_of_level();
+        put_point(0);
     }
 
     void back_to(std::uint32_t level) noexcept {
@@ -119,33 +131,78 @@ private:
         return made;
     }
 
-    /// What a token that ends at a place leaves to be written.
-    [[nodiscard]] std::uint32_t left_at(const place& at) const noexcept {
-        return at.left != unknown ? at.left : of_->bytes_from(at.first);
-    }
-
+    /// Nearly all nodes are reached by an edge to a state from which nothing is called, counted or left. Of those no
+    /// more than the state is written: the rest is that of the last place above.
     void walk(const token_tree& tree) noexcept {
         const token_node* const nodes = tree.nodes();
         const std::uint32_t* const tokens = tree.tokens().data();
-        for (std::uint32_t n = 0; n < tree.size();) {
+        const std::uint32_t size = tree.size();
+        std::uint64_t visited = 0;
+        for (std::uint32_t n = 0; n < size;) {
             const token_node& node = nodes[n];
-            place& here = places_[node.depth];
-            if (++work_ > most_work) {
+            if (++visited + work_ > most_work) {
                 made_.is_whole = false;
                 return;
             }
-            if (!step(places_[node.depth - 1u], node.byte, here)) {
+            const point from = path_[node.depth - 1u];
+            const std::uint32_t target = from.state != none ? rows_.of(from.state)[node.byte] : state_rows::needs_level;
+            if (target == state_rows::dead || ((target & state_rows::needs_level) != 0 && !arrive(from, node))) {
                 n = node.next;
                 continue;
             }
-            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
-                take(here, {tokens + node.first_token, end - node.first_token});
+            if ((target & state_rows::needs_level) == 0) {
+                path_[node.depth] = {target, from.origin};
             }
-            n = here.is_level || here.first.state != none ? n + 1 : node.next;
+            if (const std::uint32_t end = nodes[n + 1].first_token; node.first_token != end) {
+                take(node.depth, {tokens + node.first_token, end - node.first_token});
+            }
+            n = path_[node.depth].origin != nowhere ? n + 1 : node.next;
         }
+        work_ += visited;
     }
-    void take(const place& at, std::span<const std::uint32_t> tokens) noexcept {
-        const std::uint32_t left = left_at(at);
+    /// Goes from a point to the one of `node`, whatever is called or left on the way. \return whether that is allowed
+    [[nodiscard]] bool arrive(const point& from, const token_node& node) noexcept {
+        if (from.origin == nowhere) { // the text is complete
+            return false;
+        }
+        const place& origin = places_[from.origin];
+        place& to = places_[node.depth];
+        bool is_there = false;
+        if (from.state == none || from.origin + 1 == node.depth) {
+            is_there = step(origin, node.byte, to);
+        } else {
+            place before = origin;
+            before.first.state = from.state;
+            is_there = step(before, node.byte, to);
+        }
+        if (!is_there) {
+            return false;
+        }
+        put_point(node.depth);
+        return true;
+    }
+    /// The point of a place that is written.
+    void put_point(std::uint32_t depth) noexcept {
+        place& at = places_[depth];
+        const bool is_alone = !at.is_level && at.first.state != none && at.second.state == none;
+        const bool is_end = !at.is_level && at.first.state == none;
+        path_[depth] = {is_alone ? at.first.state : none, is_end ? nowhere : depth};
+        at.behind = unknown;
+    }
+    /// What a token that ends at a point leaves to be written.
+    [[nodiscard]] std::uint32_t left_at(std::uint32_t depth) noexcept {
+        const point at = path_[depth];
+        if (at.origin == depth || at.origin == nowhere) {
+            const place& here = places_[depth];
+            return here.left != unknown ? here.left : of_->bytes_from(here.first);
+        }
+        place& origin = places_[at.origin];
+        origin.behind = origin.behind != unknown ? origin.behind : of_->bytes_behind(origin.first);
+        return bytes_together(of_->tables_->to_end[at.state], origin.behind);
+    }
+    /// Takes the tokens that end at a point, unless they leave too much to be written.
+    void take(std::uint32_t depth, std::span<const std::uint32_t> tokens) noexcept {
+        const std::uint32_t left = left_at(depth);
         if (left > most_left_) {
             return;
         }
@@ -366,6 +423,7 @@ private:
     walked_mask made_;
     std::uint64_t work_ = 0;
     buffer<place> places_; ///< [longest token + 1]: of the nodes from the root on
+    buffer<point> path_;   ///< the same
     state_rows rows_;
 };
 

@@ -216,6 +216,8 @@ private:
     }
     void looked_at(std::uint32_t frame) noexcept;
     [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
+    /// Of these, what does not depend on the state within the rule.
+    [[nodiscard]] std::uint32_t bytes_behind(const detail::match_item& item) const noexcept;
     [[nodiscard]] bool is_room() const noexcept {
         return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
                links_used_ + links_.size() / 8 < links_.size();
@@ -634,11 +636,14 @@ inline void matcher::end_rule(const detail::match_item& item) noexcept {
     }
 }
 
-inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+inline std::uint32_t matcher::bytes_behind(const detail::match_item& item) const noexcept {
     const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
     const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-    const std::uint64_t here = tables_->to_end[item.state] + missing * rule.step_bytes;
-    return detail::bytes_together(here, frames_[item.frame].bytes_to_end);
+    return detail::bytes_together(missing * rule.step_bytes, frames_[item.frame].bytes_to_end);
+}
+
+inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
+    return detail::bytes_together(tables_->to_end[item.state], bytes_behind(item));
 }
 
 inline bool matcher::shorten(detail::match_frame& frame) noexcept {

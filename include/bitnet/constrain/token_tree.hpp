@@ -5,6 +5,7 @@
 
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 
 #include <algorithm>
@@ -84,7 +85,7 @@ public:
         made.longest_ = longest;
         buffer<std::uint32_t> path;
         error failure;
-        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure);
+        allocate_uninitialized(made.nodes_, nodes + 1, "token tree", failure, {nullptr, {memory_use::tables, true}});
         allocate_uninitialized(made.tokens_, sorted.size(), "token tree", failure);
         allocate_uninitialized(path, longest, "token tree", failure);
         if (failure.code != errc{}) {

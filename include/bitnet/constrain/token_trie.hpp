@@ -7,6 +7,7 @@
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/guarded.hpp>
+#include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/utf8.hpp>
 #include <bitnet/fwd.hpp>
@@ -79,7 +80,11 @@ private:
             return failure;
         }
         const std::vector<kind> kinds = made.sort_out(text);
-        const std::vector<detail::token_bytes> sorted = sorted_tokens(text);
+        const auto all_sorted = sorted_tokens(text);
+        if (!all_sorted) {
+            return failed(all_sorted);
+        }
+        const std::span<const detail::token_bytes> sorted = all_sorted->span();
         std::vector<detail::token_bytes> special;
         std::vector<detail::token_bytes> longer;
         for (const detail::token_bytes& one : sorted) {
@@ -129,7 +134,7 @@ private:
         return kinds;
     }
     /// By their bytes: the first two of which leave little to be sorted.
-    [[nodiscard]] static std::vector<detail::token_bytes> sorted_tokens(const tokenizer& text) {
+    [[nodiscard]] static result<buffer<detail::token_bytes>> sorted_tokens(const tokenizer& text) {
         const auto start_of = [](std::string_view bytes) {
             return static_cast<std::uint8_t>(bytes[0]) * std::size_t{256} +
                    (bytes.size() > 1 ? static_cast<std::uint8_t>(bytes[1]) : 0u);
@@ -137,13 +142,17 @@ private:
         std::vector<std::uint32_t> places(std::size_t{65536} + 1); // of tokens with each start: where they begin
         for_each_text(text, [&](std::string_view bytes, std::uint32_t) { ++places[start_of(bytes) + 1]; });
         std::partial_sum(places.begin(), places.end(), places.begin());
-        std::vector<detail::token_bytes> sorted(places.back());
+        auto sorted = buffer<detail::token_bytes>::allocate_uninitialized(places.back(), "token trie",
+                                                                          {nullptr, {memory_use::temporary, true}});
+        if (!sorted) {
+            return failed(sorted);
+        }
         for_each_text(text, [&](std::string_view bytes, std::uint32_t id) {
-            sorted[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
+            (*sorted)[places[start_of(bytes)]++] = detail::token_bytes::of(bytes, id);
         });
-        auto first = sorted.begin();
+        auto first = sorted->span().begin();
         for (const std::uint32_t end : places) { // by now: where they end
-            const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+            const auto last = sorted->span().begin() + static_cast<std::ptrdiff_t>(end);
             std::sort(first, last);
             first = last;
         }

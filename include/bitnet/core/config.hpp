@@ -88,7 +88,7 @@
 #define BITNET_ARM64 0
 #endif
 
-// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads.
+// WebAssembly: whether the module may use 128-bit SIMD, relaxed SIMD too, and whether there are threads (-pthread).
 #if defined(__wasm_simd128__)
 #define BITNET_WASM_SIMD128 1
 #else
@@ -99,7 +99,7 @@
 #else
 #define BITNET_WASM_RELAXED_SIMD 0
 #endif
-#if defined(__wasm__) && !defined(__wasm_atomics__)
+#if defined(__wasm__) && !(defined(__wasm_atomics__) && defined(_REENTRANT))
 #define BITNET_THREADS 0
 #else
 #define BITNET_THREADS 1

@@ -245,8 +245,7 @@ public:
     /// How dialogs are written.
     [[nodiscard]] const chat_template& format() const noexcept { return base_->format(); }
     [[nodiscard]] const sampler& chooses() const noexcept { return base_->chooses(); }
-    /// What guesses have saved, see conversation_options::lookup; what a scheduler computed is not counted. All zero
-    /// without.
+    /// What guesses have saved, see conversation_options::lookup, on its own and in schedulers. All zero without.
     [[nodiscard]] speculation_statistics speculated() const noexcept { return base_->speculated(); }
 
     // What a scheduler uses.
@@ -254,6 +253,7 @@ public:
     [[nodiscard]] any_session& session() noexcept override { return base_->session(); }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override { return base_->chooser(); }
     void take(std::optional<token> id) noexcept override { base_->take(id); }
+    void add_statistics(const speculation_statistics& more) noexcept override { base_->add_statistics(more); }
     [[nodiscard]] std::span<const token> guess(std::size_t at_most) noexcept override { return base_->guess(at_most); }
 
 private:

@@ -239,8 +239,14 @@ public:
     [[nodiscard]] const sampler& chooses() const noexcept override { return sampler_; }
 
     [[nodiscard]] speculation_statistics speculated() const noexcept override {
-        return draft_ != nullptr ? draft_->faster->statistics() : speculation_statistics{};
+        if (draft_ == nullptr) {
+            return {};
+        }
+        speculation_statistics all = draft_->faster->statistics();
+        all.add(scheduled_);
+        return all;
     }
+    void add_statistics(const speculation_statistics& more) noexcept override { scheduled_.add(more); }
 
     [[nodiscard]] any_session& session() noexcept override { return session_; }
     [[nodiscard]] std::optional<any_chooser> chooser() noexcept override {
@@ -685,6 +691,7 @@ private:
     std::unique_ptr<call_guide> guide_;     ///< null without tools
     std::unique_ptr<answer_healer> healer_; ///< null if answers are not healed
     std::unique_ptr<dialog_draft> draft_;   ///< null without guesses
+    speculation_statistics scheduled_;      ///< of schedulers
     transcript now_;
     answer_text text_;
     dialog_room room_; ///< of these

@@ -10,9 +10,11 @@
 #include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/sequence_row.hpp>
 #include <bitnet/model/transformer.hpp>
+#include <bitnet/run/allowed_tokens.hpp>
 #include <bitnet/run/draft_length.hpp>
 #include <bitnet/run/forward_pass.hpp>
 #include <bitnet/run/guess_round.hpp>
@@ -131,19 +133,23 @@ private:
         std::size_t rows = 0;
         std::size_t ahead = 0; ///< rows of guesses behind these
         guess_round round;
-        bool goes_on = false;    ///< its last token is that of the next row ahead
-        bool is_refused = false; ///< by this step
+        std::size_t rows_taken = 0; ///< of those ahead
+        bool goes_on = false;       ///< its last token is that of the next row ahead
+        bool is_refused = false;    ///< by this step
         bool is_in_pass = false;
         bool is_answered = false;  ///< by this pass
         bool wants_answer = false; ///< behind its queue
         bool is_speaking = false;  ///< wants an answer and has no queue
     };
 
-    /// Whose a row of the head is: of its last token, or of which guess behind it, counted from 1.
+    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
     struct answer {
         served* whose;
         std::size_t ahead;
+        std::size_t row;   ///< of the pass
+        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
     };
+    static constexpr std::size_t later = static_cast<std::size_t>(-1);
 
     /// What a pass has left.
     struct places {
@@ -205,6 +211,8 @@ private:
         allocate(order_, options_.speakers, "scheduler", failure, from);
         allocate(rows_, most_rows(), "scheduler", failure, from);
         allocate(answers_, options_.answers, "scheduler", failure, from);
+        allocate_uninitialized(listed_, allowed_tokens::most_listed, "scheduler", failure, from);
+        allocate_uninitialized(listed_values_, allowed_tokens::most_listed, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
@@ -393,9 +401,18 @@ private:
     /// \return how many rows ahead a speaker gets
     [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
         session_core& session = *each.session;
-        const auto guesses = each.round.begin((std::min)({limit, options_.speculation.most, session.next_room() - 1}),
-                                              times_, plain_rows_, options_.speculation.is_adaptive,
-                                              [&](std::size_t count) noexcept { return each.who->guess(count); });
+        limit = (std::min)(limit, session.next_room() - 1);
+        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
+                                        options_.speculation.is_adaptive,
+                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
+        // What the chooser knows runs, where the speaker does not guess that and more.
+        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
+        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
+        forced = forced.first((std::min)(forced.size(), limit));
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = each.round.begin_known(forced);
+        }
         const std::size_t count = session.usable(guesses);
         if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
             each.ahead = count;
@@ -409,6 +426,7 @@ private:
             return;
         }
         each.goes_on = false;
+        each.rows_taken = 0;
         each.revision = each.session->revision();
         each.first_row = used_rows_;
         each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
@@ -459,14 +477,20 @@ private:
             if (!head_.run(pass_, steps_, *forward_)) {
                 return false;
             }
-            chosen_ = 0;
             stage_ = stage::choosing;
         }
-        for (bool is_first = true; chosen_ < head_.size(); ++chosen_, is_first = false) {
+        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
             if (!is_first && steps_.is_over()) {
                 return false;
             }
-            choose(chosen_);
+            if (!choose(answers_[chosen_])) {
+                ask_for_rest(chosen_);
+                if (!head_.run(pass_, steps_, *forward_)) {
+                    stage_ = stage::head;
+                    return false;
+                }
+                static_cast<void>(choose(answers_[chosen_]));
+            }
         }
         pass_.drop();
         stage_ = stage::none;
@@ -492,6 +516,7 @@ private:
     /// Sessions take over what has run, and the head is told what to compute.
     void end_layers() noexcept {
         head_.clear();
+        chosen_ = answered_ = 0;
         std::size_t spare_row = used_rows_;
         for (served& each : all_.span()) {
             if (!each.is_in_pass) {
@@ -510,69 +535,134 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
+            const bool is_later = needs_little(*chooser);
+            const std::size_t needs = needs_of(*chooser);
             for (std::size_t i = 0; i <= each.ahead; ++i) {
-                answers_[head_.size()] = {&each, i};
-                const std::size_t needs = needs_of(*chooser); // penalties may need one more for each token before
-                head_.add(row + i, needs != 0 ? needs + i : 0);
+                answers_[answered_++] = {&each, i, row + i, is_later ? later : head_.size()};
+                if (!is_later) {
+                    head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
+                }
             }
         }
         head_.choose_way();
+    }
+    /// Whether the token behind the last one is chosen from few tokens or one. Those behind guesses are likely to be,
+    /// too, where that is so, and not to be where it is not.
+    [[nodiscard]] bool needs_little(const any_chooser& chooser) const noexcept {
+        if (!chooser.is_constrained()) {
+            return false;
+        }
+        const auto allowed = guarded([&] { return chooser.allowed(); });
+        return !allowed || is_listed(*allowed);
+    }
+    [[nodiscard]] bool is_listed(const allowed_tokens& allowed) const noexcept {
+        return allowed.count == 0 || (!allowed.few.empty() && (allowed.count == 1 || forward_->has_listed_logits()));
+    }
+    /// All logits are needed of answer `i` after all: they are computed with those of the guesses behind it.
+    void ask_for_rest(std::size_t i) noexcept {
+        const std::size_t first = head_.size();
+        const served* const whose = answers_[i].whose;
+        for (; i < answered_ && answers_[i].whose == whose; ++i) {
+            answers_[i].asked = head_.size();
+            head_.add(answers_[i].row, 0);
+        }
+        head_.read_more(first);
     }
 
     /// All logits for a chooser that allows some: the screen is searched for several together, and without their masks.
     [[nodiscard]] static std::size_t needs_of(const any_chooser& chooser) noexcept {
         return chooser.is_constrained() ? 0 : chooser.needs();
     }
-    [[nodiscard]] static result<void> check_allowed(const any_chooser& chooser) {
-        if (!chooser.is_constrained()) {
-            return {};
-        }
-        const auto allowed = chooser.allowed();
-        if (!allowed) {
-            return failed(allowed);
-        }
-        return allowed->count != 0 ? result<void>{} : error{errc::no_token_left, "scheduler: no token is allowed"};
-    }
 
-    /// The token of answer `i`, unless the speaker has left or thought of something else meanwhile.
-    void choose(std::size_t i) noexcept {
-        served& each = *answers_[i].whose;
+    /// Chooses the token of an answer, unless the speaker has left or thought of something else meanwhile.
+    /// \return false: it needs all logits, which were not asked for; nothing has changed then
+    [[nodiscard]] bool choose(answer& of) noexcept {
+        served& each = *of.whose;
         if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
-            return;
+            return true;
         }
-        if (const std::size_t ahead = answers_[i].ahead; ahead != 0) {
+        if (of.ahead != 0 && each.rows_taken != of.ahead) {
             if (!std::exchange(each.goes_on, false)) {
-                return;
+                return true;
             }
-            each.session->end_rows(*forward_, each.first_row + ahead, 1);
+            each.session->end_rows(*forward_, each.first_row + of.ahead, 1);
+            each.rows_taken = of.ahead;
             each.revision = each.session->revision();
-            if (each.session->is_full()) {
-                return; // the next pass says so
-            }
+        }
+        if (of.ahead != 0 && each.session->is_full()) {
+            return true; // the next pass says so
         }
         const default_float_environment environment;
         const auto chooser = each.who->chooser();
         if (!chooser) {
-            return;
+            return true;
         }
         if (each.session->is_cancelled()) {
-            return refuse(each, stop_reason::cancelled);
+            refuse(each, stop_reason::cancelled);
+            return true;
         }
-        if (auto allowed = guarded([&] { return check_allowed(*chooser); }); !allowed) {
-            each.who->take(each.session->stopped(failed(allowed)));
-            return;
-        }
-        const std::size_t needs = needs_of(*chooser);
-        if (const auto few = head_.few(i, needs)) {
-            take(each, *chooser, chooser->choose(*few));
-        } else if (const auto logits = head_.logits(i)) {
-            take(each, *chooser, chooser->choose(*logits));
-        } // else it needs more than it said: its state stays, and the next pass begins with the head
+        return chooser->is_constrained() ? choose_allowed(of, *chooser) : choose_any(of, *chooser);
     }
-    void take(served& each, const any_chooser& chooser, token chosen) noexcept {
+    [[nodiscard]] bool choose_any(const answer& of, const any_chooser& chooser) noexcept {
+        if (of.asked == later) {
+            return false;
+        }
+        const std::size_t needs = chooser.needs();
+        if (const auto few = head_.few(of.asked, needs)) {
+            take(of, chooser, chooser.choose(*few));
+        } else if (const auto logits = head_.logits(of.asked)) {
+            take(of, chooser, chooser.choose(*logits));
+        } // else it needs more than it said: its state stays, and the next pass begins with the head
+        return true;
+    }
+    /// As a session alone does, but for the screen.
+    [[nodiscard]] bool choose_allowed(const answer& of, const any_chooser& chooser) noexcept {
+        const auto allowed = guarded([&] { return check_allowed(chooser); });
+        if (!allowed) {
+            of.whose->who->take(of.whose->session->stopped(failed(allowed)));
+            return true;
+        }
+        const auto logits = of.asked != later ? head_.logits(of.asked) : std::nullopt;
+        if (allowed->count == 1 && !allowed->few.empty()) {
+            const scored_token only{static_cast<token>(allowed->few[0]), 0.0f};
+            take(of, chooser, chooser.choose(std::span(&only, 1)));
+        } else if (logits) {
+            take(of, chooser, chooser.choose(*logits));
+        } else if (is_listed(*allowed)) {
+            take(of, chooser, chooser.choose(logits_of(of.row, allowed->few)));
+        } else {
+            return of.asked != later;
+        }
+        return true;
+    }
+    [[nodiscard]] static result<allowed_tokens> check_allowed(const any_chooser& chooser) {
+        auto allowed = chooser.allowed();
+        if (allowed && allowed->count == 0) {
+            return error{errc::no_token_left, "scheduler: no token is allowed"};
+        }
+        return allowed;
+    }
+    /// Reads the rows of these tokens alone.
+    [[nodiscard]] std::span<const scored_token> logits_of(std::size_t row,
+                                                          std::span<const std::uint32_t> ids) noexcept {
+        forward_->listed_logits(pool_.ref(), row, ids, listed_values_.data());
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            listed_[i] = {static_cast<token>(ids[i]), listed_values_[i]};
+        }
+        return listed_.span().first(ids.size());
+    }
+    void take(const answer& of, const any_chooser& chooser, token chosen) noexcept {
+        served& each = *of.whose;
         const std::optional<token> given = each.session->take(chooser, chosen);
         each.revision = each.session->revision(); // before the speaker thinks of something else
         each.goes_on = given && each.round.take(*given) && each.ahead != 0;
+        if (given) {
+            const bool is_first = of.ahead == 0;
+            each.who->add_statistics({.tokens = 1,
+                                      .passes = is_first ? 1u : 0u,
+                                      .drafted = is_first ? each.ahead : 0u,
+                                      .accepted = each.goes_on ? 1u : 0u});
+        }
         each.who->take(given);
     }
 
@@ -583,16 +673,19 @@ private:
     std::optional<transformer> forward_;
     forward_pass pass_;
     shared_head head_;
-    buffer<served> all_;        ///< [speakers], each at its place as long as it is served
-    buffer<served*> order_;     ///< [speakers]
-    buffer<sequence_row> rows_; ///< [most_rows()]
-    buffer<answer> answers_;    ///< [answers]: whose the head's rows are
+    buffer<served> all_;          ///< [speakers], each at its place as long as it is served
+    buffer<served*> order_;       ///< [speakers]
+    buffer<sequence_row> rows_;   ///< [most_rows()]
+    buffer<answer> answers_;      ///< [answers]
+    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values_;
     stage stage_ = stage::none;
     std::size_t used_rows_ = 0;
     std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
     pass_times times_;           ///< of such passes
     clock::duration pass_time_{};
-    std::size_t chosen_ = 0; ///< of the answers
+    std::size_t answered_ = 0; ///< answers of the pass
+    std::size_t chosen_ = 0;   ///< of these
     std::size_t count_ = 0;
     std::uint64_t passes_ = 0;
     std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike

@@ -80,7 +80,7 @@ struct scheduler_options {
     /// Tokens of prompts in any other pass. They make it longer, and those that are speaking wait for it.
     std::size_t prompt_beside_answers = 16;
     /// Of guesses, see speaker::guess: those of all speakers together run in passes of up to 16 rows, each as an
-    /// answer.
+    /// answer. So do tokens that a foreseeing_token_chooser knows, whatever is set here.
     speculation_options speculation = {};
     /// As in session_options; the threads of the sessions themselves rest meanwhile.
     std::optional<std::size_t> threads = {};

@@ -82,6 +82,16 @@ public:
         }
     }
 
+    /// For rows that were added after run() has ended, from number `first` on: all their logits, which run() computes.
+    void read_more(std::size_t first) noexcept {
+        fulls_ = 0;
+        has_logits_ = false;
+        ranks_ = {};
+        for (std::size_t i = first; i < size_; ++i) {
+            read_all_of(i);
+        }
+    }
+
     /// Goes on until the step ends. \pre the layers of the pass have run. \return whether all is there
     [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps, transformer& forward) noexcept {
         if (!search(steps, forward)) {
@@ -151,7 +161,7 @@ private:
                 return false;
             }
         }
-        return searches_ != nullptr && screen_->is_ready();
+        return size_ != 0 && searches_ != nullptr && screen_->is_ready();
     }
 
     /// Searches for the few of all rows, reading the screen once. \return whether that is over

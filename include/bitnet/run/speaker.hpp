@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/run/any_session.hpp>
+#include <bitnet/run/speculation_options.hpp>
 #include <bitnet/run/token_chooser.hpp>
 #include <bitnet/text/token.hpp>
 
@@ -33,6 +34,9 @@ public:
         static_cast<void>(at_most);
         return {};
     }
+
+    /// Before take() of a token: what it adds to the speaker's statistics.
+    virtual void add_statistics(const speculation_statistics& more) noexcept { static_cast<void>(more); }
 
     speaker(const speaker&) = default;
     speaker& operator=(const speaker&) = default;

@@ -20,11 +20,17 @@ struct speculation_options {
 };
 
 struct speculation_statistics {
-    std::uint64_t tokens = 0;   ///< that next() gave
+    std::uint64_t tokens = 0;   ///< that next() gave, or a scheduler
     std::uint64_t passes = 0;   ///< through the model for these, that of the prompt included
     std::uint64_t drafted = 0;  ///< guesses that ran
     std::uint64_t accepted = 0; ///< of these, those that next() gave
 
+    void add(const speculation_statistics& more) noexcept {
+        tokens += more.tokens;
+        passes += more.passes;
+        drafted += more.drafted;
+        accepted += more.accepted;
+    }
     [[nodiscard]] double tokens_per_pass() const noexcept {
         return passes != 0 ? static_cast<double>(tokens) / static_cast<double>(passes) : 0.0;
     }

@@ -41,10 +41,11 @@ concept token_chooser = requires(C& chooser, std::span<const float> all, std::sp
     chooser.accept(id);
 };
 
-/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and then one of the
-/// two choose(), as before: choose(largest) with the needs() largest logits of the tokens that are allowed (all of
-/// these, if they are fewer; one alone with a logit of 0, because its logit decides nothing), or choose(all), which has
-/// to leave out the others itself. needs() may be 0 and choose(largest) is called with all tokens that are allowed.
+/// A token_chooser to which some tokens are forbidden. A session calls allowed() before needs(), and schedulers more
+/// than once; and then one of the two choose(), as before: choose(largest) with the needs() largest logits of the
+/// tokens that are allowed (all of these, if they are fewer; one alone with a logit of 0, because its logit decides
+/// nothing), or choose(all), which has to leave out the others itself. needs() may be 0 and choose(largest) is called
+/// with all tokens that are allowed.
 ///
 /// An error of allowed() ends next() with stop_reason::error, and so does a set without a token.
 template <class C>
@@ -54,8 +55,9 @@ concept constrained_token_chooser = token_chooser<C> && requires(C& chooser) {
 
 /// A constrained_token_chooser that knows tokens before they are asked for: forced() are those that it will choose
 /// next, one after the other, whatever the logits are. Before it asks for them a session runs up to 15 in the pass of
-/// the token that waits, in next() and step(). They are guesses to it, as those of any_session::run_ahead: it asks
-/// allowed() and choose() of each. May be called at any time; what it gives is read before the next call.
+/// the token that waits, in next() and step(), and so do schedulers. They are guesses to it, as those of
+/// any_session::run_ahead: it asks allowed() and choose() of each. May be called at any time; what it gives is read
+/// before the next call.
 template <class C>
 concept foreseeing_token_chooser = constrained_token_chooser<C> && requires(C& chooser) {
     { chooser.forced() } -> std::same_as<std::span<const token>>;

@@ -11,23 +11,24 @@ import {chromium} from 'playwright-core';
 
 const [folder, chat, model] = process.argv.slice(2);
 const size = name => statSync(join(folder, name)).size;
-for (const name of ['bitnet-simd128.wasm', 'bitnet-relaxed.wasm']) {
+for (const name of ['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads'].map(module => `bitnet-${module}.wasm`)) {
   assert.ok(size(name) <= 1.5e6, `${name} has ${size(name)} bytes`);
 }
 assert.ok(size('index.html') + size('local.js') + size('worker.js') <= 60e3, 'script and style are more than 60 KB');
 
-// What is served: the folder, and a model under another name, slowly.
+// What is served: the folder, and a model under another name, slowly; isolated or not.
 const types = {'.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.wasm': 'application/wasm', '.gguf': 'application/octet-stream'};
 const asked = [];
-let hasRelaxed = true;
+const isolation = {'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp'};
+let isIsolated = false, before = ''; // what stands before the worker's script
 const files = createServer(async (request, response) => {
   const path = new URL(request.url, 'http://here').pathname;
   asked.push(`${request.method} ${path}`);
   let body;
   try { body = readFileSync(path === '/more/second.gguf' ? model : join(folder, path === '/' ? 'index.html' : path)); }
   catch (missing) { response.writeHead(404).end(); return; }
-  if (path === '/worker.js' && !hasRelaxed) body = Buffer.concat([Buffer.from('WebAssembly.validate = () => false;'), body]);
-  response.writeHead(200, {'Content-Type': types[extname(path)] ?? types['.html'], 'Content-Length': body.length, 'Cache-Control': 'no-store'});
+  if (path === '/worker.js') body = Buffer.concat([Buffer.from(before), body]);
+  response.writeHead(200, {...isIsolated ? isolation : {}, 'Content-Type': types[extname(path)] ?? types['.html'], 'Content-Length': body.length, 'Cache-Control': 'no-store'});
   if (request.method === 'HEAD') { response.end(); return; }
   if (path.startsWith('/more/')) {
     for (let i = 0; i < 8; ++i) {
@@ -70,20 +71,27 @@ const answer = async question => {
   return answers.last().textContent();
 };
 const openPage = async () => {
-  await page.goto(base);
+  await page.goto(base + '?threads=3');
   await page.locator('#model', {hasText: 'tiny'}).waitFor();
 };
 
-// The tiny model answers at once, by the module that this browser can run best, and by the other one; in the words of the
-// native program, greedy and drawn, over two turns.
+// The tiny model answers at once, by the module that this browser can run best, and by each other one: with threads where the page is
+// isolated, with one where it is not, and where so much shared memory or a helper is refused. In the words of the native program,
+// greedy and drawn, over two turns.
 const questions = ['Who lived in the castle?', 'What did the king say to the dragon?'];
-for (const isa of ['wasm_relaxed_simd', 'wasm_simd128']) {
-  hasRelaxed = isa === 'wasm_relaxed_simd';
+const noRelaxed = 'WebAssembly.validate = () => false;';
+const noMemory = 'WebAssembly.Memory = class { constructor() { throw new RangeError("so much"); } };';
+const noHelper = 'if (self.name === "helper") WebAssembly.instantiate = async () => { throw new Error("not here"); };';
+for (const [isolated, script, by] of [[false, '', 'wasm_relaxed_simd, one thread'], [false, noRelaxed, 'wasm_simd128, one thread'],
+  [true, noMemory, 'wasm_relaxed_simd, one thread'], [true, noHelper, 'wasm_relaxed_simd, one thread'],
+  [true, noRelaxed, 'wasm_simd128, 3 threads'], [true, '', 'wasm_relaxed_simd, 3 threads']]) {
+  [isIsolated, before] = [isolated, script];
   await openPage();
   await page.evaluate(() => localStorage.clear());
   await openPage();
   await page.click('#toggle');
-  await page.locator('#model_state', {hasText: isa}).waitFor();
+  await page.locator('#model_state', {hasText: by}).waitFor();
+  assert.equal(await page.evaluate('crossOriginIsolated'), isolated);
   await set('system', 'You tell fairy tales.');
   await set('temperature', '0');
   await set('max_tokens', '60');
@@ -92,14 +100,13 @@ for (const isa of ['wasm_relaxed_simd', 'wasm_simd128']) {
   await page.locator('.turn.assistant .below', {hasText: 'tokens/s'}).waitFor();
   assert.ok(first.length > 40, first);
   assert.equal(first + '\n' + await answer(questions[1]) + '\n', native);
-  await picture(isa);
+  await picture(by);
   await page.click('#new');
   await set('temperature', '');
   await set('seed', '8');
   assert.equal(await answer(questions[0]) + '\n', said(questions.slice(0, 1), '-s', 'You tell fairy tales.', '--seed', '8', '-n', '60'));
   await page.click('#new');
 }
-hasRelaxed = true;
 
 // An answer is stopped at once, goes no further, and the next one is not what was left of it.
 await set('seed', '');
@@ -117,7 +124,7 @@ assert.ok(took < 1000, `it stopped after ${took} ms`);
 await page.locator('.turn.assistant .below', {hasText: 'stopped'}).waitFor();
 const stopped = await answers.first().textContent();
 assert.throws(() => JSON.parse(stopped), 'it was not stopped');
-assert.equal(page.workers().length, 1);
+assert.equal(page.workers().length, 3); // the worker and its helpers
 assert.equal(await page.workers()[0].evaluate('last.then(() => library.ended_by())'), 4, 'the worker went on'); // BITNET_END_CANCELLED
 
 // JSON by a schema, and schemas that are refused.
@@ -153,6 +160,10 @@ for (const [name, buffer] of [['cut.gguf', bytes.subarray(0, bytes.length / 2)],
 }
 await page.click('#new');
 assert.equal(await answer(questions[0]), mine);
+for (let i = 0; page.workers().length !== 3; ++i) { // helpers end with the worker that they help
+  assert.ok(i < 100, `there are ${page.workers().length} workers`);
+  await new Promise(resolve => setTimeout(resolve, 100));
+}
 
 // A model by its address, with progress; the browser keeps it, over a reload, too. Other addresses are refused.
 await set('model_address', 'more/second.gguf');

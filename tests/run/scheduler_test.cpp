@@ -379,6 +379,33 @@ TEST_CASE("a pass that stopped halfway survives what is done to its sessions mea
     }
 }
 
+TEST_CASE("a session that is restored while a pass has stopped halfway goes on with what was restored") {
+    const any_model m = open_story();
+    const task other = task_of(3); // 17 tokens
+    auto saving = session_of(m);
+    REQUIRE(saving.queue(other.prompt));
+    std::vector<std::byte> saved;
+    REQUIRE(saving.save(saved));
+    for (const int steps : {2, 30, 90}) {
+        CAPTURE(steps);
+        auto all = scheduler_of(m, {.prompt_chunk = 256, .threads = 1});
+        task work = task_of(5); // 90 tokens
+        work.sampling = other.sampling;
+        work.wanted = other.wanted;
+        auto restored = make_talker(session_of(m), m, work);
+        auto staying = make_talker(session_of(m), m, task_of(12));
+        REQUIRE((all.add(*restored) && all.add(*staying)));
+        for (int i = 0; i < steps; ++i) {
+            CHECK(all.step(0ns) == step_state::working);
+        }
+        CHECK(restored->session().position() == 0); // the pass is under way
+        REQUIRE(restored->session().restore(saved));
+        run_all(all);
+        CHECK(restored->tokens == alone(m, other));
+        CHECK(staying->tokens == alone(m, task_of(12)));
+    }
+}
+
 TEST_CASE("a session that changes while the head is computed gets the token of what it is then") {
     for (const auto head : {lm_head_mode::as_stored, lm_head_mode::screened}) {
         const any_model m = open_story(head);

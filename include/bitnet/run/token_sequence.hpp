@@ -254,6 +254,7 @@ public:
         return cache_.renew((std::min)(saved.token_count, context_));
     }
     void load(const session_bytes& saved) noexcept {
+        ++revision_;
         if (!saved.tokens.empty()) {
             std::memcpy(tokens_.data(), saved.tokens.data(), saved.tokens.size());
         }

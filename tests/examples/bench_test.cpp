@@ -198,7 +198,7 @@ TEST_CASE("bitnet-bench measures what a schema costs, with and without the text 
     const std::string told_text = contents(json);
     const auto written = bitnet::json_document::parse(told_text, "schema.json");
     REQUIRE(written);
-    const auto of_answers = member(member(written->root(), "schema"), "results").elements().front();
+    const auto of_answers = *member(member(written->root(), "schema"), "results").elements().begin();
     CHECK(number(of_answers, "schema_tokens") == number(of_answers, "forced_text_tokens")); // each answer, twice
     std::ofstream(answers) << "{\"name of the person\":\"longer\"}\n";
     const outcome not_allowed = run("bench", {"-m", BITNET_TEST_MODEL, "-p", "0", "-n", "0", "-t", "1", "-r", "1",

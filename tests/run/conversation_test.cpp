@@ -76,7 +76,7 @@ void check_against_plain_session(conversation& talk, const any_model& model,
     CHECK(std::memcmp(ours->data(), theirs->data(), theirs->size_bytes()) == 0);
 }
 
-std::size_t common(std::span<const token> a, std::span<const token> b) {
+std::size_t common_beginning(std::span<const token> a, std::span<const token> b) {
     std::size_t count = 0;
     while (count < a.size() && count < b.size() && a[count] == b[count]) {
         ++count;
@@ -691,7 +691,7 @@ TEST_CASE("window: a dialog goes on beyond the context, whatever is changed, and
     CHECK(talk.position() > 768);
     CHECK(talk.dropped() == 0);
     CHECK(talk.history()[0].text == tales);
-    CHECK(common(talk.tokens(), talk.session().tokens()) >= 256);
+    CHECK(common_beginning(talk.tokens(), talk.session().tokens()) >= 256);
     check_against_window(talk, model);
     SUBCASE("an answer that reaches back over a page is written anew") {
         REQUIRE(talk.say("Why?", "Once"));

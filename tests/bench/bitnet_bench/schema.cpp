@@ -41,7 +41,8 @@ public:
             made.next_.push_back(rest->front());
         }
         if (text.stop_tokens().empty()) {
-            return bitnet::error{bitnet::errc::invalid_argument, "answers end with a stop token, and the model has none"};
+            return bitnet::error{bitnet::errc::invalid_argument,
+                                 "answers end with a stop token, and the model has none"};
         }
         made.next_.push_back(text.stop_tokens().front());
         return made;

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Prints what compiling costs at a base and now, measured in turns: a Markdown table, then a line "name ratio" for each.
-#     cmake -DBASE=<commit or folder> [-DCXX=g++] [-DRUNS=3] [-DLIMITS=<file>] [-DONLY=<names>] [-DSIDE_BY_SIDE=ON]
+#     cmake -DBASE=<commit or folder> [-DCXX=g++] [-DRUNS=3] [-DLIMITS=<file>] [-DONLY=<names>]
 #           -P tests/bench/compile_time.cmake
 # Seconds are those of the CPU, the compiler's own and the system's for it. Without a base there are no ratios. LIMITS
 # holds such lines as are printed here: a ratio of more than 1.3 times its line's is a failure; no more is measured once
-# none is, and RUNS times at the most. ONLY: of the programs. SIDE_BY_SIDE: base and now at once, on a core each.
+# none is, and RUNS times at the most. ONLY: of the programs.
 cmake_minimum_required(VERSION 3.25)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
 cmake_path(GET root PARENT_PATH root)
@@ -233,10 +233,9 @@ function(find_any program sources)
     set(${sources} "${found}" PARENT_SCOPE)
 endfunction()
 
-# measure(NAMES BASE SIDES): compiles each program once for each side, one at a time in the order of SIDES, or each side
-# in a shell of its own.
+# measure(NAMES BASE SIDES): compiles each program once for each side, one at a time in the order of SIDES.
 function(measure names base sides)
-    set(head "TIMEFORMAT='%3U %3S'\n")
+    set(commands "TIMEFORMAT='%3U %3S'\n")
     set(jobs "")
     foreach(name IN LISTS names)
         foreach(side IN LISTS sides)
@@ -248,17 +247,12 @@ function(measure names base sides)
             if(source)
                 job_of("${name}" ${side} "${source}" "${tree}" stem command)
                 file(REMOVE "${stem}.o" "${stem}.seconds")
-                if(SIDE_BY_SIDE)
-                    string(APPEND shell_${side} "${command}")
-                else()
-                    string(APPEND shell_now "${command}")
-                endif()
+                string(APPEND commands "${command}")
                 list(APPEND jobs "${name}|${side}|${stem}")
             endif()
         endforeach()
     endforeach()
-    # What is named in one call runs at the same time.
-    execute_process(COMMAND "${bash}" -c "${head}${shell_base}true" COMMAND "${bash}" -c "${head}${shell_now}true")
+    execute_process(COMMAND "${bash}" -c "${commands}true")
     foreach(job IN LISTS jobs)
         string(REPLACE "|" ";" job "${job}")
         keep(${job})

@@ -53,6 +53,13 @@ private:
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
+        if constexpr (Tokens == 1) {
+            __m512i joined[Rows];
+            for (std::size_t r = 0; r < Rows; ++r) {
+                joined[r] = one_row(w + r * (cols / 4), cols / 128, values);
+            }
+            return store(joined, x.sums[first_token], y + first_token * y_stride);
+        }
         __m512i sums[2][Rows][Tokens];
         BITNET_UNROLL
         for (auto& half_block : sums) {
@@ -64,12 +71,10 @@ private:
                 }
             }
         }
-        const __m512i first_planes = halves(bytes(0xc0), bytes(0x30));
-        const __m512i second_planes = halves(bytes(0x0c), bytes(0x03));
         for (std::size_t b = 0; b < cols / 128; ++b) {
             prefetch_rows<Rows>(w, b);
-            add_columns<Rows, Tokens>(w + b * 32, cols / 4, first_planes, values + b * 128, x.stride, sums[0]);
-            add_columns<Rows, Tokens>(w + b * 32, cols / 4, second_planes, values + b * 128 + 64, x.stride, sums[1]);
+            add_columns<Rows, Tokens>(w + b * 32, cols / 4, first_planes(), values + b * 128, x.stride, sums[0]);
+            add_columns<Rows, Tokens>(w + b * 32, cols / 4, second_planes(), values + b * 128 + 64, x.stride, sums[1]);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -83,6 +88,35 @@ private:
         }
     }
 
+    /// A row times one token, in lanes as join() gives them. One row after another, a line at a time, is how memory is
+    /// read fastest: 1.0 to 1.08 of a loop that only reads, where four rows side by side have 0.78 (Zen 5, a mapped
+    /// file). Halves of a line are loaded, not lines, which would lie across two where a tensor is 32-byte aligned.
+    static BITNET_ALWAYS_INLINE __m512i one_row(const std::uint8_t* w, std::size_t blocks,
+                                                const std::int8_t* x) noexcept {
+        constexpr std::size_t distance = 8192;
+        const __m512i first = first_planes();
+        const __m512i second = second_planes();
+        __m512i even[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        __m512i odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
+            _mm_prefetch(reinterpret_cast<const char*>(w) + distance, _MM_HINT_T1);
+            const __m512i one = both_halves(w);
+            const __m512i other = both_halves(w + 32);
+            add_dot_products(even[0], _mm512_and_si512(one, first), _mm512_loadu_si512(x));
+            add_dot_products(even[1], _mm512_and_si512(one, second), _mm512_loadu_si512(x + 64));
+            add_dot_products(odd[0], _mm512_and_si512(other, first), _mm512_loadu_si512(x + 128));
+            add_dot_products(odd[1], _mm512_and_si512(other, second), _mm512_loadu_si512(x + 192));
+            w += 64;
+            x += 256;
+        }
+        if (blocks % 2 != 0) {
+            const __m512i last = both_halves(w);
+            add_dot_products(even[0], _mm512_and_si512(last, first), _mm512_loadu_si512(x));
+            add_dot_products(even[1], _mm512_and_si512(last, second), _mm512_loadu_si512(x + 64));
+        }
+        return join(_mm512_add_epi32(even[0], odd[0]), _mm512_add_epi32(even[1], odd[1]));
+    }
+
     /// 64 columns of each row, whose bits `planes` picks, times those of each token.
     template <std::size_t Rows, std::size_t Tokens>
     static BITNET_ALWAYS_INLINE void add_columns(const std::uint8_t* w, std::size_t row_bytes, __m512i planes,
@@ -91,8 +125,7 @@ private:
         __m512i codes[Rows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + r * row_bytes));
-            codes[r] = _mm512_and_si512(_mm512_broadcast_i64x4(block), planes);
+            codes[r] = _mm512_and_si512(both_halves(w + r * row_bytes), planes);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
@@ -130,6 +163,12 @@ private:
         return _mm256_add_epi32(lower, _mm512_extracti64x4_epi64(joined, 1));
     }
 
+    /// A block [32], twice.
+    static BITNET_ALWAYS_INLINE __m512i both_halves(const std::uint8_t* block) noexcept {
+        return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block)));
+    }
+    static BITNET_ALWAYS_INLINE __m512i first_planes() noexcept { return halves(bytes(0xc0), bytes(0x30)); }
+    static BITNET_ALWAYS_INLINE __m512i second_planes() noexcept { return halves(bytes(0x0c), bytes(0x03)); }
     static BITNET_ALWAYS_INLINE __m256i bytes(int value) noexcept { return _mm256_set1_epi8(static_cast<char>(value)); }
     static BITNET_ALWAYS_INLINE __m512i halves(__m256i lower, __m256i upper) noexcept {
         return _mm512_inserti64x4(_mm512_castsi256_si512(lower), upper, 1);

@@ -46,6 +46,13 @@ private:
     static void tile(const std::uint8_t* w, std::size_t cols, const activation_view& x, std::size_t first_token,
                      std::int32_t* y, std::size_t y_stride) noexcept {
         const std::int8_t* values = x.data + first_token * x.stride;
+        if constexpr (Tokens == 1) {
+            __m256i row_sums[Rows];
+            for (std::size_t r = 0; r < Rows; ++r) {
+                row_sums[r] = one_row(w + r * (cols / 4), cols / 128, values);
+            }
+            return store_lane_sums(row_sums, x.sums[first_token], y + first_token * y_stride);
+        }
         constexpr std::size_t chains = Rows * Tokens <= 2   ? 4
                                        : Rows * Tokens <= 6 ? 2
                                                             : 1; // four planes that wait for one another would be slow
@@ -78,6 +85,42 @@ private:
             }
             store_lane_sums(row_sums, x.sums[x_row], y + x_row * y_stride);
         }
+    }
+
+    /// Sums of one row times one token, in eight lanes. Each plane has a chain of its own for the even blocks and one
+    /// for the odd ones, so that none has to be moved to bits 1:0 before it is multiplied: the sums of plane 7:6 are
+    /// multiples of 64, and so on. Overflow: a block adds at most 4 * 192 * 128 = 98304 to a lane; that is safe to
+    /// 21,000 blocks.
+    static BITNET_ALWAYS_INLINE __m256i one_row(const std::uint8_t* w, std::size_t blocks,
+                                                const std::int8_t* x) noexcept {
+        __m256i even[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                           _mm256_setzero_si256()};
+        __m256i odd[4] = {even[0], even[0], even[0], even[0]};
+        for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
+            prefetch_rows<1>(w, 0);
+            const __m256i one = load(w);
+            const __m256i other = load(w + 32);
+            add_planes(one, x, even);
+            add_planes(other, x + 128, odd);
+            w += 64;
+            x += 256;
+        }
+        if (blocks % 2 != 0) {
+            add_planes(load(w), x, even);
+        }
+        const auto joined = [&](std::size_t plane) noexcept { return _mm256_add_epi32(even[plane], odd[plane]); };
+        return _mm256_add_epi32(_mm256_add_epi32(_mm256_srai_epi32(joined(0), 6), _mm256_srai_epi32(joined(1), 4)),
+                                _mm256_add_epi32(_mm256_srai_epi32(joined(2), 2), joined(3)));
+    }
+    static BITNET_ALWAYS_INLINE void add_planes(__m256i block, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
+        BITNET_UNROLL
+        for (int plane = 0; plane < 4; ++plane) {
+            const __m256i codes = _mm256_and_si256(block, _mm256_set1_epi8(static_cast<char>(0xc0 >> 2 * plane)));
+            add_dot_products(sums[plane], codes, load(x + 32 * plane));
+        }
+    }
+    static BITNET_ALWAYS_INLINE __m256i load(const void* bytes) noexcept {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
     }
 
     template <std::size_t Chains, std::size_t Rows, std::size_t Tokens>

@@ -117,15 +117,10 @@ template <> struct float_ops<isa::avx2> {
         }
     }
 
-    /// Bounds of the products of all rows of a screen, four rows at a time.
+    /// Bounds of the products of all rows of a screen.
     static void screen_rows(const std::byte* rows, std::size_t count, const screen_input& x, float* upper) noexcept {
-        const std::size_t row_bytes = screen_layout::row_bytes(x.blocks * screen_layout::block_columns);
-        std::size_t r = 0;
-        for (; r + 4 <= count; r += 4) {
-            screen<4>(rows + r * row_bytes, row_bytes, x, upper + r);
-        }
-        for (; r < count; ++r) {
-            screen<1>(rows + r * row_bytes, row_bytes, x, upper + r);
+        for (std::size_t r = 0; r < count; ++r) {
+            upper[r] = screen(rows + r * screen_layout::row_bytes(x.blocks * screen_layout::block_columns), x);
         }
     }
 
@@ -358,15 +353,6 @@ private:
         return p + Bytes;
     }
 
-    /// The same for a block of each of `Rows` rows of a screen, whole lines only: of four rows 6 of 6.3. What is left
-    /// out comes with its neighbours, and a seventh prefetch would fetch a line twice.
-    template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE const std::byte* prefetch_screen(const std::byte* p) noexcept {
-        constexpr std::size_t bytes = Rows * screen_layout::block_bytes;
-        prefetch<bytes / 64 * 64>(p);
-        return p + bytes;
-    }
-
     /// One half as a float, by the instruction.
     static BITNET_ALWAYS_INLINE float widen_one(half value) noexcept {
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
@@ -468,35 +454,19 @@ private:
         }
     }
 
-    /// Rows that share the loads of x; scales and the fold are in the order of detail::screen_rows.
-    template <std::size_t Rows>
-    static BITNET_ALWAYS_INLINE void screen(const std::byte* rows, std::size_t row_bytes, const screen_input& x,
-                                            float* upper) noexcept {
-        const std::byte* next = rows + prefetch_lead(Rows * row_bytes);
-        __m256 low[Rows];
-        __m256 high[Rows];
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            low[r] = _mm256_setzero_ps();
-            high[r] = _mm256_setzero_ps();
+    /// The bound of one row; scales and the fold are in the order of detail::screen_rows.
+    static BITNET_ALWAYS_INLINE float screen(const std::byte* row, const screen_input& x) noexcept {
+        __m256 low = _mm256_setzero_ps();
+        __m256 high = _mm256_setzero_ps();
+        for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
+            prefetch_screen(row);
+            float scale;
+            std::memcpy(&scale, row + screen_layout::scale_at, sizeof scale);
+            const __m256 s = _mm256_set1_ps(scale);
+            low = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<0>(row, b, x)), s, low);
+            high = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<1>(row, b, x)), s, high);
         }
-        for (std::size_t b = 0; b < x.blocks; ++b) {
-            next = prefetch_screen<Rows>(next);
-            BITNET_UNROLL
-            for (std::size_t r = 0; r < Rows; ++r) {
-                const std::byte* block = rows + r * row_bytes + b * screen_layout::block_bytes;
-                float scale;
-                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
-                const __m256 s = _mm256_set1_ps(scale);
-                low[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<0>(block, b, x)), s, low[r]);
-                high[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(screen_half<1>(block, b, x)), s, high[r]);
-            }
-        }
-        BITNET_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            const std::byte* tail = rows + r * row_bytes + x.blocks * screen_layout::block_bytes;
-            upper[r] = upper_bound_of<hardware_fma>(fold(low[r], high[r]), tail, x);
-        }
+        return upper_bound_of<hardware_fma>(fold(low, high), row, x);
     }
 
     /// The eight sums of columns [32 Half, 32 Half + 32) and the same of the second 64. A pair of products is at most

@@ -15,6 +15,10 @@
 #include <limits>
 #include <span>
 
+#if BITNET_X86_64
+#include <xmmintrin.h>
+#endif
+
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI::detail {
 
@@ -39,6 +43,17 @@ struct screen_layout {
         return blocks(cols) * block_bytes + 2 * sizeof(float);
     }
 };
+
+#if BITNET_X86_64
+/// Called once for each block of rows that are read one after another, as memory holds them: four rows side by side
+/// were a sixth slower. Zen 5, huge pages: 4 KiB ahead into the first level 1.0 to 1.1 of a loop that only reads; 8 KiB
+/// ahead into the second 0.9.
+BITNET_ALWAYS_INLINE void prefetch_screen(const std::byte* block) noexcept {
+    constexpr std::size_t distance = 4096;
+    _mm_prefetch(reinterpret_cast<const char*>(block) + distance, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(block) + distance + 64, _MM_HINT_T0);
+}
+#endif
 
 /// What is known of a row w and its screened copy v, both rounded up. error is infinity if w is not finite or huge:
 /// such a row is never screened out.

@@ -101,8 +101,8 @@ template <> struct float_ops<isa::avx2> {
             dot_tokens<2, 2, E>(w, row_bytes, rows, x, y, t);
         }
         for (; t < x.rows; ++t) {
-            constexpr std::size_t together = std::is_same_v<E, float> ? 1 : 2; // what is read fastest
-            dot_tokens<together, 1, E>(w, row_bytes, rows, x, y, t);
+            // One row is read fastest: F16 as fast as a loop that only reads, two rows 0.77 of it (Zen 5).
+            dot_tokens<block_format<E> ? 2 : 1, 1, E>(w, row_bytes, rows, x, y, t);
         }
     }
 

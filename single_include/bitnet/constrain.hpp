@@ -11662,7 +11662,7 @@ private:
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
             demands list{with};
             if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
-                list.push_back({demand_kind::has, 0, in_.name(key)});
+                list.insert(list.begin(), {{demand_kind::object}, {demand_kind::has, 0, in_.name(key)}});
             }
             of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }
@@ -12202,10 +12202,14 @@ private:
     return trimmed(states.as_it_is());
 }
 
-/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
+/// Texts of `content` with `low` to `high` characters, state by state: none where low is above high; nullopt where that
+/// takes too many states.
 [[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
                                                         std::uint32_t high) {
     constexpr std::uint32_t most_characters = 16'384;
+    if (low > high) {
+        return automaton();
+    }
     if ((high == unlimited ? low : high) > most_characters) {
         return std::nullopt;
     }

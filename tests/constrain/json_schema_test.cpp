@@ -109,6 +109,7 @@ TEST_CASE("schema: objects have declared keys in order, each once, and others be
         {R"({"n":1,"nx":7,"x":"s"})", "{}"}, {R"({"nx":1})", R"({"n":"s"})", R"({"a":1})"});
     check_schema(R"({"type":"object","propertyNames":{"pattern":"^[a-z]*$","maxLength":2}})", {R"({"ab":1})"},
                  {R"({"abc":1})", R"({"A":1})"});
+    check_schema(R"({"propertyNames":{"minLength":2,"maxLength":1}})", {"{}"}, {R"({"a":1})", R"({"ab":1})"});
     check_schema(R"({"type":"object","properties":{"a":{},"b":{},"c":{}},"minProperties":2,"maxProperties":3})",
                  {R"({"a":1,"c":1})", R"({"c":1,"z":1})", R"({"x":1,"y":1,"z":1})"},
                  {R"({"a":1})", R"({"a":1,"b":1,"c":1,"d":1})", R"({"a":1,"x":1,"y":1,"z":1})"});
@@ -144,6 +145,9 @@ TEST_CASE("schema: unique items of few values, whatever their order") {
                  {"[true,true]", R"(["x"])", R"([false,"x","x"])", "[false,true,true]"});
     check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"const":"a"},{"const":"a"}],"items":false})",
                  {"[]", R"(["a"])"}, {R"(["a","a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":["null","string"],"pattern":"^[ab]{0,2}$",
+                     "minLength":2,"maxLength":1}})",
+                 {"[]", "[null]"}, {R"(["a"])", R"(["ab"])"});
     check_schema(R"({"type":"array","uniqueItems":true,"maxItems":2,"items":{"anyOf":[{"enum":["a","b","c","d","e",
                      "f","g","h","i","j","k","l"]},{"enum":["a","m"]}]}})",
                  {R"(["a","m"])", R"(["l","a"])"}, {R"(["a","a"])", R"(["a","b","c"])"});
@@ -248,6 +252,9 @@ TEST_CASE("schema: unevaluatedItems is what the schemas leave that hold") {
     check_schema(
         R"({"type":"array","if":{"minItems":2},"then":{"prefixItems":[{"const":1}]},"unevaluatedItems":{"type":"null"}})",
         {"[]", "[null]", "[1,null]"}, {"[1]", "[1,1]", "[null,null]"});
+    // a schema that depends on a key applies to objects alone: of an array it evaluates nothing
+    check_schema(R"({"dependentSchemas":{"k":{"items":{"type":"integer"}}},"unevaluatedItems":{"type":"null"}})",
+                 {"[]", "[null]", R"({"k":1})"}, {"[1]", "[null,1]"});
 }
 
 TEST_CASE("schema: alternatives share the order of their keys") {

@@ -389,7 +389,7 @@ private:
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
             demands list{with};
             if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
-                list.push_back({demand_kind::has, 0, in_.name(key)});
+                list.insert(list.begin(), {{demand_kind::object}, {demand_kind::has, 0, in_.name(key)}});
             }
             of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }

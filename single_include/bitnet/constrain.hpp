@@ -4542,7 +4542,11 @@ private:
         if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
             return std::nullopt;
         }
-        return children(place)[index];
+        auto element = value.elements().begin();
+        for (std::size_t i = 0; i < index; ++i) {
+            ++element;
+        }
+        return child(place, std::to_string(index), *element);
     }
     [[nodiscard]] static std::string unescaped(std::string_view step) {
         std::string made;
@@ -9197,6 +9201,7 @@ struct schema_options {
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -9209,7 +9214,8 @@ class schema_draft {
 public:
     struct choice {
         std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
+        std::shared_ptr<const std::vector<demands>>
+            lists; ///< shared: drafts are copied with the choices they leave open
     };
 
     void begin(const demands& all) {
@@ -9236,20 +9242,26 @@ public:
     }
     /// The present demand asks for another one, or for one of several lists.
     void want(demand what) { todo_.push_back({what, present()}); }
-    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+    void want_one(std::vector<demands> lists) {
+        choices_.push_back({present(), std::make_shared<const std::vector<demands>>(std::move(lists))});
+    }
 
     [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
-    /// Adds a draft for every list of the first choice, the first list at the end.
-    void fork(std::vector<schema_draft>& drafts) && {
-        const choice made_of = std::move(choices_.front());
-        choices_.erase(choices_.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
-            schema_draft made = *this;
-            for (const demand what : *list) {
-                made.todo_.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
+    /// Whether fork() has one list left. \pre there are choices
+    [[nodiscard]] bool is_at_last_fork() const noexcept { return forks_ + 1 == choices_.front().lists->size(); }
+    /// The draft that meets the next list of the first choice; the last one takes all that this one has.
+    /// \pre there are choices, and lists left of the first
+    [[nodiscard]] schema_draft fork() {
+        const choice first = choices_.front();
+        const bool is_last = is_at_last_fork();
+        const demands& list = (*first.lists)[forks_++];
+        schema_draft made = is_last ? std::move(*this) : *this;
+        made.forks_ = 0;
+        made.choices_.erase(made.choices_.begin());
+        for (const demand what : list) {
+            made.todo_.push_back({what, first.parent});
         }
+        return made;
     }
 
     schema_shape shape;
@@ -9266,6 +9278,7 @@ private:
     std::size_t at_ = 0;
     std::set<demand> seen_;
     std::vector<choice> choices_; ///< of each, one list has to be met
+    std::size_t forks_ = 0;       ///< lists of the first one that were forked
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11035,8 +11048,8 @@ public:
     explicit schema_outlines(schema_source& in) : in_(in) {}
 
     [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
-        const outline x = outline_of(a);
-        const outline y = outline_of(b);
+        const outline& x = outline_of(a);
+        const outline& y = outline_of(b);
         if ((x.values & y.values) == 0) {
             return true;
         }
@@ -11072,7 +11085,15 @@ private:
         std::map<std::string, std::uint32_t> properties;
         bool is_closed = false;
     };
-    [[nodiscard]] outline outline_of(std::uint32_t place) {
+    /// Made once: oneOf compares each of its schemas with all others.
+    [[nodiscard]] const outline& outline_of(std::uint32_t place) {
+        const auto [found, is_new] = outlines_.try_emplace(place);
+        if (is_new) {
+            found->second = made_of(place);
+        }
+        return found->second;
+    }
+    [[nodiscard]] outline made_of(std::uint32_t place) {
         outline made;
         for (int depth = 0; depth < 16; ++depth) {
             if (const auto constant = in_.document().child(place, "const")) {
@@ -11126,6 +11147,7 @@ private:
     }
 
     schema_source& in_;
+    std::map<std::uint32_t, outline> outlines_; ///< by place
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11313,35 +11335,34 @@ public:
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
     [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<schema_draft> drafts(1);
-        drafts[0].begin(all);
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            schema_draft next = std::move(drafts.back());
-            drafts.pop_back();
+        schema_draft next;
+        next.begin(all);
+        std::vector<schema_draft> open; // whose first choices have lists left
+        for (std::size_t made = 0;;) {
             if (!settle(next)) {
                 return false;
             }
-            if (next.shape.values == 0) {
-                continue;
-            }
-            if (next.choices().empty()) {
+            if (next.shape.values != 0 && next.choices().empty()) {
                 if (!evaluation_.meet(next)) {
                     return false;
                 }
                 shapes.push_back(std::move(next.shape));
-                continue;
+            } else if (next.shape.values != 0) {
+                made += next.choices().front().lists->size();
+                if ((std::max)(made, next.choices().size()) > most_drafts) {
+                    return too_many_drafts();
+                }
+                open.push_back(std::move(next));
             }
-            made += next.choices().front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            if (open.empty()) {
+                return true;
             }
-            std::move(next).fork(drafts);
+            const bool is_last = open.back().is_at_last_fork();
+            next = open.back().fork();
+            if (is_last) {
+                open.pop_back();
+            }
         }
-        return true;
     }
 
     /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
@@ -11356,6 +11377,13 @@ public:
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
 
 private:
+    static constexpr std::size_t most_drafts = 4096;
+
+    [[nodiscard]] bool too_many_drafts() {
+        return set_error(in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                         {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+    }
+
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
@@ -11511,6 +11539,9 @@ private:
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
             const std::vector<std::uint32_t> parts = in_.document().children(at);
+            if (parts.size() > most_drafts) { // before oneOf compares each with all others
+                return too_many_drafts();
+            }
             for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
@@ -11675,9 +11706,10 @@ private:
         }
         const std::vector<std::uint32_t> parts = in_.document().children(at);
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+            for (std::size_t j = i + 1; j < parts.size(); ++j) {
+                if (!outlines_.are_disjoint(parts[i], parts[j])) {
                     lists[i].push_back({demand_kind::negated, parts[j]});
+                    lists[j].push_back({demand_kind::negated, parts[i]});
                 }
             }
         }

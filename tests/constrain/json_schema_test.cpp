@@ -304,3 +304,28 @@ TEST_CASE("schema: what is no schema, or has no value, is an error when it is op
     CHECK(refusal("{\"properties\":{\"" + std::string(100000, 'k') + "\":{}}}", bitnet::errc::grammar_budget)
               .find("100000 bytes") != std::string::npos);
 }
+
+// What this proves is that it ends: each of these took a minute, or gigabytes, where work or copies grew with the
+// square.
+TEST_CASE("schema: what is large is compiled or refused in time and memory that grow with its size") {
+    const auto repeated = [](std::size_t times, const auto& part) {
+        std::string made;
+        for (std::size_t i = 0; i < times; ++i) {
+            made += (i == 0 ? "" : ",") + part(std::to_string(i));
+        }
+        return made;
+    };
+    const auto any = [](const std::string&) { return std::string("true"); };
+    CHECK(refusal(R"({"oneOf":[)" + repeated(50'000, any) + "]}", bitnet::errc::grammar_budget).find("4096") !=
+          std::string::npos);
+    const auto dependent = [](const std::string& i) { return "\"k" + i + "\":[]"; };
+    CHECK(refusal(R"({"dependentRequired":{)" + repeated(20'000, dependent) + "}}", bitnet::errc::grammar_budget)
+              .find("4096") != std::string::npos);
+    const auto constant = [](const std::string& i) {
+        return R"({"type":"object","properties":{"k":{"const":)" + i + R"(}},"required":["k"]})";
+    };
+    check_schema(R"({"oneOf":[)" + repeated(600, constant) + "]}", {R"({"k":599})"}, {R"({"k":600})"});
+    const auto reference = [](const std::string& i) { return R"({"$ref":"#/$defs/)" + i + "\"}"; };
+    check_schema(R"({"allOf":[)" + repeated(2000, reference) + R"(],"$defs":[)" + repeated(2000, any) + "]}", {"1"},
+                 {""});
+}

@@ -196,7 +196,11 @@ private:
         if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
             return std::nullopt;
         }
-        return children(place)[index];
+        auto element = value.elements().begin();
+        for (std::size_t i = 0; i < index; ++i) {
+            ++element;
+        }
+        return child(place, std::to_string(index), *element);
     }
     [[nodiscard]] static std::string unescaped(std::string_view step) {
         std::string made;

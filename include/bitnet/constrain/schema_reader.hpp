@@ -40,35 +40,34 @@ public:
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
     [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<schema_draft> drafts(1);
-        drafts[0].begin(all);
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            schema_draft next = std::move(drafts.back());
-            drafts.pop_back();
+        schema_draft next;
+        next.begin(all);
+        std::vector<schema_draft> open; // whose first choices have lists left
+        for (std::size_t made = 0;;) {
             if (!settle(next)) {
                 return false;
             }
-            if (next.shape.values == 0) {
-                continue;
-            }
-            if (next.choices().empty()) {
+            if (next.shape.values != 0 && next.choices().empty()) {
                 if (!evaluation_.meet(next)) {
                     return false;
                 }
                 shapes.push_back(std::move(next.shape));
-                continue;
+            } else if (next.shape.values != 0) {
+                made += next.choices().front().lists->size();
+                if ((std::max)(made, next.choices().size()) > most_drafts) {
+                    return too_many_drafts();
+                }
+                open.push_back(std::move(next));
             }
-            made += next.choices().front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            if (open.empty()) {
+                return true;
             }
-            std::move(next).fork(drafts);
+            const bool is_last = open.back().is_at_last_fork();
+            next = open.back().fork();
+            if (is_last) {
+                open.pop_back();
+            }
         }
-        return true;
     }
 
     /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
@@ -83,6 +82,13 @@ public:
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
 
 private:
+    static constexpr std::size_t most_drafts = 4096;
+
+    [[nodiscard]] bool too_many_drafts() {
+        return set_error(in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                         {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+    }
+
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
@@ -238,6 +244,9 @@ private:
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
             const std::vector<std::uint32_t> parts = in_.document().children(at);
+            if (parts.size() > most_drafts) { // before oneOf compares each with all others
+                return too_many_drafts();
+            }
             for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
@@ -402,9 +411,10 @@ private:
         }
         const std::vector<std::uint32_t> parts = in_.document().children(at);
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+            for (std::size_t j = i + 1; j < parts.size(); ++j) {
+                if (!outlines_.are_disjoint(parts[i], parts[j])) {
                     lists[i].push_back({demand_kind::negated, parts[j]});
+                    lists[j].push_back({demand_kind::negated, parts[i]});
                 }
             }
         }

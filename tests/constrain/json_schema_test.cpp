@@ -325,6 +325,13 @@ TEST_CASE("schema: what is large is compiled or refused in time and memory that 
         return R"({"type":"object","properties":{"k":{"const":)" + i + R"(}},"required":["k"]})";
     };
     check_schema(R"({"oneOf":[)" + repeated(600, constant) + "]}", {R"({"k":599})"}, {R"({"k":600})"});
+    std::string deep = "[" + repeated(50'000, [](const std::string&) { return std::string("{}"); }) + "]";
+    for (int depth = 0; depth < 100; ++depth) {
+        deep = "{\"" + std::string(4000, 'k') + "\":" + deep + "}";
+    }
+    check_schema(deep, {"1"}, {""});
+    CHECK(refusal(R"({"$id":")" + std::string(2049, 'u') + R"("})", bitnet::errc::grammar_budget).find("2049 bytes") !=
+          std::string::npos);
     const auto reference = [](const std::string& i) { return R"({"$ref":"#/$defs/)" + i + "\"}"; };
     check_schema(R"({"allOf":[)" + repeated(2000, reference) + R"(],"$defs":[)" + repeated(2000, any) + "]}", {"1"},
                  {""});

@@ -47,6 +47,10 @@ public:
             return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
                                                        " bytes, and at most ", most_key_bytes, " are supported"});
         }
+        if (reader_.document().longest_uri() > most_uri_bytes) {
+            return error_saying(errc::grammar_budget, {name_, ": $id gives a URI of ", reader_.document().longest_uri(),
+                                                       " bytes, and at most ", most_uri_bytes, " are supported"});
+        }
         rules_.begin();
         for (std::size_t at = 0; at < rules_.size(); ++at) {
             constexpr std::size_t most_rules = 20'000;

@@ -103,8 +103,8 @@ public:
             if (in_.options().strict_formats) {
                 return in_.refuse(at, {"the format ", quoted{*format}, " is not supported"});
             }
-            in_.note(sentence({quoted{in_.document().at(at).pointer}, ": the format ", quoted{*format},
-                               " is taken as an annotation"}));
+            in_.note(sentence(
+                {quoted{in_.document().pointer(at)}, ": the format ", quoted{*format}, " is taken as an annotation"}));
             return true;
         }
         if (const unsigned most = longest_of_format(*format)) {

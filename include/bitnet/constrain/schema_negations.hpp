@@ -187,8 +187,8 @@ private:
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note(
+                sentence({quoted{in_.document().pointer(at)}, ": no keyword of JSON Schema, taken as an annotation"}));
             return true;
         }
         return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},

@@ -303,8 +303,8 @@ private:
             return in_.refuse(at, {"dynamic anchors are not supported"});
         }
         if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note(
+                sentence({quoted{in_.document().pointer(at)}, ": no keyword of JSON Schema, taken as an annotation"}));
         }
         (void)of;
         return true;
@@ -367,7 +367,7 @@ private:
         if (!target) {
             return set_error(
                 in_.failure(), errc::unsupported_schema,
-                {in_.source_name(), ": ", quoted{in_.document().at(at).pointer}, ": "},
+                {in_.source_name(), ": ", quoted{in_.document().pointer(at)}, ": "},
                 {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
         }
         of.want({demand_kind::schema, *target});
@@ -407,7 +407,7 @@ private:
     /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
     void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
         if (in_.options().one_of_is_any_of) {
-            return in_.note(sentence({quoted{in_.document().at(at).pointer}, ": oneOf is taken as anyOf"}));
+            return in_.note(sentence({quoted{in_.document().pointer(at)}, ": oneOf is taken as anyOf"}));
         }
         const std::vector<std::uint32_t> parts = in_.document().children(at);
         for (std::size_t i = 0; i < parts.size(); ++i) {

@@ -45,7 +45,7 @@ public:
 
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "}, why);
     }
     void note(std::string text) {
         constexpr std::size_t most_notes = 100;
@@ -60,10 +60,10 @@ public:
             for (const sentence_part& part : why) {
                 part.append_to(text);
             }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            note(sentence({quoted{document_.pointer(place)}, ": ", text, "; it is not enforced"}));
             return true;
         }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "},
                          why);
     }
 

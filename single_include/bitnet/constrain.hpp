@@ -12875,6 +12875,7 @@ private:
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -12925,12 +12926,14 @@ private:
                                                           std::span<const std::string> key_order,
                                                           const std::optional<automaton>& names, key_set& known) {
         const key_set required(shape.required.begin(), shape.required.end());
+        const std::vector<listed_keys> listed = listed_keys_of(shape);
         std::vector<declared_key> keys;
         const auto declare = [&](const std::string& key) {
             if (known.insert(key).second) {
                 const bool is_named = !names || names->accepts(key);
                 const expression text = pool_.literal("\"" + json_string_text(key) + "\"");
-                const expression value = is_named ? rules_.value_of(demands_of_key(shape, key)) : pool_.nothing();
+                const expression value =
+                    is_named ? rules_.value_of(demands_of_key(shape, listed, key)) : pool_.nothing();
                 keys.push_back({key, pool_.sequence({text, rules_.colon(), value}), required.count(key) != 0});
             }
         };
@@ -12947,15 +12950,25 @@ private:
         }
         return keys;
     }
-    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, std::string_view key) {
-        demands made;
+    /// What `properties` of one part ask for, by key: a list of them may be long.
+    using listed_keys = std::multimap<std::string_view, demand>;
+
+    [[nodiscard]] static std::vector<listed_keys> listed_keys_of(const schema_shape& shape) {
+        std::vector<listed_keys> made;
         for (const object_part& part : shape.objects) {
-            bool is_met = false;
-            for (const auto& [name, what] : part.properties) {
-                if (name == key) {
-                    is_met = true;
-                    made.push_back(what);
-                }
+            made.emplace_back(part.properties.begin(), part.properties.end());
+        }
+        return made;
+    }
+    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, const std::vector<listed_keys>& listed,
+                                                std::string_view key) {
+        demands made;
+        for (std::size_t i = 0; i < listed.size(); ++i) {
+            const object_part& part = shape.objects[i];
+            const auto [first, last] = listed[i].equal_range(key);
+            bool is_met = first != last;
+            for (auto at = first; at != last; ++at) {
+                made.push_back(at->second);
             }
             for (const auto& [pattern, what] : part.patterns) {
                 if (pattern->accepts(key)) {
@@ -13115,9 +13128,14 @@ public:
         rules_.begin();
         for (std::size_t at = 0; at < rules_.size(); ++at) {
             constexpr std::size_t most_rules = 20'000;
+            constexpr std::size_t most_expressions = 4'000'000; // some 40 bytes each
             if (at == most_rules) {
                 return error_saying(errc::grammar_budget,
                                     {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
+            }
+            if (rules_.pool().size() > most_expressions) {
+                return error_saying(errc::grammar_budget, {name_, ": its first ", at, " rules need more than ",
+                                                           most_expressions, " expressions"});
             }
             const demands* const all = rules_.wanted(at);
             if (all != nullptr && !compile(*all, static_cast<std::uint32_t>(at))) {

@@ -10209,7 +10209,7 @@ public:
         if (!read_count(at, count)) {
             return false;
         }
-        least = (std::max)(least, count);
+        least = count != unlimited ? (std::max)(least, count) : least;
         return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
     }
     [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
@@ -11916,7 +11916,7 @@ public:
     explicit schema_contained_items(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
 
     /// Items of which some meet `contains`; those that may be too many must not meet it. `items` stays empty where that
-    /// takes too many states. \return whether to go on
+    /// is not enforced. \return whether to go on
     [[nodiscard]] bool make(const schema_shape& shape, std::optional<expression>& items) {
         constexpr std::uint64_t most_states = 4096;
         if (shape.contained.size() != 1) {
@@ -11933,7 +11933,7 @@ public:
                                                                    : (std::max)(std::uint64_t{shape.least_items},
                                                                                 std::uint64_t{prefix_of(shape)} + 1);
         if ((places + 1) * (met + 1) > most_states) {
-            return true;
+            return rules_.refuse({"contains beside prefixItems or a number of items needs too many states"});
         }
         return rules_for(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
     }
@@ -12345,13 +12345,11 @@ public:
     /// Adds the strings of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
-            any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
-            parts.push_back(*any_string_);
-            return true;
+            return add_any(parts);
         }
         auto content = content_of(shape);
         if (!content) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         if (shape.least_length > shape.most_length || content->size() == 0) {
             return true;
@@ -12364,6 +12362,11 @@ public:
     }
 
 private:
+    [[nodiscard]] bool add_any(std::vector<expression>& parts) {
+        any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
+        parts.push_back(*any_string_);
+        return true;
+    }
     /// \pre the length is limited, and something has it
     [[nodiscard]] bool add_of_length(const schema_shape& shape, const automaton& content,
                                      std::vector<expression>& parts) {
@@ -12380,7 +12383,7 @@ private:
         }
         const auto bounded = of_length(content, shape.least_length, shape.most_length);
         if (!bounded) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         parts.push_back(rules_.quoted_text(pool_.language(json_string_body(*bounded))));
         return true;
@@ -12506,17 +12509,11 @@ public:
     /// Adds the numbers of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
-            const std::string_view pattern = number_pattern(shape);
-            const auto [found, is_new] = plain_.try_emplace(pattern, 0);
-            if (is_new) {
-                found->second = pool_.language(regular(pattern).value_or(automaton()));
-            }
-            parts.push_back(found->second);
-            return true;
+            return add_plain(shape, parts);
         }
         auto numbers = numbers_of(shape);
         if (!numbers) {
-            return rules_.too_large();
+            return rules_.too_large() && add_plain(shape, parts);
         }
         parts.push_back(pool_.language(*std::move(numbers)));
         return true;
@@ -12531,6 +12528,16 @@ public:
     }
 
 private:
+    /// Numbers of the shape's types, whatever else it asks for.
+    [[nodiscard]] bool add_plain(const schema_shape& shape, std::vector<expression>& parts) {
+        const std::string_view pattern = number_pattern(shape);
+        const auto [found, is_new] = plain_.try_emplace(pattern, 0);
+        if (is_new) {
+            found->second = pool_.language(regular(pattern).value_or(automaton()));
+        }
+        parts.push_back(found->second);
+        return true;
+    }
     [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
@@ -12717,15 +12724,11 @@ public:
         if (shape.unique_place && shape.most_items > 1 && !unique_.make(shape, items)) {
             return false;
         }
-        if (!items && shape.contained.empty()) {
-            items = plain_items(shape);
-        } else if (!items && !contained_.make(shape, items)) {
+        if (!items && !shape.contained.empty() && !contained_.make(shape, items)) {
             return false;
         }
-        if (!items) {
-            return rules_.refuse({"prefixItems, contains or the number of items need too many states"});
-        }
-        parts.push_back(pool_.sequence({pool_.literal("["), *items, pool_.literal("]")}));
+        const expression inside = items ? *items : plain_items(shape);
+        parts.push_back(pool_.sequence({pool_.literal("["), inside, pool_.literal("]")}));
         return true;
     }
 
@@ -12793,8 +12796,9 @@ public:
                                                      std::optional<expression> others) {
         constexpr std::size_t most_states = 200'000;
         const bool is_limited = shape.most_properties != unlimited;
-        const std::size_t counted = // above which the number of members does not matter
-            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
+        const std::size_t counted = // above which the number of members does not matter, or cannot be
+            (std::min)(keys.size(),
+                       std::size_t{is_limited ? shape.most_properties : (std::max)(shape.least_properties, 1u)});
         if ((keys.size() + 1) * (counted + 1) > most_states) {
             return std::nullopt;
         }
@@ -12910,11 +12914,17 @@ public:
         const bool is_unordered = !rules_.reader().has_listed_keys() && keys.size() <= most_unordered &&
                                   shape.least_properties == 0 && shape.most_properties == unlimited &&
                                   !shape.is_one_value;
-        const auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
+        auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
         if (!members) {
-            return rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+            if (!rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"})) {
+                return false;
+            }
+            schema_shape unlimited_shape = shape;
+            unlimited_shape.least_properties = 0;
+            unlimited_shape.most_properties = unlimited;
+            members = members_.in_order(unlimited_shape, keys, others); // there are fewer keys than rules
         }
-        parts.push_back(pool_.sequence({pool_.literal("{"), *members, pool_.literal("}")}));
+        parts.push_back(pool_.sequence({pool_.literal("{"), members.value_or(pool_.nothing()), pool_.literal("}")}));
         return true;
     }
 

@@ -286,6 +286,25 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     check_schema(R"({"oneOf":[{"type":"integer"},{"minimum":2}]})", {"3"}, {"1.5"}, {.one_of_is_any_of = true});
 }
 
+TEST_CASE("schema: what is noted to be not enforced forbids nothing") {
+    constexpr bitnet::schema_options noting{.unsupported = bitnet::unsupported_keyword::note};
+    check_schema(R"({"type":"array","allOf":[{"contains":{"const":1}},{"contains":{"const":2}}],"maxItems":2})",
+                 {"[]", "[3]"}, {"[1,2,3]", "1"}, noting);
+    check_schema(R"({"type":"array","contains":{"const":1},"minContains":100,"maxItems":200})", {"[]", "[1]"}, {"1"},
+                 noting);
+    check_schema(R"({"type":"string","minLength":4294967296})", {R"("a")"}, {"1"}, noting);
+    check_schema(R"({"type":"string","pattern":"^(ab)+$","minLength":20000})", {R"("c")"}, {"1"}, noting);
+    check_schema(R"({"type":"integer","allOf":[{"multipleOf":997},{"multipleOf":991}]})", {"1"}, {"1.5"}, noting);
+    std::string keys;
+    for (int i = 0; i < 500; ++i) {
+        keys += "\"k" + std::to_string(i) + "\":{},";
+    }
+    check_schema(R"({"type":"object","properties":{)" + keys + R"("z":{}},"minProperties":2,"maxProperties":450})",
+                 {R"({"k1":1,"z":2})", "{}"}, {R"({"z":2,"k1":1})"}, noting);
+    check_schema(R"({"type":"object","properties":{)" + keys + R"("z":{}},"maxProperties":2})",
+                 {R"({"k1":1,"z":2})", "{}"}, {R"({"k1":1,"k2":2,"z":2})", R"({"k1":1,"k2":2,"x":2})"});
+}
+
 TEST_CASE("schema: what is no schema, or has no value, is an error when it is opened") {
     for (const char* schema :
          {R"({"type":3})", R"({"type":"text"})", R"({"required":"a"})", R"({"properties":["a"]})",

@@ -51,11 +51,17 @@ public:
         const bool is_unordered = !rules_.reader().has_listed_keys() && keys.size() <= most_unordered &&
                                   shape.least_properties == 0 && shape.most_properties == unlimited &&
                                   !shape.is_one_value;
-        const auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
+        auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
         if (!members) {
-            return rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+            if (!rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"})) {
+                return false;
+            }
+            schema_shape unlimited_shape = shape;
+            unlimited_shape.least_properties = 0;
+            unlimited_shape.most_properties = unlimited;
+            members = members_.in_order(unlimited_shape, keys, others); // there are fewer keys than rules
         }
-        parts.push_back(pool_.sequence({pool_.literal("{"), *members, pool_.literal("}")}));
+        parts.push_back(pool_.sequence({pool_.literal("{"), members.value_or(pool_.nothing()), pool_.literal("}")}));
         return true;
     }
 

@@ -111,7 +111,7 @@ public:
         if (!read_count(at, count)) {
             return false;
         }
-        least = (std::max)(least, count);
+        least = count != unlimited ? (std::max)(least, count) : least;
         return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
     }
     [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {

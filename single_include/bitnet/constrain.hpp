@@ -10114,6 +10114,7 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10121,6 +10122,15 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keywords of JSON Schema that ask for nothing.
+[[nodiscard]] inline bool is_annotation(std::string_view key) noexcept {
+    constexpr std::string_view all[] = {
+        "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+        "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+        "deprecated",    "readOnly",    "writeOnly", "id"};
+    return std::find(std::begin(all), std::end(all), key) != std::end(all);
+}
 
 /// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
 /// is in failure().
@@ -10150,6 +10160,9 @@ public:
         if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
             notes_.push_back(std::move(text));
         }
+    }
+    void note_unknown(std::uint32_t keyword) {
+        note(sentence({quoted{document_.pointer(keyword)}, ": no keyword of JSON Schema, taken as an annotation"}));
     }
     /// What cannot be enforced: an error, or a note where that is asked for.
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
@@ -10429,10 +10442,13 @@ public:
         number_relation wanted;
         wanted.greater = key == "minimum" || key == "exclusiveMinimum";
         wanted.less = !wanted.greater;
-        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
-        const bool is_strict = strict && strict->as_bool().value_or(false);
-        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict(place, key);
         return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    /// Whether `minimum` or `maximum` of a schema is exclusive in the way of draft 4.
+    [[nodiscard]] bool is_strict(std::uint32_t place, std::string_view key) const {
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        return strict && strict->as_bool().value_or(false);
     }
     [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
                                    bool is_negated) {
@@ -10953,7 +10969,7 @@ public:
             number_relation wanted;
             wanted.less = key == "minimum" || key == "exclusiveMinimum";
             wanted.greater = !wanted.less;
-            wanted.equal = key.substr(0, 9) == "exclusive";
+            wanted.equal = key.substr(0, 9) == "exclusive" || languages_.is_strict(in_.document().at(at).parent, key);
             shape.values &= set_whole | set_fraction;
             return languages_.add_numbers(shape, at, false, wanted, false);
         }
@@ -10985,16 +11001,11 @@ private:
         constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
                                               "minProperties", "maxProperties",    "pattern",          "minimum",
                                               "maximum",       "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
-        constexpr std::string_view silent[] = {"title",      "description", "default",   "examples", "$comment",
-                                               "$schema",    "$id",         "$anchor",   "$defs",    "definitions",
-                                               "deprecated", "readOnly",    "writeOnly", "then",     "else"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
-        if (is_in(silent)) {
+        const bool is_of_draft_4 = key.substr(0, 9) == "exclusive" && in_.value(at).as_bool(); // see break_keyword()
+        if (is_annotation(key) || key == "then" || key == "else" || is_of_draft_4) {
             return true;
         }
-        if (is_in(plain)) {
+        if (std::find(std::begin(plain), std::end(plain), key) != std::end(plain)) {
             lists.push_back({{demand_kind::breaks, at, in_.name(key)}});
         } else if (key == "type") {
             lists.push_back({{demand_kind::not_type, at}});
@@ -11019,6 +11030,9 @@ private:
     /// Keywords that are known and cannot be enforced the other way round.
     static constexpr std::string_view not_negated[] = {"$ref",
                                                        "$dynamicRef",
+                                                       "$dynamicAnchor",
+                                                       "$recursiveRef",
+                                                       "$recursiveAnchor",
                                                        "oneOf",
                                                        "if",
                                                        "items",
@@ -11075,8 +11089,7 @@ private:
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            in_.note(
-                sentence({quoted{in_.document().pointer(at)}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note_unknown(at);
             return true;
         }
         return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
@@ -11453,7 +11466,8 @@ private:
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
-                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+                return in_.malformed(what->place,
+                                     {"it refers to itself: whether a value is valid by it depends on whether it is"});
             }
             if (of.see(*what) && !meet(of, *what)) {
                 return false;
@@ -11628,11 +11642,11 @@ private:
         if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
             return meet_dependencies(of, at);
         }
-        return meet_other(of, key, at);
+        return meet_other(key, at);
     }
 
     /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+    [[nodiscard]] bool meet_other(std::string_view key, std::uint32_t at) {
         constexpr std::string_view read_elsewhere[] = {"properties",
                                                        "patternProperties",
                                                        "additionalProperties",
@@ -11649,24 +11663,18 @@ private:
                                                        "unevaluatedProperties",
                                                        "then",
                                                        "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
         if (key == "$dynamicRef" || key == "$recursiveRef") {
             return in_.refuse(at, {"dynamic references are not supported"});
         }
         if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
             return in_.refuse(at, {"dynamic anchors are not supported"});
         }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            in_.note(
-                sentence({quoted{in_.document().pointer(at)}, ": no keyword of JSON Schema, taken as an annotation"}));
+        const bool is_known =
+            std::find(std::begin(read_elsewhere), std::end(read_elsewhere), key) != std::end(read_elsewhere) ||
+            is_annotation(key);
+        if (!is_known) {
+            in_.note_unknown(at);
         }
-        (void)of;
         return true;
     }
 

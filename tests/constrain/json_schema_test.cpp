@@ -68,6 +68,7 @@ TEST_CASE("schema: numbers keep their bounds exactly, at any size") {
     check_schema(R"({"multipleOf":0.15})", {"0", "0.3", "-4.50", "1.05"}, {"0.1", "1", "0.155"});
     check_schema(R"({"type":"integer","multipleOf":7,"minimum":10,"maximum":30})", {"14", "28"}, {"7", "15", "35"});
     check_schema(R"({"minimum":5,"exclusiveMinimum":true})", {"5.1"}, {"5"}); // as draft 4 has it
+    check_schema(R"({"not":{"minimum":5,"exclusiveMinimum":true}})", {"5", "4.9", "5.0"}, {"5.1", "\"a\""});
 }
 
 TEST_CASE("schema: strings by length, pattern and format, together") {
@@ -275,6 +276,10 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     CHECK(refusal(R"({"multipleOf":999999937})").find("4096") != std::string::npos);
     CHECK(refusal(R"({"not":{"additionalProperties":false}})").find("'/not/additionalProperties'") !=
           std::string::npos);
+    CHECK(refusal(R"({"not":{"$recursiveRef":"#","type":"string"}})").find("'/not/$recursiveRef'") !=
+          std::string::npos);
+    CHECK(
+        must(bitnet::grammar::json_schema(R"({"not":{"type":"string","contentEncoding":"base64"}})")).notes().empty());
     const auto noted =
         must(bitnet::grammar::json_schema(R"({"type":"array","uniqueItems":true,"x-hint":1,"format":"odd"})",
                                           {.unsupported = bitnet::unsupported_keyword::note}));

@@ -123,10 +123,13 @@ public:
         number_relation wanted;
         wanted.greater = key == "minimum" || key == "exclusiveMinimum";
         wanted.less = !wanted.greater;
-        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
-        const bool is_strict = strict && strict->as_bool().value_or(false);
-        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict(place, key);
         return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    /// Whether `minimum` or `maximum` of a schema is exclusive in the way of draft 4.
+    [[nodiscard]] bool is_strict(std::uint32_t place, std::string_view key) const {
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        return strict && strict->as_bool().value_or(false);
     }
     [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
                                    bool is_negated) {

@@ -93,7 +93,8 @@ private:
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
-                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+                return in_.malformed(what->place,
+                                     {"it refers to itself: whether a value is valid by it depends on whether it is"});
             }
             if (of.see(*what) && !meet(of, *what)) {
                 return false;
@@ -268,11 +269,11 @@ private:
         if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
             return meet_dependencies(of, at);
         }
-        return meet_other(of, key, at);
+        return meet_other(key, at);
     }
 
     /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+    [[nodiscard]] bool meet_other(std::string_view key, std::uint32_t at) {
         constexpr std::string_view read_elsewhere[] = {"properties",
                                                        "patternProperties",
                                                        "additionalProperties",
@@ -289,24 +290,18 @@ private:
                                                        "unevaluatedProperties",
                                                        "then",
                                                        "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
         if (key == "$dynamicRef" || key == "$recursiveRef") {
             return in_.refuse(at, {"dynamic references are not supported"});
         }
         if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
             return in_.refuse(at, {"dynamic anchors are not supported"});
         }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            in_.note(
-                sentence({quoted{in_.document().pointer(at)}, ": no keyword of JSON Schema, taken as an annotation"}));
+        const bool is_known =
+            std::find(std::begin(read_elsewhere), std::end(read_elsewhere), key) != std::end(read_elsewhere) ||
+            is_annotation(key);
+        if (!is_known) {
+            in_.note_unknown(at);
         }
-        (void)of;
         return true;
     }
 

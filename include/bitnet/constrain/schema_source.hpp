@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -23,6 +24,15 @@
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keywords of JSON Schema that ask for nothing.
+[[nodiscard]] inline bool is_annotation(std::string_view key) noexcept {
+    constexpr std::string_view all[] = {
+        "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+        "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+        "deprecated",    "readOnly",    "writeOnly", "id"};
+    return std::find(std::begin(all), std::end(all), key) != std::end(all);
+}
 
 /// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
 /// is in failure().
@@ -52,6 +62,9 @@ public:
         if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
             notes_.push_back(std::move(text));
         }
+    }
+    void note_unknown(std::uint32_t keyword) {
+        note(sentence({quoted{document_.pointer(keyword)}, ": no keyword of JSON Schema, taken as an annotation"}));
     }
     /// What cannot be enforced: an error, or a note where that is asked for.
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {

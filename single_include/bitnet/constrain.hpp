@@ -9311,6 +9311,8 @@ public:
         choices_.push_back({present(), std::make_shared<const std::vector<demands>>(std::move(lists))});
     }
 
+    /// Demands so far: what a copy costs.
+    [[nodiscard]] std::size_t size() const noexcept { return todo_.size(); }
     [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
     /// Whether fork() has one list left. \pre there are choices
     [[nodiscard]] bool is_at_last_fork() const noexcept { return forks_ + 1 == choices_.front().lists->size(); }
@@ -10151,6 +10153,13 @@ public:
     [[nodiscard]] bool has_unevaluated() const noexcept { return has_unevaluated_; }
     void set_unevaluated() noexcept { has_unevaluated_ = true; }
 
+    /// Steps of reading: a schema of a megabyte may refer to half of itself ten thousand times.
+    void count_steps(std::size_t more) noexcept { steps_ += more; }
+    [[nodiscard]] bool has_steps_left() {
+        return steps_ <= most_steps || set_error(failure_, errc::grammar_budget, {name_, ": "},
+                                                 {"combinations of its schemas take more than ", most_steps, " steps"});
+    }
+
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
         return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "}, why);
@@ -10244,6 +10253,8 @@ public:
     [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
 
 private:
+    static constexpr std::uint64_t most_steps = 2'000'000; // about a second
+
     schema_document document_;
     std::string_view name_;
     const schema_options& options_;
@@ -10251,6 +10262,7 @@ private:
     std::map<std::string, std::uint32_t> name_numbers_;
     std::vector<std::string> notes_;
     bool has_unevaluated_ = false;
+    std::uint64_t steps_ = 0;
     error failure_;
 };
 
@@ -10646,6 +10658,7 @@ private:
         while (!todo.empty() && !found.is_all) {
             const std::uint32_t at = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             if (!add_own(at, place, kind, found)) {
                 return false;
             }
@@ -10791,6 +10804,7 @@ private:
         while (!todo.empty()) {
             const std::uint32_t at = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             for (const auto [key, member] : in_.value(at).members()) {
                 const auto& list = kind == of_objects ? members : items;
                 if (std::find(std::begin(list), std::end(list), key) != std::end(list) || key == "$dynamicRef" ||
@@ -10850,6 +10864,7 @@ public:
         while (!todo.empty()) {
             const std::uint32_t place = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             if (lists_of_keys_.count(place) != 0) {
                 for (const auto [key, member] : in_.value(place).members()) {
                     properties.emplace_back(key);
@@ -11435,6 +11450,7 @@ public:
             if (open.empty()) {
                 return true;
             }
+            in_.count_steps(open.back().size());
             const bool is_last = open.back().is_at_last_fork();
             next = open.back().fork();
             if (is_last) {
@@ -11465,6 +11481,10 @@ private:
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
+            in_.count_steps(1);
+            if (!in_.has_steps_left()) {
+                return false;
+            }
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
                 return in_.malformed(what->place,
                                      {"it refers to itself: whether a value is valid by it depends on whether it is"});

@@ -329,16 +329,22 @@ TEST_CASE("schema: what is no schema, or has no value, is an error when it is op
               .find("100000 bytes") != std::string::npos);
 }
 
+namespace {
+
+/// part("0"),part("1") and so on.
+template <class Part> std::string repeated(std::size_t times, const Part& part) {
+    std::string made;
+    for (std::size_t i = 0; i < times; ++i) {
+        made += (i == 0 ? "" : ",") + part(std::to_string(i));
+    }
+    return made;
+}
+
+} // namespace
+
 // What this proves is that it ends: each of these took a minute, or gigabytes, where work or copies grew with the
 // square.
 TEST_CASE("schema: what is large is compiled or refused in time and memory that grow with its size") {
-    const auto repeated = [](std::size_t times, const auto& part) {
-        std::string made;
-        for (std::size_t i = 0; i < times; ++i) {
-            made += (i == 0 ? "" : ",") + part(std::to_string(i));
-        }
-        return made;
-    };
     const auto any = [](const std::string&) { return std::string("true"); };
     CHECK(refusal(R"({"oneOf":[)" + repeated(50'000, any) + "]}", bitnet::errc::grammar_budget).find("4096") !=
           std::string::npos);
@@ -359,4 +365,14 @@ TEST_CASE("schema: what is large is compiled or refused in time and memory that 
     const auto reference = [](const std::string& i) { return R"({"$ref":"#/$defs/)" + i + "\"}"; };
     check_schema(R"({"allOf":[)" + repeated(2000, reference) + R"(],"$defs":[)" + repeated(2000, any) + "]}", {"1"},
                  {""});
+}
+
+TEST_CASE("schema: what takes too many steps to read is refused") {
+    const auto either = [](const std::string& i) {
+        return R"({"anyOf":[{"minimum":)" + i + R"(},{"maximum":)" + i + "}]}";
+    };
+    CHECK(refusal(R"({"allOf":[)" + repeated(50'000, [](const std::string&) { return std::string("{}"); }) + "," +
+                      repeated(11, either) + "]}",
+                  bitnet::errc::grammar_budget)
+              .find("2000000 steps") != std::string::npos);
 }

@@ -53,6 +53,8 @@ public:
         choices_.push_back({present(), std::make_shared<const std::vector<demands>>(std::move(lists))});
     }
 
+    /// Demands so far: what a copy costs.
+    [[nodiscard]] std::size_t size() const noexcept { return todo_.size(); }
     [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
     /// Whether fork() has one list left. \pre there are choices
     [[nodiscard]] bool is_at_last_fork() const noexcept { return forks_ + 1 == choices_.front().lists->size(); }

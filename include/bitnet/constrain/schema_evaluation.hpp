@@ -109,6 +109,7 @@ private:
         while (!todo.empty() && !found.is_all) {
             const std::uint32_t at = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             if (!add_own(at, place, kind, found)) {
                 return false;
             }
@@ -254,6 +255,7 @@ private:
         while (!todo.empty()) {
             const std::uint32_t at = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             for (const auto [key, member] : in_.value(at).members()) {
                 const auto& list = kind == of_objects ? members : items;
                 if (std::find(std::begin(list), std::end(list), key) != std::end(list) || key == "$dynamicRef" ||

@@ -37,6 +37,7 @@ public:
         while (!todo.empty()) {
             const std::uint32_t place = todo.back();
             todo.pop_back();
+            in_.count_steps(1);
             if (lists_of_keys_.count(place) != 0) {
                 for (const auto [key, member] : in_.value(place).members()) {
                     properties.emplace_back(key);

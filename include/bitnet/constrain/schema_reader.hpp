@@ -62,6 +62,7 @@ public:
             if (open.empty()) {
                 return true;
             }
+            in_.count_steps(open.back().size());
             const bool is_last = open.back().is_at_last_fork();
             next = open.back().fork();
             if (is_last) {
@@ -92,6 +93,10 @@ private:
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
+            in_.count_steps(1);
+            if (!in_.has_steps_left()) {
+                return false;
+            }
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
                 return in_.malformed(what->place,
                                      {"it refers to itself: whether a value is valid by it depends on whether it is"});

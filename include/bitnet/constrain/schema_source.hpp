@@ -53,6 +53,13 @@ public:
     [[nodiscard]] bool has_unevaluated() const noexcept { return has_unevaluated_; }
     void set_unevaluated() noexcept { has_unevaluated_ = true; }
 
+    /// Steps of reading: a schema of a megabyte may refer to half of itself ten thousand times.
+    void count_steps(std::size_t more) noexcept { steps_ += more; }
+    [[nodiscard]] bool has_steps_left() {
+        return steps_ <= most_steps || set_error(failure_, errc::grammar_budget, {name_, ": "},
+                                                 {"combinations of its schemas take more than ", most_steps, " steps"});
+    }
+
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
         return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "}, why);
@@ -146,6 +153,8 @@ public:
     [[nodiscard]] const std::string& name_of(demand of) const { return names_[of.name]; }
 
 private:
+    static constexpr std::uint64_t most_steps = 2'000'000; // about a second
+
     schema_document document_;
     std::string_view name_;
     const schema_options& options_;
@@ -153,6 +162,7 @@ private:
     std::map<std::string, std::uint32_t> name_numbers_;
     std::vector<std::string> notes_;
     bool has_unevaluated_ = false;
+    std::uint64_t steps_ = 0;
     error failure_;
 };
 

@@ -210,6 +210,8 @@
 #include <bitnet/run/open_options.hpp>
 #include <bitnet/run/opened_dialog.hpp>
 #include <bitnet/run/parts.hpp>
+#include <bitnet/run/pass_answers.hpp>
+#include <bitnet/run/pass_plan.hpp>
 #include <bitnet/run/pass_times.hpp>
 #include <bitnet/run/prefix_source.hpp>
 #include <bitnet/run/prompt_lookup.hpp>
@@ -225,6 +227,8 @@
 #include <bitnet/run/screen_choice.hpp>
 #include <bitnet/run/sequence_feed.hpp>
 #include <bitnet/run/sequence_pass.hpp>
+#include <bitnet/run/served_speaker.hpp>
+#include <bitnet/run/served_speakers.hpp>
 #include <bitnet/run/session.hpp>
 #include <bitnet/run/session_core.hpp>
 #include <bitnet/run/session_options.hpp>

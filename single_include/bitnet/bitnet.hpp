@@ -41923,6 +41923,187 @@ private:
 #ifndef BITNET_RUN_SCHEDULER_CORE_HPP
 #define BITNET_RUN_SCHEDULER_CORE_HPP
 
+// ---- bitnet/run/pass_answers.hpp ----
+// pass_answers: the tokens that a pass of a scheduler gives: what the head has to compute for them, and how they are
+// chosen.
+#ifndef BITNET_RUN_PASS_ANSWERS_HPP
+#define BITNET_RUN_PASS_ANSWERS_HPP
+
+// ---- bitnet/run/served_speaker.hpp ----
+// served_speaker: a speaker of a scheduler, and what it has in the present pass.
+#ifndef BITNET_RUN_SERVED_SPEAKER_HPP
+#define BITNET_RUN_SERVED_SPEAKER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A place for one, as long as it is served.
+struct served_speaker {
+    /// Whether there is something to do for it.
+    [[nodiscard]] bool has_work() const noexcept {
+        return who != nullptr && !is_refused && (session->queued() != 0 || who->chooser().has_value());
+    }
+    /// Whether its session is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept { return revision != session->revision(); }
+
+    /// It gets nothing more in this step.
+    void refuse(stop_reason why) noexcept {
+        is_refused = true;
+        who->take(session->stopped(why));
+    }
+    void refuse(error why) noexcept {
+        is_refused = true;
+        who->take(session->stopped(std::move(why)));
+    }
+
+    /// It has no part in a pass yet.
+    void leave_pass() noexcept {
+        is_in_pass = is_answered = false;
+        rows = ahead = 0;
+        round.begin_without();
+    }
+    /// Before a pass. \return whether there is something to do for it, and that can be done
+    [[nodiscard]] bool prepare() noexcept {
+        if (who == nullptr || is_refused) {
+            return false;
+        }
+        const bool is_asked = who->chooser().has_value();
+        if (session->queued() == 0 && !is_asked) {
+            return false;
+        }
+        if (session->is_cancelled()) {
+            refuse(stop_reason::cancelled);
+            return false;
+        }
+        is_speaking = session->queued() == 0;
+        wants_answer = is_asked && !session->is_full();
+        if (is_speaking && session->is_full()) {
+            refuse(stop_reason::context_full);
+            return false;
+        }
+        if (auto prepared = guarded([&] { return session->prepare_for_pass(wants_answer); }); !prepared) {
+            refuse(failed(prepared));
+            return false;
+        }
+        return true;
+    }
+    void drop_rows_ahead() noexcept {
+        if (std::exchange(ahead, 0) != 0) {
+            session->drop_rows_ahead();
+        }
+    }
+
+    speaker* who = nullptr; ///< null: the place is free
+    session_core* session = nullptr;
+    int priority = 0;
+    std::uint64_t last_turn = 0; ///< served_speakers::next_turn() when it had something, or was added
+    std::uint64_t revision = 0;  ///< of the session, so that a change is seen
+    std::size_t first_row = 0;
+    std::size_t rows = 0;
+    std::size_t ahead = 0; ///< rows of guesses behind these
+    guess_round round;
+    std::size_t rows_taken = 0; ///< of those ahead
+    bool goes_on = false;       ///< its last token is that of the next row ahead
+    bool is_refused = false;    ///< by this step
+    bool is_in_pass = false;
+    bool is_answered = false;  ///< by this pass
+    bool wants_answer = false; ///< behind its queue
+    bool is_speaking = false;  ///< wants an answer and has no queue
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/served_speakers.hpp ----
+// served_speakers: who is served by a scheduler: places for speakers, and whose turn it was when.
+#ifndef BITNET_RUN_SERVED_SPEAKERS_HPP
+#define BITNET_RUN_SERVED_SPEAKERS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Allocates in open() only. A speaker keeps its place until it is removed.
+class served_speakers {
+public:
+    /// \return errc::out_of_memory
+    [[nodiscard]] result<void> open(std::size_t most, const memory_from& from) {
+        error failure;
+        allocate(places_, most, "scheduler", failure, from);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    /// All of them, free ones too.
+    [[nodiscard]] std::span<served_speaker> places() noexcept { return places_.span(); }
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    /// Null where it is not served.
+    [[nodiscard]] served_speaker* find(const speaker& who) noexcept {
+        const auto found = std::find_if(places().begin(), places().end(),
+                                        [&](const served_speaker& each) noexcept { return each.who == &who; });
+        return found != places().end() ? &*found : nullptr;
+    }
+    [[nodiscard]] bool has_work() const noexcept {
+        return std::any_of(places_.span().begin(), places_.span().end(),
+                           [](const served_speaker& each) noexcept { return each.has_work(); });
+    }
+    /// Whether a session of the pass is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept {
+        return std::any_of(places_.span().begin(), places_.span().end(),
+                           [](const served_speaker& each) noexcept { return each.is_in_pass && each.has_changed(); });
+    }
+
+    /// \param parameters of the model that is run \return errc::invalid_argument
+    [[nodiscard]] result<void> add(speaker& who, int priority, const hyper_parameters& parameters) {
+        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
+        if (!session.is_of(parameters)) {
+            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
+        }
+        served_speaker* place = nullptr;
+        for (served_speaker& each : places()) {
+            if (each.who == &who || each.session == &session) {
+                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
+            }
+            place = place == nullptr && each.who == nullptr ? &each : place;
+        }
+        if (place == nullptr) {
+            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
+                                                           " speakers are served, and "
+                                                           "scheduler_options::speakers makes room for no more"})};
+        }
+        *place = {};
+        place->who = &who;
+        place->session = &session;
+        place->priority = priority;
+        place->last_turn = next_turn();
+        ++count_;
+        return {};
+    }
+    /// Its place is free.
+    void remove(served_speaker& each) noexcept {
+        each = {};
+        --count_;
+    }
+
+    /// A number higher than all before: one for each addition, and for each part of a pass.
+    [[nodiscard]] std::uint64_t next_turn() noexcept { return ++turns_; }
+
+private:
+    buffer<served_speaker> places_;
+    std::size_t count_ = 0;
+    std::uint64_t turns_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/shared_head.hpp ----
 // shared_head: the logits of several rows of a pass, or the largest of them.
 #ifndef BITNET_RUN_SHARED_HEAD_HPP
@@ -42159,499 +42340,41 @@ private:
 
 #endif
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-class scheduler_core final : public scheduler_base {
+/// One for each speaker whose last token has run, and one behind each guess that comes true. Allocates in open() only.
+class pass_answers {
 public:
-    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
-    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
-        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
-        if (!pool) {
-            return failed(pool);
-        }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
-        if (made == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
-        }
-        if (auto allocated = made->allocate_all(); !allocated) {
-            return failed(allocated);
-        }
-        return std::unique_ptr<scheduler_base>(std::move(made));
-    }
+    pass_answers(served_speakers& speakers, pool_ref pool) noexcept : speakers_(speakers), pool_(pool) {}
 
-    result<void> add(speaker& who, int priority) override {
-        return guarded([&] { return add_checked(who, priority); });
-    }
-
-    bool set_priority(const speaker& who, int priority) noexcept override {
-        served* const found = find(who);
-        if (found != nullptr) {
-            found->priority = priority;
-        }
-        return found != nullptr;
-    }
-
-    bool remove(const speaker& who) noexcept override {
-        served* const found = find(who);
-        if (found == nullptr) {
-            return false;
-        }
-        if (stage_ == stage::layers && found->is_in_pass) {
-            drop_pass(); // its pages may be gone when the others' layers run
-        }
-        drop_rows_ahead(*found);
-        *found = {};
-        --count_;
-        return true;
-    }
-
-    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
-        for (served& each : all_.span()) {
-            each.is_refused = false;
-        }
-        if (budget) {
-            steps_.start(*budget, nullptr);
-        } else {
-            steps_.start(nullptr);
-        }
-        for (;;) {
-            const auto start = clock::now();
-            if (stage_ == stage::none && !begin_pass()) {
-                return step_state::ready;
-            }
-            const bool is_done = go_on();
-            pass_time_ += clock::now() - start;
-            if (!is_done) {
-                return step_state::working;
-            }
-            end_rounds();
-            if (!budget || steps_.is_over()) {
-                return has_work() ? step_state::working : step_state::ready;
-            }
-        }
-    }
-
-    std::size_t speakers() const noexcept override { return count_; }
-    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
-
-private:
-    using clock = std::chrono::steady_clock;
-
-    /// How far a pass is.
-    enum class stage { none, layers, head, choosing };
-
-    /// A speaker, and what it has in the present pass.
-    struct served {
-        speaker* who = nullptr; ///< null: the place is free
-        session_core* session = nullptr;
-        int priority = 0;
-        std::uint64_t last_turn = 0; ///< the turns_ when it had something, or was added
-        std::uint64_t revision = 0;  ///< of the session, so that a change is seen
-        std::size_t first_row = 0;
-        std::size_t rows = 0;
-        std::size_t ahead = 0; ///< rows of guesses behind these
-        guess_round round;
-        std::size_t rows_taken = 0; ///< of those ahead
-        bool goes_on = false;       ///< its last token is that of the next row ahead
-        bool is_refused = false;    ///< by this step
-        bool is_in_pass = false;
-        bool is_answered = false;  ///< by this pass
-        bool wants_answer = false; ///< behind its queue
-        bool is_speaking = false;  ///< wants an answer and has no queue
-    };
-
-    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
-    struct answer {
-        served* whose;
-        std::size_t ahead;
-        std::size_t row;   ///< of the pass
-        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
-    };
-    static constexpr std::size_t later = static_cast<std::size_t>(-1);
-
-    /// What a pass has left.
-    struct places {
-        std::size_t rows;
-        std::size_t prompts; ///< of the rows
-        std::size_t answers;
-    };
-
-    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
-        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()) {}
-
-    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
-                                                    const scheduler_options& options) {
-        struct range {
-            std::string_view what;
-            std::size_t asked;
-            std::size_t most;
-        };
-        const range ranges[] = {
-            {"speakers", options.speakers, scheduler_options::most_speakers},
-            {"answers to a pass", options.answers, scheduler_options::most_answers},
-            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
-            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
-        for (const auto& [what, asked, most] : ranges) {
-            if (asked == 0 || asked > most) {
-                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
-                                                               " were asked for, 1 to ", most, " are possible"})};
-            }
-        }
-        if (options.speculation.most > draft_length::most) {
-            return error{errc::invalid_argument,
-                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
-                                   draft_length::most, " are possible"})};
-        }
-        if (parameters.is_embedder) {
-            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
-                                           "session::embed()"};
-        }
-        return {};
-    }
-
-    [[nodiscard]] std::size_t most_rows() const noexcept {
-        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
-    }
-
-    [[nodiscard]] result<void> allocate_all() {
-        const memory_from from{options_.memory, {memory_use::scratch, false}};
-        auto forward =
-            transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows(), options_.memory);
-        if (!forward) {
-            return failed(forward);
-        }
-        forward_.emplace(*std::move(forward));
-        if (auto opened = head_.open(model_, options_.answers, from); !opened) {
+    /// Borrows the model and `forward`, which passes run in. \return errc::out_of_memory
+    [[nodiscard]] result<void> open(const model_parts& model, transformer& forward, std::size_t most,
+                                    const memory_from& from) {
+        forward_ = &forward;
+        if (auto opened = head_.open(model, most, from); !opened) {
             return opened;
         }
         error failure;
-        allocate(all_, options_.speakers, "scheduler", failure, from);
-        allocate(order_, options_.speakers, "scheduler", failure, from);
-        allocate(rows_, most_rows(), "scheduler", failure, from);
-        allocate(answers_, options_.answers, "scheduler", failure, from);
+        allocate(answers_, most, "scheduler", failure, from);
         allocate_uninitialized(listed_, allowed_tokens::most_listed, "scheduler", failure, from);
         allocate_uninitialized(listed_values_, allowed_tokens::most_listed, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
-    [[nodiscard]] served* find(const speaker& who) noexcept {
-        for (served& each : all_.span()) {
-            if (each.who == &who) {
-                return &each;
-            }
-        }
-        return nullptr;
-    }
-
-    [[nodiscard]] result<void> add_checked(speaker& who, int priority) {
-        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
-        if (!session.is_of(model_.parameters)) {
-            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
-        }
-        served* place = nullptr;
-        for (served& each : all_.span()) {
-            if (each.who == &who || each.session == &session) {
-                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
-            }
-            place = place == nullptr && each.who == nullptr ? &each : place;
-        }
-        if (place == nullptr) {
-            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
-                                                           " speakers are served, and "
-                                                           "scheduler_options::speakers makes room for no more"})};
-        }
-        *place = {};
-        place->who = &who;
-        place->session = &session;
-        place->priority = priority;
-        place->last_turn = ++turns_;
-        ++count_;
-        return {};
-    }
-
-    [[nodiscard]] bool has_work() const noexcept {
-        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
-            return each.who != nullptr && !each.is_refused &&
-                   (each.session->queued() != 0 || each.who->chooser().has_value());
-        });
-    }
-
-    /// Tells a speaker that it gets nothing more in this step.
-    void refuse(served& each, stop_reason why) noexcept {
-        each.is_refused = true;
-        each.who->take(each.session->stopped(why));
-    }
-    void refuse(served& each, error why) noexcept {
-        each.is_refused = true;
-        each.who->take(each.session->stopped(std::move(why)));
-    }
-
-    /// Whether there is something to do for a speaker, what it is, and that it can be done.
-    [[nodiscard]] bool is_active(served& each) noexcept {
-        if (each.who == nullptr || each.is_refused) {
-            return false;
-        }
-        const bool is_asked = each.who->chooser().has_value();
-        session_core& session = *each.session;
-        if (session.queued() == 0 && !is_asked) {
-            return false;
-        }
-        if (session.is_cancelled()) {
-            refuse(each, stop_reason::cancelled);
-            return false;
-        }
-        each.is_speaking = session.queued() == 0;
-        each.wants_answer = is_asked && !session.is_full();
-        if (each.is_speaking && session.is_full()) {
-            refuse(each, stop_reason::context_full);
-            return false;
-        }
-        if (auto prepared = guarded([&] { return session.prepare_for_pass(each.wants_answer); }); !prepared) {
-            refuse(each, failed(prepared));
-            return false;
-        }
-        return true;
-    }
-
-    /// Plans a pass. \return whether there is anything to do
-    [[nodiscard]] bool begin_pass() noexcept {
-        ++passes_;
-        pass_time_ = {};
-        std::size_t active = 0;
-        bool is_anybody_speaking = false;
-        for (served& each : all_.span()) {
-            each.is_in_pass = each.is_answered = false;
-            each.rows = each.ahead = 0;
-            each.round.begin_without();
-            if (is_active(each)) {
-                order_[active++] = &each;
-                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
-            }
-        }
-        const std::span<served*> order = order_.span().first(active);
-        sort(order);
-        used_rows_ = 0;
-        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
-                    options_.answers};
-        bool is_anybody_served = false;
-        for (served* each : order) {
-            is_anybody_served = give(*each, left) || is_anybody_served;
-        }
-        if (!is_anybody_served) {
-            return false;
-        }
-        give_guesses(order, left);
-        for (served* each : order) {
-            place_rows(*each);
-        }
-        stage_ = stage::layers;
-        pass_.begin(rows_.span().first(used_rows_));
-        return true;
-    }
-
-    /// By priority and how long they waited; in every fourth pass only by that.
-    void sort(std::span<served*> order) const noexcept {
-        const bool is_by_priority = passes_ % 4 != 0;
-        std::sort(order.begin(), order.end(), [&](const served* a, const served* b) noexcept {
-            if (is_by_priority && a->priority != b->priority) {
-                return a->priority > b->priority;
-            }
-            return a->last_turn < b->last_turn;
-        });
-    }
-
-    /// Gives a speaker its part of a pass. \return whether there is one
-    [[nodiscard]] bool give(served& each, places& left) noexcept {
-        session_core& session = *each.session;
-        const std::size_t waiting = session.waiting();
-        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
-        count = (std::min)(count, session.next_room());
-        each.is_answered = each.wants_answer && count == waiting;
-        if (each.is_answered && left.answers == 0) {
-            if (each.is_speaking) {
-                return false;
-            }
-            --count; // its last token in a pass that has an answer for it
-            each.is_answered = false;
-        }
-        // A state that is there already needs a row for the head alone.
-        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
-        if (taken == 0 || taken > left.rows) {
-            return false;
-        }
-        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
-            refuse(each, failed(reserved));
-            return false;
-        }
-        left.rows -= taken;
-        left.prompts -= each.is_speaking ? 0 : count;
-        left.answers -= each.is_answered ? 1 : 0;
-        each.is_in_pass = true;
-        each.last_turn = ++turns_;
-        each.rows = count;
-        return true;
-    }
-
-    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
-    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
-    /// then has none, to see what it takes.
-    void give_guesses(std::span<served* const> order, const places& left) noexcept {
-        std::size_t rows = 0;
-        std::size_t guessing = 0; // speakers that may
-        for (const served* each : order) {
-            rows += each->rows;
-            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
-        }
-        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
-        if (plain_rows_ == 0) {
-            return;
-        }
-        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
-        for (served* each : order) {
-            if (each->rows != 0) {
-                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
-                                         ? (room + guessing - 1) / guessing
-                                         : 0);
-                --guessing;
-            }
-        }
-    }
-    /// \return how many rows ahead a speaker gets
-    [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
-        session_core& session = *each.session;
-        limit = (std::min)(limit, session.next_room() - 1);
-        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
-                                        options_.speculation.is_adaptive,
-                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
-        // What the chooser knows runs, where the speaker does not guess that and more.
-        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
-        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
-        forced = forced.first((std::min)(forced.size(), limit));
-        if (!forced.empty() &&
-            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
-            guesses = each.round.begin_known(forced);
-        }
-        const std::size_t count = session.usable(guesses);
-        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
-            each.ahead = count;
-            each.round.run(count);
-        }
-        return each.ahead;
-    }
-
-    void place_rows(served& each) noexcept {
-        if (!each.is_in_pass) {
-            return;
-        }
-        each.goes_on = false;
-        each.rows_taken = 0;
-        each.revision = each.session->revision();
-        each.first_row = used_rows_;
-        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
-        used_rows_ += each.rows;
-        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
-        used_rows_ += each.ahead;
-    }
-
-    /// A pass is over, and perhaps was dropped.
-    void end_rounds() noexcept {
-        if (plain_rows_ == 0) {
-            return;
-        }
-        std::size_t rows = plain_rows_;
-        for (const served& each : all_.span()) {
-            rows += each.is_in_pass ? each.ahead : 0;
-        }
-        const std::chrono::nanoseconds took = pass_time_;
-        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
-        for (served& each : all_.span()) {
-            if (each.is_in_pass) {
-                each.round.end(times_, plain_rows_);
-                drop_rows_ahead(each);
-            }
-        }
-        plain_rows_ = 0;
-    }
-    static void drop_rows_ahead(served& each) noexcept {
-        if (std::exchange(each.ahead, 0) != 0) {
-            each.session->drop_rows_ahead();
-        }
-    }
-
-    /// Goes on with a pass until it is done or the step ends. \return whether it is done
-    [[nodiscard]] bool go_on() noexcept {
-        if (stage_ == stage::layers) {
-            if (has_changed()) {
-                drop_pass();
-                return true;
-            }
-            if (used_rows_ != 0 && !pass_.run(steps_, *forward_)) {
-                return false;
-            }
-            end_layers();
-            stage_ = stage::head;
-        }
-        if (stage_ == stage::head) {
-            if (!head_.run(pass_, steps_, *forward_)) {
-                return false;
-            }
-            stage_ = stage::choosing;
-        }
-        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
-            if (!is_first && steps_.is_over()) {
-                return false;
-            }
-            if (!choose(answers_[chosen_])) {
-                ask_for_rest(chosen_);
-                if (!head_.run(pass_, steps_, *forward_)) {
-                    stage_ = stage::head;
-                    return false;
-                }
-                static_cast<void>(choose(answers_[chosen_]));
-            }
-        }
-        pass_.drop();
-        stage_ = stage::none;
-        return true;
-    }
-
-    void drop_pass() noexcept {
-        pass_.drop();
-        stage_ = stage::none;
-        plain_rows_ = 0;
-        for (served& each : all_.span()) {
-            drop_rows_ahead(each);
-        }
-    }
-
-    /// Whether a session of the pass is not as it was when the pass began.
-    [[nodiscard]] bool has_changed() const noexcept {
-        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
-            return each.is_in_pass && each.revision != each.session->revision();
-        });
-    }
-
-    /// Sessions take over what has run, and the head is told what to compute.
-    void end_layers() noexcept {
+    /// The layers have run: sessions take over their rows, and the head is told what to compute.
+    /// \param rows of the pass: those behind them are free
+    void begin(std::size_t rows) noexcept {
         head_.clear();
+        is_head_done_ = false;
         chosen_ = answered_ = 0;
-        std::size_t spare_row = used_rows_;
-        for (served& each : all_.span()) {
+        std::size_t spare_row = rows;
+        for (served_speaker& each : speakers_.places()) {
             if (!each.is_in_pass) {
                 continue;
             }
@@ -42668,16 +42391,56 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
-            const bool is_later = needs_little(*chooser);
-            const std::size_t needs = needs_of(*chooser);
-            for (std::size_t i = 0; i <= each.ahead; ++i) {
-                answers_[answered_++] = {&each, i, row + i, is_later ? later : head_.size()};
-                if (!is_later) {
-                    head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
-                }
-            }
+            ask_for(each, *chooser, row);
         }
         head_.choose_way();
+    }
+
+    /// Goes on until all tokens are chosen or the step ends. \return whether they are
+    [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps) noexcept {
+        if (!is_head_done_ && !run_head(pass, steps)) {
+            return false;
+        }
+        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
+            if (!is_first && steps.is_over()) {
+                return false;
+            }
+            if (!choose(answers_[chosen_])) {
+                ask_for_rest(chosen_);
+                if (!run_head(pass, steps)) {
+                    return false;
+                }
+                static_cast<void>(choose(answers_[chosen_]));
+            }
+        }
+        return true;
+    }
+
+private:
+    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
+    struct answer {
+        served_speaker* whose;
+        std::size_t ahead;
+        std::size_t row;   ///< of the pass
+        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
+    };
+    static constexpr std::size_t later = static_cast<std::size_t>(-1);
+
+    [[nodiscard]] bool run_head(forward_pass& pass, stepped_pool& steps) noexcept {
+        is_head_done_ = head_.run(pass, steps, *forward_);
+        return is_head_done_;
+    }
+
+    /// \param row of its last token, with those of guesses behind it
+    void ask_for(served_speaker& whose, const any_chooser& chooser, std::size_t row) noexcept {
+        const bool is_later = needs_little(chooser);
+        const std::size_t needs = needs_of(chooser);
+        for (std::size_t i = 0; i <= whose.ahead; ++i) {
+            answers_[answered_++] = {&whose, i, row + i, is_later ? later : head_.size()};
+            if (!is_later) {
+                head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
+            }
+        }
     }
     /// Whether the token behind the last one is chosen from few tokens or one. Those behind guesses are likely to be,
     /// too, where that is so, and not to be where it is not.
@@ -42691,10 +42454,11 @@ private:
     [[nodiscard]] bool is_listed(const allowed_tokens& allowed) const noexcept {
         return allowed.count == 0 || (!allowed.few.empty() && (allowed.count == 1 || forward_->has_listed_logits()));
     }
+
     /// All logits are needed of answer `i` after all: they are computed with those of the guesses behind it.
     void ask_for_rest(std::size_t i) noexcept {
         const std::size_t first = head_.size();
-        const served* const whose = answers_[i].whose;
+        const served_speaker* const whose = answers_[i].whose;
         for (; i < answered_ && answers_[i].whose == whose; ++i) {
             answers_[i].asked = head_.size();
             head_.add(answers_[i].row, 0);
@@ -42710,8 +42474,8 @@ private:
     /// Chooses the token of an answer, unless the speaker has left or thought of something else meanwhile.
     /// \return false: it needs all logits, which were not asked for; nothing has changed then
     [[nodiscard]] bool choose(answer& of) noexcept {
-        served& each = *of.whose;
-        if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
+        served_speaker& each = *of.whose;
+        if (!each.is_in_pass || each.has_changed() || each.session->queued() != 0) {
             return true;
         }
         if (of.ahead != 0 && each.rows_taken != of.ahead) {
@@ -42731,7 +42495,7 @@ private:
             return true;
         }
         if (each.session->is_cancelled()) {
-            refuse(each, stop_reason::cancelled);
+            each.refuse(stop_reason::cancelled);
             return true;
         }
         return chooser->is_constrained() ? choose_allowed(of, *chooser) : choose_any(of, *chooser);
@@ -42778,14 +42542,14 @@ private:
     /// Reads the rows of these tokens alone.
     [[nodiscard]] std::span<const scored_token> logits_of(std::size_t row,
                                                           std::span<const std::uint32_t> ids) noexcept {
-        forward_->listed_logits(pool_.ref(), row, ids, listed_values_.data());
+        forward_->listed_logits(pool_, row, ids, listed_values_.data());
         for (std::size_t i = 0; i < ids.size(); ++i) {
             listed_[i] = {static_cast<token>(ids[i]), listed_values_[i]};
         }
         return listed_.span().first(ids.size());
     }
     void take(const answer& of, const any_chooser& chooser, token chosen) noexcept {
-        served& each = *of.whose;
+        served_speaker& each = *of.whose;
         const std::optional<token> given = each.session->take(chooser, chosen);
         each.revision = each.session->revision(); // before the speaker thinks of something else
         each.goes_on = given && each.round.take(*given) && each.ahead != 0;
@@ -42799,29 +42563,434 @@ private:
         each.who->take(given);
     }
 
+    served_speakers& speakers_;
+    pool_ref pool_;
+    transformer* forward_ = nullptr;
+    shared_head head_;
+    bool is_head_done_ = false;   ///< with all that was asked for
+    buffer<answer> answers_;      ///< [answers]
+    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values_;
+    std::size_t answered_ = 0; ///< answers of the pass
+    std::size_t chosen_ = 0;   ///< of these
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/pass_plan.hpp ----
+// pass_plan: which rows of which speakers run in a pass of a scheduler.
+#ifndef BITNET_RUN_PASS_PLAN_HPP
+#define BITNET_RUN_PASS_PLAN_HPP
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The token behind the last one of all that are speaking, pieces of the prompts of others, and guesses where a pass
+/// has time for them. Borrows the options and the speakers. Allocates in open() only.
+class pass_plan {
+public:
+    pass_plan(const scheduler_options& options, served_speakers& speakers) noexcept
+        : options_(options), speakers_(speakers) {}
+
+    /// \return errc::out_of_memory
+    [[nodiscard]] result<void> open(const memory_from& from) {
+        error failure;
+        allocate(order_, options_.speakers, "scheduler", failure, from);
+        allocate(rows_, most_rows(), "scheduler", failure, from);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+    [[nodiscard]] std::size_t most_rows() const noexcept {
+        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
+    }
+
+    /// Plans another pass. \return whether there is anything to do
+    [[nodiscard]] bool make() noexcept {
+        ++passes_;
+        std::size_t active = 0;
+        bool is_anybody_speaking = false;
+        for (served_speaker& each : speakers_.places()) {
+            each.leave_pass();
+            if (each.prepare()) {
+                order_[active++] = &each;
+                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
+            }
+        }
+        const std::span<served_speaker*> order = order_.span().first(active);
+        sort(order);
+        used_rows_ = 0;
+        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
+                    options_.answers};
+        bool is_anybody_served = false;
+        for (served_speaker* each : order) {
+            is_anybody_served = give(*each, left) || is_anybody_served;
+        }
+        if (!is_anybody_served) {
+            return false;
+        }
+        give_guesses(order, left);
+        for (served_speaker* each : order) {
+            place_rows(*each);
+        }
+        return true;
+    }
+    /// Of the pass; none where all that is asked for is there and the head alone has to run.
+    [[nodiscard]] std::span<sequence_row> rows() noexcept { return rows_.span().first(used_rows_); }
+
+    /// The pass is not run to its end.
+    void drop() noexcept {
+        plain_rows_ = 0;
+        for (served_speaker& each : speakers_.places()) {
+            each.drop_rows_ahead();
+        }
+    }
+    /// It is over, unless it was dropped: what its guesses have cost and brought is learned.
+    void end(std::chrono::nanoseconds took) noexcept {
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t rows = plain_rows_;
+        for (const served_speaker& each : speakers_.places()) {
+            rows += each.is_in_pass ? each.ahead : 0;
+        }
+        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
+        for (served_speaker& each : speakers_.places()) {
+            if (each.is_in_pass) {
+                each.round.end(times_, plain_rows_);
+                each.drop_rows_ahead();
+            }
+        }
+        plain_rows_ = 0;
+    }
+
+private:
+    /// What a pass has left.
+    struct places {
+        std::size_t rows;
+        std::size_t prompts; ///< of the rows
+        std::size_t answers;
+    };
+
+    /// By priority and how long they waited; in every fourth pass only by that.
+    void sort(std::span<served_speaker*> order) const noexcept {
+        const bool is_by_priority = passes_ % 4 != 0;
+        std::sort(order.begin(), order.end(), [&](const served_speaker* a, const served_speaker* b) noexcept {
+            if (is_by_priority && a->priority != b->priority) {
+                return a->priority > b->priority;
+            }
+            return a->last_turn < b->last_turn;
+        });
+    }
+
+    /// Gives a speaker its part of a pass. \return whether there is one
+    [[nodiscard]] bool give(served_speaker& each, places& left) noexcept {
+        session_core& session = *each.session;
+        const std::size_t waiting = session.waiting();
+        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        count = (std::min)(count, session.next_room());
+        each.is_answered = each.wants_answer && count == waiting;
+        if (each.is_answered && left.answers == 0) {
+            if (each.is_speaking) {
+                return false;
+            }
+            --count; // its last token in a pass that has an answer for it
+            each.is_answered = false;
+        }
+        // A state that is there already needs a row for the head alone.
+        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
+        if (taken == 0 || taken > left.rows) {
+            return false;
+        }
+        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
+            each.refuse(failed(reserved));
+            return false;
+        }
+        left.rows -= taken;
+        left.prompts -= each.is_speaking ? 0 : count;
+        left.answers -= each.is_answered ? 1 : 0;
+        each.is_in_pass = true;
+        each.last_turn = speakers_.next_turn();
+        each.rows = count;
+        return true;
+    }
+
+    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
+    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
+    /// then has none, to see what it takes.
+    void give_guesses(std::span<served_speaker* const> order, const places& left) noexcept {
+        std::size_t rows = 0;
+        std::size_t guessing = 0; // speakers that may
+        for (const served_speaker* each : order) {
+            rows += each->rows;
+            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
+        }
+        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
+        for (served_speaker* each : order) {
+            if (each->rows != 0) {
+                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
+                                         ? (room + guessing - 1) / guessing
+                                         : 0);
+                --guessing;
+            }
+        }
+    }
+    /// \return how many rows ahead a speaker gets
+    [[nodiscard]] std::size_t guess(served_speaker& each, std::size_t limit) noexcept {
+        session_core& session = *each.session;
+        limit = (std::min)(limit, session.next_room() - 1);
+        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
+                                        options_.speculation.is_adaptive,
+                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
+        // What the chooser knows runs, where the speaker does not guess that and more.
+        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
+        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
+        forced = forced.first((std::min)(forced.size(), limit));
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = each.round.begin_known(forced);
+        }
+        const std::size_t count = session.usable(guesses);
+        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
+            each.ahead = count;
+            each.round.run(count);
+        }
+        return each.ahead;
+    }
+
+    void place_rows(served_speaker& each) noexcept {
+        if (!each.is_in_pass) {
+            return;
+        }
+        each.goes_on = false;
+        each.rows_taken = 0;
+        each.revision = each.session->revision();
+        each.first_row = used_rows_;
+        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
+        used_rows_ += each.rows;
+        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
+        used_rows_ += each.ahead;
+    }
+
+    const scheduler_options& options_;
+    served_speakers& speakers_;
+    buffer<served_speaker*> order_; ///< [speakers]
+    buffer<sequence_row> rows_;     ///< [most_rows()]
+    std::size_t used_rows_ = 0;
+    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
+    pass_times times_;           ///< of such passes
+    std::uint64_t passes_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The order in which the parts of a pass take turns: what it has is planned (pass_plan) for who is served
+/// (served_speakers), the layers run (forward_pass), and the tokens behind are chosen (pass_answers).
+class scheduler_core final : public scheduler_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (auto checked = check_options(model.parameters, options); !checked) {
+            return failed(checked);
+        }
+        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<scheduler_base>(std::move(made));
+    }
+
+    result<void> add(speaker& who, int priority) override {
+        return guarded([&] { return speakers_.add(who, priority, model_.parameters); });
+    }
+
+    bool set_priority(const speaker& who, int priority) noexcept override {
+        served_speaker* const found = speakers_.find(who);
+        if (found != nullptr) {
+            found->priority = priority;
+        }
+        return found != nullptr;
+    }
+
+    bool remove(const speaker& who) noexcept override {
+        served_speaker* const found = speakers_.find(who);
+        if (found == nullptr) {
+            return false;
+        }
+        if (stage_ == stage::layers && found->is_in_pass) {
+            drop_pass(); // its pages may be gone when the others' layers run
+        }
+        found->drop_rows_ahead();
+        speakers_.remove(*found);
+        return true;
+    }
+
+    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
+        for (served_speaker& each : speakers_.places()) {
+            each.is_refused = false;
+        }
+        if (budget) {
+            steps_.start(*budget, nullptr);
+        } else {
+            steps_.start(nullptr);
+        }
+        for (;;) {
+            const auto start = clock::now();
+            if (stage_ == stage::none && !begin_pass()) {
+                return step_state::ready;
+            }
+            const bool is_done = go_on();
+            pass_time_ += clock::now() - start;
+            if (!is_done) {
+                return step_state::working;
+            }
+            plan_.end(pass_time_);
+            if (!budget || steps_.is_over()) {
+                return speakers_.has_work() ? step_state::working : step_state::ready;
+            }
+        }
+    }
+
+    std::size_t speakers() const noexcept override { return speakers_.count(); }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    /// How far a pass is.
+    enum class stage { none, layers, answers };
+
+    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
+        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()), plan_(options_, speakers_),
+          answers_(speakers_, pool_.ref()) {}
+
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const scheduler_options& options) {
+        struct range {
+            std::string_view what;
+            std::size_t asked;
+            std::size_t most;
+        };
+        const range ranges[] = {
+            {"speakers", options.speakers, scheduler_options::most_speakers},
+            {"answers to a pass", options.answers, scheduler_options::most_answers},
+            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
+            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
+        for (const auto& [what, asked, most] : ranges) {
+            if (asked == 0 || asked > most) {
+                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
+                                                               " were asked for, 1 to ", most, " are possible"})};
+            }
+        }
+        if (options.speculation.most > draft_length::most) {
+            return error{errc::invalid_argument,
+                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
+                                   draft_length::most, " are possible"})};
+        }
+        if (parameters.is_embedder) {
+            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> allocate_all() {
+        const memory_from from{options_.memory, {memory_use::scratch, false}};
+        auto forward =
+            transformer::open(model_.tables, model_.parameters, model_.tensors, plan_.most_rows(), options_.memory);
+        if (!forward) {
+            return failed(forward);
+        }
+        forward_.emplace(*std::move(forward));
+        if (auto opened = answers_.open(model_, *forward_, options_.answers, from); !opened) {
+            return opened;
+        }
+        if (auto opened = speakers_.open(options_.speakers, from); !opened) {
+            return opened;
+        }
+        return plan_.open(from);
+    }
+
+    /// \return whether there is anything to do
+    [[nodiscard]] bool begin_pass() noexcept {
+        pass_time_ = {};
+        if (!plan_.make()) {
+            return false;
+        }
+        stage_ = stage::layers;
+        pass_.begin(plan_.rows());
+        return true;
+    }
+
+    /// Goes on with a pass until it is done or the step ends. \return whether it is done
+    [[nodiscard]] bool go_on() noexcept {
+        if (stage_ == stage::layers) {
+            if (speakers_.has_changed()) {
+                drop_pass();
+                return true;
+            }
+            const std::size_t rows = plan_.rows().size();
+            if (rows != 0 && !pass_.run(steps_, *forward_)) {
+                return false;
+            }
+            answers_.begin(rows);
+            stage_ = stage::answers;
+        }
+        if (!answers_.run(pass_, steps_)) {
+            return false;
+        }
+        pass_.drop();
+        stage_ = stage::none;
+        return true;
+    }
+
+    void drop_pass() noexcept {
+        pass_.drop();
+        stage_ = stage::none;
+        plan_.drop();
+    }
+
     model_parts model_;
     scheduler_options options_;
     session_pool pool_;
     stepped_pool steps_; ///< of pool_
     std::optional<transformer> forward_;
+    served_speakers speakers_;
+    pass_plan plan_;
     forward_pass pass_;
-    shared_head head_;
-    buffer<served> all_;          ///< [speakers], each at its place as long as it is served
-    buffer<served*> order_;       ///< [speakers]
-    buffer<sequence_row> rows_;   ///< [most_rows()]
-    buffer<answer> answers_;      ///< [answers]
-    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
-    buffer<float> listed_values_;
+    pass_answers answers_;
     stage stage_ = stage::none;
-    std::size_t used_rows_ = 0;
-    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
-    pass_times times_;           ///< of such passes
     clock::duration pass_time_{};
-    std::size_t answered_ = 0; ///< answers of the pass
-    std::size_t chosen_ = 0;   ///< of these
-    std::size_t count_ = 0;
-    std::uint64_t passes_ = 0;
-    std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -69,7 +69,14 @@
 #include <bitnet/io/file_handle.hpp>
 #include <bitnet/io/file_writer.hpp>
 #include <bitnet/io/foreign_contents.hpp>
+#include <bitnet/io/gguf_data_section.hpp>
+#include <bitnet/io/gguf_file.hpp>
+#include <bitnet/io/gguf_input.hpp>
+#include <bitnet/io/gguf_metadata_reader.hpp>
+#include <bitnet/io/gguf_placement.hpp>
 #include <bitnet/io/gguf_reader.hpp>
+#include <bitnet/io/gguf_tensor.hpp>
+#include <bitnet/io/gguf_tensor_reader.hpp>
 #include <bitnet/io/gguf_types.hpp>
 #include <bitnet/io/gguf_value.hpp>
 #include <bitnet/io/gguf_writer.hpp>
@@ -81,6 +88,7 @@
 #include <bitnet/io/page_mode.hpp>
 #include <bitnet/io/progress_meter.hpp>
 #include <bitnet/io/python_json.hpp>
+#include <bitnet/io/q2_0_blocks.hpp>
 #include <bitnet/io/quoted_name.hpp>
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/ternary_tail.hpp>

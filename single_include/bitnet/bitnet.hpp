@@ -820,7 +820,7 @@ struct ternary_encoding;
 //     failed                     core/result.hpp
 //
 //     byte_taker                 io/byte_sink.hpp
-//     dims_text                  io/gguf_reader.hpp
+//     dims_text                  io/gguf_tensor.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
 //     name_of                    io/json.hpp
@@ -8924,7 +8924,7 @@ inline constexpr stored_float stored_floats[] = {
 #define BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 
 // ---- bitnet/io/gguf_reader.hpp ----
-// gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
+// gguf_file::parse: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
 #ifndef BITNET_IO_GGUF_READER_HPP
 #define BITNET_IO_GGUF_READER_HPP
 
@@ -9223,6 +9223,53 @@ inline constexpr foreign_type stq1_0{
 
 #endif
 
+// ---- bitnet/io/gguf_data_section.hpp ----
+// gguf_data_section: where the data of a GGUF file starts, and which tensors are said to lie in it.
+#ifndef BITNET_IO_GGUF_DATA_SECTION_HPP
+#define BITNET_IO_GGUF_DATA_SECTION_HPP
+
+// ---- bitnet/io/gguf_input.hpp ----
+// gguf_input: the bytes of a GGUF file, how far they are read, and the first thing that is wrong in them.
+#ifndef BITNET_IO_GGUF_INPUT_HPP
+#define BITNET_IO_GGUF_INPUT_HPP
+
+// ---- bitnet/io/gguf_tensor.hpp ----
+// gguf_tensor: one tensor of a GGUF file, in place.
+#ifndef BITNET_IO_GGUF_TENSOR_HPP
+#define BITNET_IO_GGUF_TENSOR_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
+/// the file in memory and general.alignment make it.
+struct gguf_tensor {
+    std::string_view name;
+    tensor_type type = tensor_type::f32;
+    tensor_dims dims{1, 1, 1, 1}; ///< fastest first; those beyond `rank` are 1
+    std::uint32_t rank = 0;
+    std::uint64_t offset = 0; ///< from the start of the file
+    std::span<const std::byte> bytes;
+};
+
+/// "[2560, 6912]", fastest dimension first.
+[[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
+    std::string text = "[";
+    for (std::uint32_t i = 0; i < tensor.rank; ++i) {
+        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
+    }
+    return text + "]";
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/name_index.hpp ----
 // name_index: finds things by name in O(log n), and notices a name that occurs twice.
 #ifndef BITNET_IO_NAME_INDEX_HPP
@@ -9316,12 +9363,148 @@ private:
 
 #endif
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What all steps of reading a GGUF file share. A step returns whether to go on; if not, the error is in failure().
+/// Borrows the bytes and the name.
+class gguf_input {
+public:
+    gguf_input(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), name_(name), memory_(memory), reader_(bytes) {}
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::string_view name() const noexcept { return name_; }
+    [[nodiscard]] byte_reader& reader() noexcept { return reader_; }
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+
+    // Errors, of the file or of a tensor.
+    [[nodiscard]] bool fail(errc code, sentence_parts what) { return set_error(failure_, code, {name_, ": "}, what); }
+    [[nodiscard]] bool fail(errc code, const gguf_tensor& tensor, sentence_parts what) {
+        return set_error(failure_, code, {name_, ": tensor ", quoted{tensor.name}}, what);
+    }
+    [[nodiscard]] bool ends(sentence_parts where) {
+        return fail(errc::truncated, {"the file ends inside ", sentence(where), " (", reader_.remaining(), " of its ",
+                                      bytes_.size(), " bytes are left there)"});
+    }
+
+    /// Memory for `size` elements.
+    template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
+        allocate(list, size, sentence({name_, ": ", what}), failure_, tables());
+        return failure_.code == errc{};
+    }
+    /// Builds `index`. A name that occurs twice is an error of that code, in the words for one element and for several.
+    [[nodiscard]] bool index_names(name_index& index, name_list names, errc code, std::string_view one,
+                                   std::string_view several) {
+        if (!index.build(names, sentence({name_, ": an index of names"}), failure_, tables())) {
+            return false;
+        }
+        const auto [first, second] = index.duplicates(names);
+        return first == name_index::none || fail(code, {one, " ", quoted{names[first]}, " appears twice, as ", several,
+                                                        " ", first, " and ", second});
+    }
+
+private:
+    [[nodiscard]] memory_from tables() const noexcept { return {memory_, {memory_use::tables, false}}; }
+
+    std::span<const std::byte> bytes_;
+    std::string_view name_;
+    const memory_source* memory_;
+    byte_reader reader_;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The data section and its tensors, whose offsets count from its start until gguf_placement has placed them.
+struct gguf_data_section {
+    gguf_input& in;
+    std::span<gguf_tensor> tensors;
+    std::uint64_t start;             ///< from the start of the file
+    std::uint32_t alignment;         ///< bytes
+    buffer<std::size_t> by_offset{}; ///< the indices of all tensors by ascending offset
+
+    /// Fills by_offset.
+    [[nodiscard]] bool sort_offsets() {
+        if (!in.allocate_list(by_offset, tensors.size(), "an index of offsets")) {
+            return false;
+        }
+        sort_indices(by_offset.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
+            const auto* list = static_cast<const gguf_tensor*>(first);
+            return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
+        });
+        return true;
+    }
+
+    /// Whether the type is known and its number of bytes can be computed.
+    [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
+        const auto* format = format_of(tensor.type);
+        if (format == nullptr) {
+            return refuse_type(tensor);
+        }
+        const auto elements = element_count(tensor.dims);
+        if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
+            return bad_shape(tensor, {" has more elements than 64 bits with a sign can count"});
+        }
+        if (!fits_blocks(tensor.type, tensor.dims)) {
+            return bad_shape(tensor, {" does not fit the blocks of ", format->name, ": ", block_rule(*format)});
+        }
+        return tensor_bytes(tensor.type, tensor.dims) ||
+               bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
+    }
+    /// \pre neither the tensor nor those after it have been placed
+    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
+        const auto id = static_cast<std::uint32_t>(tensor.type);
+        const std::string_view what = meaning_of_type(tensor);
+        return what.empty() ? in.fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
+                            : in.fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
+    }
+    [[nodiscard]] std::string_view meaning_of_type(const gguf_tensor& tensor) const noexcept {
+        const bool is_last = &tensor == &tensors.back();
+        const std::uint64_t end = is_last ? in.bytes().size() - start : (&tensor + 1)->offset;
+        return what_is_type(static_cast<std::uint32_t>(tensor.type), element_count(tensor.dims).value_or(0),
+                            end - tensor.offset, alignment);
+    }
+
+private:
+    [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
+        return in.fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
+    }
+    [[nodiscard]] static std::string block_rule(const tensor_format& format) {
+        if (format.type == tensor_type::tl2) {
+            return "its rows must have at least 256 elements";
+        }
+        const std::string first = sentence({format.flat ? "the number of its elements" : "the first dimension",
+                                            " must be a multiple of ", format.block_elements});
+        return format.row_group == 1 ? first : sentence({first, " and the second a multiple of ", format.row_group});
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_file.hpp ----
+// gguf_file: the metadata and tensors of one GGUF file, found by name.
+#ifndef BITNET_IO_GGUF_FILE_HPP
+#define BITNET_IO_GGUF_FILE_HPP
+
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
@@ -9336,26 +9519,6 @@ namespace detail {
 class gguf_parser;
 } // namespace detail
 
-/// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
-/// the file in memory and general.alignment make it.
-struct gguf_tensor {
-    std::string_view name;
-    tensor_type type = tensor_type::f32;
-    tensor_dims dims{1, 1, 1, 1}; ///< fastest first; those beyond `rank` are 1
-    std::uint32_t rank = 0;
-    std::uint64_t offset = 0; ///< from the start of the file
-    std::span<const std::byte> bytes;
-};
-
-/// "[2560, 6912]", fastest dimension first.
-[[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
-    std::string text = "[";
-    for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
-    }
-    return text + "]";
-}
-
 /// The metadata and tensors of one GGUF file, in place and checked. Borrows the file's bytes, which must outlive it;
 /// immutable, so reading is thread-safe. Move-only; pointers and spans that it gave stay valid when it moves.
 class gguf_file {
@@ -9363,6 +9526,7 @@ public:
     static constexpr std::uint64_t longest_key = 65536;
     static constexpr std::uint64_t longest_tensor_name = 128;
 
+    /// Include <bitnet/io/gguf_reader.hpp> to call it or extend().
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
     /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
     /// and 96 per tensor, allocated after the counts are known to fit the file.
@@ -9370,14 +9534,14 @@ public:
     /// new
     /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
-    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
-                                                 const memory_source* memory = nullptr);
+    [[nodiscard]] static inline result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory = nullptr);
 
     /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
     /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
     /// formats. \pre every tensor of `more` has the bytes that its type and dims need \return errc::duplicate_tensor or
     /// out_of_memory.
-    [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
+    [[nodiscard]] static inline result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What parse() was given.
@@ -9387,11 +9551,11 @@ public:
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
-    /// In the order of the file.
     /// Bytes of memory for the lists of keys and tensors.
     [[nodiscard]] std::uint64_t table_bytes() const noexcept {
         return values_.size_bytes() + tensors_.size_bytes() + (values_.size() + tensors_.size()) * sizeof(std::size_t);
     }
+    /// In the order of the file.
     [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
     /// In the order of the file.
     [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }
@@ -9509,155 +9673,59 @@ private:
     detail::name_index names_sorted_;
 };
 
-namespace detail {
+} // namespace bitnet::inline BITNET_ABI
 
-/// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
-class gguf_parser {
+#endif
+
+// ---- bitnet/io/gguf_metadata_reader.hpp ----
+// gguf_metadata_reader: the metadata entries of a GGUF file, read in place.
+#ifndef BITNET_IO_GGUF_METADATA_READER_HPP
+#define BITNET_IO_GGUF_METADATA_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads as many entries as there are places for them.
+class gguf_metadata_reader {
 public:
-    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
-        : bytes_(bytes), reader_(bytes) {
-        file_.name_ = name;
-        file_.memory_ = memory;
-    }
-    explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
+    /// Borrows both.
+    gguf_metadata_reader(gguf_input& in, std::span<gguf_value> entries)
+        : in_(in), reader_(in.reader()), entries_(entries) {}
 
-    [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
-        const auto own = file_.tensors_.span();
-        buffer<gguf_tensor> all;
-        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_, tables());
-        if (failure_.code != errc{}) {
-            return std::move(failure_);
-        }
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            all[i] = i < own.size() ? own[i] : more[i - own.size()];
-        }
-        file_.tensors_ = std::move(all);
-        return finish(sort_names());
-    }
-
-    [[nodiscard]] result<gguf_file> run() {
-        const bool complete = read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                              sort_names() && find_data() && name_q2_0() && place_tensors() && check_overlaps();
-        if (!complete && failure_.code != errc::out_of_memory) {
-            explain_failure();
-        }
-        return finish(complete);
-    }
-
-private:
-    [[nodiscard]] result<gguf_file> finish(bool complete) {
-        if (!complete) {
-            return std::move(failure_);
-        }
-        return std::move(file_);
-    }
-
-    [[nodiscard]] memory_from tables() const noexcept { return {file_.memory_, {memory_use::tables, false}}; }
-
-    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
-    void explain_failure() {
-        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
-            failure_ = failed(marks);
-        }
-    }
-
-    // Every step returns whether to go on; if not, the error is in failure_.
-    [[nodiscard]] bool fail(errc code, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": "}, what);
-    }
-    [[nodiscard]] bool fail(errc code, const gguf_value& entry, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": metadata key ", index_of(entry), " ", quoted{entry.key}},
-                         what);
-    }
-    [[nodiscard]] bool fail(errc code, const gguf_tensor& tensor, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": tensor ", quoted{tensor.name}}, what);
-    }
-    [[nodiscard]] bool ends(sentence_parts where) {
-        return fail(errc::truncated, {"the file ends inside ", sentence(where), " (", reader_.remaining(), " of its ",
-                                      bytes_.size(), " bytes are left there)"});
-    }
-    [[nodiscard]] bool ends(std::string_view part, const gguf_value& entry) {
-        return ends({part, " of metadata key ", index_of(entry), " ", quoted{entry.key}});
-    }
-    [[nodiscard]] bool ends(std::string_view part, const gguf_tensor& tensor) {
-        return ends({part, " of tensor ", quoted{tensor.name}});
-    }
-    [[nodiscard]] std::size_t index_of(const gguf_value& entry) const noexcept {
-        return static_cast<std::size_t>(&entry - file_.values_.data());
-    }
-    template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
-        allocate(list, size, sentence({file_.name_, ": ", what}), failure_, tables());
-        return failure_.code == errc{};
-    }
-
-    [[nodiscard]] bool read_header() {
-        constexpr std::size_t header_bytes = 24; // magic, version, two counts
-        if (bytes_.size() < header_bytes) {
-            return fail(errc::truncated,
-                        {"the file has ", bytes_.size(), " bytes, a GGUF header needs ", header_bytes});
-        }
-        const auto magic = *reader_.read_bytes(4);
-        if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
-            const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
-            return fail(errc::bad_magic, {"starts with ", quoted{found}, " instead of 'GGUF'"});
-        }
-        file_.version_ = *reader_.read<std::uint32_t>();
-        if (!check_version()) {
-            return false;
-        }
-        tensor_count_ = *reader_.read<std::uint64_t>();
-        key_count_ = *reader_.read<std::uint64_t>();
-        return check_counts();
-    }
-
-    [[nodiscard]] bool check_version() {
-        const std::uint32_t version = file_.version_;
-        if (version == 2 || version == 3) {
-            return true;
-        }
-        if (version != 0 && (version & 0xffffu) == 0) {
-            return fail(errc::bad_version, {"the version field is ", version,
-                                            ": a byte-swapped (big-endian) GGUF file, only little-endian is read"});
-        }
-        return fail(errc::bad_version, {"GGUF version ", version, ", only 2 and 3 are read"});
-    }
-
-    [[nodiscard]] bool check_counts() {
-        // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
-        // dimension 8, type 4, offset 8.
-        constexpr std::uint64_t least_key_bytes = 14;
-        constexpr std::uint64_t least_tensor_bytes = 33;
-        const std::uint64_t left = reader_.remaining();
-        if (key_count_ > left / least_key_bytes) {
-            return fail(errc::bad_count,
-                        {"announces ", key_count_, " metadata keys, but only ", left, " bytes follow"});
-        }
-        if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
-            return fail(errc::bad_count, {"announces ", tensor_count_, " tensors, but only ", left, " bytes follow"});
-        }
-        return true;
-    }
-
-    [[nodiscard]] bool read_metadata() {
-        if (!allocate_list(file_.values_, key_count_, "metadata")) {
-            return false;
-        }
-        for (gguf_value& value : file_.values_.span()) {
-            if (!read_entry(value)) {
+    [[nodiscard]] bool run() {
+        for (gguf_value& entry : entries_) {
+            if (!read_entry(entry)) {
                 return false;
             }
         }
         return true;
     }
 
+private:
+    [[nodiscard]] std::size_t index_of(const gguf_value& entry) const noexcept {
+        return static_cast<std::size_t>(&entry - entries_.data());
+    }
+    [[nodiscard]] bool fail(errc code, const gguf_value& entry, sentence_parts what) {
+        return set_error(in_.failure(), code, {in_.name(), ": metadata key ", index_of(entry), " ", quoted{entry.key}},
+                         what);
+    }
+    [[nodiscard]] bool ends(std::string_view part, const gguf_value& entry) {
+        return in_.ends({part, " of metadata key ", index_of(entry), " ", quoted{entry.key}});
+    }
+
     [[nodiscard]] bool read_entry(gguf_value& value) {
         const auto key = reader_.read_string();
         if (!key) {
-            return ends({"metadata key ", index_of(value), " of ", key_count_});
+            return in_.ends({"metadata key ", index_of(value), " of ", entries_.size()});
         }
         if (key->empty() || key->size() > gguf_file::longest_key) {
-            return fail(errc::bad_key, {"metadata key ", index_of(value), " has ", key->size(), " bytes, 1 to ",
-                                        gguf_file::longest_key, " are allowed"});
+            return in_.fail(errc::bad_key, {"metadata key ", index_of(value), " has ", key->size(), " bytes, 1 to ",
+                                            gguf_file::longest_key, " are allowed"});
         }
         value.key = *key;
         if (const auto nul = key->find('\0'); nul != std::string_view::npos) {
@@ -9729,7 +9797,7 @@ private:
                 return ends(sentence({"string ", n, " of the ", value.count}), value);
             }
         }
-        value.bytes = bytes_.subspan(start, reader_.offset() - start);
+        value.bytes = in_.bytes().subspan(start, reader_.offset() - start);
         return true;
     }
 
@@ -9756,60 +9824,151 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool sort_keys() {
-        const name_list keys = list_of_names<&gguf_value::key>(file_.values_);
-        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
-            return false;
+    gguf_input& in_;
+    byte_reader& reader_;
+    std::span<gguf_value> entries_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_placement.hpp ----
+// gguf_placement: gives the tensors of a GGUF file their bytes, which must lie in it and not overlap.
+#ifndef BITNET_IO_GGUF_PLACEMENT_HPP
+#define BITNET_IO_GGUF_PLACEMENT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// From offsets within the data to offsets within the file, and bytes.
+class gguf_placement {
+public:
+    /// \pre sorted
+    explicit gguf_placement(gguf_data_section& data) : data_(data) {}
+
+    [[nodiscard]] bool run() {
+        for (gguf_tensor& tensor : data_.tensors) {
+            if (!data_.check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
+                return false;
+            }
         }
-        const auto [first, second] = file_.keys_sorted_.duplicates(keys);
-        return first == name_index::none ||
-               fail(errc::duplicate_key,
-                    {"metadata key ", quoted{keys[first]}, " appears twice, as entries ", first, " and ", second});
+        return check_overlaps();
     }
 
-    [[nodiscard]] bool read_alignment() {
-        const gguf_value* value = file_.find("general.alignment");
-        if (value == nullptr) {
-            return true;
+private:
+    [[nodiscard]] bool place(gguf_tensor& tensor, std::uint64_t bytes) {
+        const std::span<const std::byte> file = data_.in.bytes();
+        if (tensor.offset % data_.alignment != 0) {
+            return data_.in.fail(
+                errc::bad_offset, tensor,
+                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", data_.alignment});
         }
-        if (value->type != gguf_type::u32) {
-            return fail(errc::bad_alignment,
-                        {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
+        const auto first = checked_add(data_.start, tensor.offset);
+        const auto last = first ? checked_add(*first, bytes) : first;
+        if (!last || *last > file.size()) {
+            return data_.in.fail(errc::bad_offset, tensor,
+                                 {" takes ", bytes, " bytes at offset ", tensor.offset,
+                                  " of the data, which starts at ", data_.start, ", but the file has ", file.size(),
+                                  " bytes"});
         }
-        file_.alignment_ = value->element<std::uint32_t>(0);
-        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
-            !std::has_single_bit(file_.alignment_)) {
-            return fail(errc::bad_alignment,
-                        {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
-                         least_gguf_alignment, " to ", largest_gguf_alignment});
+        tensor.offset = *first;
+        tensor.bytes = file.subspan(to_size(*first), to_size(bytes));
+        return true;
+    }
+
+    [[nodiscard]] bool check_overlaps() {
+        const gguf_tensor* lower = nullptr;
+        for (const std::size_t i : data_.by_offset.span()) {
+            const gguf_tensor& tensor = data_.tensors[i];
+            if (lower != nullptr && !check_neighbours(*lower, tensor)) {
+                return false;
+            }
+            lower = &tensor;
+        }
+        return lower == nullptr || check_space(*lower, data_.in.bytes().size(), "the end of the file");
+    }
+
+    [[nodiscard]] bool check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) {
+        const std::uint64_t space = upper.offset - lower.offset;
+        const std::uint64_t bytes = lower.bytes.size();
+        if (space < bytes) {
+            return data_.in.fail(errc::bad_offset,
+                                 {"tensor ", quoted{lower.name}, " (bytes ", lower.offset, " to ", lower.offset + bytes,
+                                  ") and tensor ", quoted{upper.name}, " (from ", upper.offset, ") overlap"});
+        }
+        return check_space(lower, upper.offset, "the next tensor");
+    }
+
+    /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
+    [[nodiscard]] bool check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) {
+        const std::uint64_t space = end - tensor.offset;
+        const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
+        if (claimed_twice && space / 2 >= tensor.bytes.size() + data_.alignment) {
+            return data_.in.fail(errc::unsupported_type, tensor,
+                                 {" would take ", tensor.bytes.size(), " bytes as ", name_of(tensor.type), ", but ",
+                                  space, " bytes lie before ", what,
+                                  ": its type id means another type to whoever wrote it"});
         }
         return true;
     }
 
-    [[nodiscard]] bool read_tensors() {
-        if (!allocate_list(file_.tensors_, tensor_count_, "tensor list")) {
-            return false;
-        }
-        for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
-            if (!read_tensor(i, file_.tensors_[i])) {
+    gguf_data_section& data_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_tensor_reader.hpp ----
+// gguf_tensor_reader: names, shapes, types and offsets of the tensors of a GGUF file.
+#ifndef BITNET_IO_GGUF_TENSOR_READER_HPP
+#define BITNET_IO_GGUF_TENSOR_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads as many tensors as there are places for them: all of them but their bytes.
+class gguf_tensor_reader {
+public:
+    /// Borrows both.
+    gguf_tensor_reader(gguf_input& in, std::span<gguf_tensor> tensors)
+        : in_(in), reader_(in.reader()), tensors_(tensors) {}
+
+    [[nodiscard]] bool run() {
+        for (std::size_t i = 0; i < tensors_.size(); ++i) {
+            if (!read_tensor(i, tensors_[i])) {
                 return false;
             }
         }
         return true;
     }
 
+private:
+    [[nodiscard]] bool ends(std::string_view part, const gguf_tensor& tensor) {
+        return in_.ends({part, " of tensor ", quoted{tensor.name}});
+    }
+
     [[nodiscard]] bool read_tensor(std::size_t i, gguf_tensor& tensor) {
         const auto name = reader_.read_string();
         if (!name) {
-            return ends({"the name of tensor ", i, " of ", tensor_count_});
+            return in_.ends({"the name of tensor ", i, " of ", tensors_.size()});
         }
         if (name->empty() || name->size() > gguf_file::longest_tensor_name) {
-            return fail(errc::bad_tensor_name, {"the name of tensor ", i, " has ", name->size(), " bytes, 1 to ",
-                                                gguf_file::longest_tensor_name, " are allowed"});
+            return in_.fail(errc::bad_tensor_name, {"the name of tensor ", i, " has ", name->size(), " bytes, 1 to ",
+                                                    gguf_file::longest_tensor_name, " are allowed"});
         }
         tensor.name = *name;
         if (const auto nul = name->find('\0'); nul != std::string_view::npos) {
-            return fail(errc::bad_tensor_name, tensor, {" holds a NUL byte at ", nul});
+            return in_.fail(errc::bad_tensor_name, tensor, {" holds a NUL byte at ", nul});
         }
         if (!read_dims(tensor)) {
             return false;
@@ -9821,9 +9980,9 @@ private:
         }
         tensor.type = static_cast<tensor_type>(*type);
         if (is_in_memory_only(tensor.type)) {
-            return fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
+            return in_.fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
         }
-        tensor.offset = *offset; // from the data section, until place_tensors
+        tensor.offset = *offset; // from the data section, until gguf_placement
         return true;
     }
 
@@ -9836,7 +9995,7 @@ private:
         // element.
         const bool single = *rank == 0 && tensor.name.ends_with(".weight_scale");
         if ((*rank == 0 && !single) || *rank > tensor.dims.size()) {
-            return fail(errc::bad_shape, tensor, {" has ", *rank, " dimensions, 1 to 4 are allowed"});
+            return in_.fail(errc::bad_shape, tensor, {" has ", *rank, " dimensions, 1 to 4 are allowed"});
         }
         tensor.rank = *rank;
         for (std::uint32_t d = 0; d < *rank; ++d) {
@@ -9846,224 +10005,245 @@ private:
             }
             tensor.dims[d] = *dim;
             if (*dim == 0 || *dim > static_cast<std::uint64_t>(INT64_MAX)) {
-                return fail(errc::bad_shape, tensor,
-                            {": dimension ", d, " is ", (*dim == 0 ? "0" : "negative"), ", it must be at least 1"});
+                return in_.fail(errc::bad_shape, tensor,
+                                {": dimension ", d, " is ", (*dim == 0 ? "0" : "negative"), ", it must be at least 1"});
             }
         }
         return true;
     }
 
-    [[nodiscard]] bool sort_names() {
-        const name_list names = list_of_names<&gguf_tensor::name>(file_.tensors_);
-        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
+    gguf_input& in_;
+    byte_reader& reader_;
+    std::span<gguf_tensor> tensors_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/q2_0_blocks.hpp ----
+// name_q2_0: whether the blocks of tensor type 42 have 128 columns or 64, told by where the tensors lie.
+#ifndef BITNET_IO_Q2_0_BLOCKS_HPP
+#define BITNET_IO_Q2_0_BLOCKS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first place where the file would differ if type 42 were `type`; empty if there is none.
+[[nodiscard]] inline std::string q2_0_misfit(const gguf_data_section& data, tensor_type type) {
+    std::uint64_t expected = 0;
+    std::uint64_t end = 0;
+    for (const std::size_t i : data.by_offset.span()) {
+        const gguf_tensor& tensor = data.tensors[i];
+        const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
+        const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
+        const auto last = bytes ? checked_add(expected, *bytes) : bytes;
+        const auto next = last ? checked_align(*last, data.alignment) : last;
+        if (!next) {
+            return sentence(
+                {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
+        }
+        if (tensor.offset != expected) {
+            return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected, ", but it does at ",
+                             tensor.offset});
+        }
+        end = *last;
+        expected = *next;
+    }
+    const std::uint64_t size = data.in.bytes().size();
+    const std::uint64_t present = size < data.start ? 0 : size - data.start;
+    return present >= end && present <= expected
+               ? std::string()
+               : sentence({"the data would take ", end, " bytes, but it has ", present});
+}
+
+/// \param no_128, no_64 what q2_0_misfit() gave: both empty or neither
+[[nodiscard]] inline bool refuse_q2_0(gguf_data_section& data, std::string_view no_128, std::string_view no_64) {
+    for (const gguf_tensor& tensor : data.tensors) {
+        if (tensor.type == tensor_type::q2_0 && !no_64.empty() && !data.meaning_of_type(tensor).empty()) {
+            return data.refuse_type(tensor);
+        }
+    }
+    return data.in.fail(errc::wrong_layout, {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
+                                             no_64.empty() ? std::string("the offsets of this file fit both")
+                                                           : sentence({"this file fits neither: with 128, ", no_128,
+                                                                       "; with 64, ", no_64})});
+}
+
+/// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one another
+/// without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become q2_0_g64.
+/// \pre the tensors are sorted and have not been placed
+[[nodiscard]] inline bool name_q2_0(gguf_data_section& data) {
+    const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
+    if (std::none_of(data.tensors.begin(), data.tensors.end(), is_q2_0)) {
+        return true;
+    }
+    for (const gguf_tensor& tensor : data.tensors) {
+        if (!is_q2_0(tensor) && !data.check_shape(tensor)) {
             return false;
         }
-        const auto [first, second] = file_.names_sorted_.duplicates(names);
-        return first == name_index::none ||
-               fail(errc::duplicate_tensor,
-                    {"tensor ", quoted{names[first]}, " appears twice, as tensors ", first, " and ", second});
+    }
+    const std::string no_128 = q2_0_misfit(data, tensor_type::q2_0);
+    const std::string no_64 = q2_0_misfit(data, tensor_type::q2_0_g64);
+    if (no_128.empty() == no_64.empty()) {
+        return refuse_q2_0(data, no_128, no_64);
+    }
+    for (gguf_tensor& tensor : data.tensors) {
+        tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+    }
+    return true;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
+class gguf_parser {
+public:
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : in_(bytes, name, memory) {
+        file_.name_ = name;
+        file_.memory_ = memory;
     }
 
-    /// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one
-    /// another without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become
-    /// q2_0_g64.
-    [[nodiscard]] bool name_q2_0() {
-        const auto tensors = file_.tensors_.span();
-        const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
-        if (std::none_of(tensors.begin(), tensors.end(), is_q2_0)) {
+    [[nodiscard]] result<gguf_file> run() {
+        if (read_header() && read_metadata() && read_alignment() && read_tensors() && place_tensors()) {
+            return std::move(file_);
+        }
+        if (in_.failure().code != errc::out_of_memory) {
+            explain_failure();
+        }
+        return std::move(in_.failure());
+    }
+
+    /// Of extend(), too.
+    [[nodiscard]] static bool index_tensors(gguf_input& in, gguf_file& file) {
+        return in.index_names(file.names_sorted_, list_of_names<&gguf_tensor::name>(file.tensors_),
+                              errc::duplicate_tensor, "tensor", "tensors");
+    }
+
+private:
+    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
+    void explain_failure() {
+        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
+            in_.failure() = failed(marks);
+        }
+    }
+
+    [[nodiscard]] bool read_header() {
+        constexpr std::size_t header_bytes = 24; // magic, version, two counts
+        if (in_.bytes().size() < header_bytes) {
+            return in_.fail(errc::truncated,
+                            {"the file has ", in_.bytes().size(), " bytes, a GGUF header needs ", header_bytes});
+        }
+        const auto magic = *in_.reader().read_bytes(4);
+        if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
+            const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
+            return in_.fail(errc::bad_magic, {"starts with ", quoted{found}, " instead of 'GGUF'"});
+        }
+        file_.version_ = *in_.reader().read<std::uint32_t>();
+        if (!check_version()) {
+            return false;
+        }
+        tensor_count_ = *in_.reader().read<std::uint64_t>();
+        key_count_ = *in_.reader().read<std::uint64_t>();
+        return check_counts();
+    }
+
+    [[nodiscard]] bool check_version() {
+        const std::uint32_t version = file_.version_;
+        if (version == 2 || version == 3) {
             return true;
         }
-        for (const gguf_tensor& tensor : tensors) {
-            if (!is_q2_0(tensor) && !check_shape(tensor)) {
-                return false;
-            }
+        if (version != 0 && (version & 0xffffu) == 0) {
+            return in_.fail(errc::bad_version, {"the version field is ", version,
+                                                ": a byte-swapped (big-endian) GGUF file, only little-endian is read"});
         }
-        buffer<std::size_t> order;
-        if (!sort_offsets(order)) {
-            return false;
+        return in_.fail(errc::bad_version, {"GGUF version ", version, ", only 2 and 3 are read"});
+    }
+
+    [[nodiscard]] bool check_counts() {
+        // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
+        // dimension 8, type 4, offset 8.
+        constexpr std::uint64_t least_key_bytes = 14;
+        constexpr std::uint64_t least_tensor_bytes = 33;
+        const std::uint64_t left = in_.reader().remaining();
+        if (key_count_ > left / least_key_bytes) {
+            return in_.fail(errc::bad_count,
+                            {"announces ", key_count_, " metadata keys, but only ", left, " bytes follow"});
         }
-        const std::string no_128 = misfit(tensor_type::q2_0, order.span());
-        const std::string no_64 = misfit(tensor_type::q2_0_g64, order.span());
-        if (no_128.empty() == no_64.empty()) {
-            return refuse_q2_0(no_128, no_64);
-        }
-        for (gguf_tensor& tensor : tensors) {
-            tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+        if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
+            return in_.fail(errc::bad_count,
+                            {"announces ", tensor_count_, " tensors, but only ", left, " bytes follow"});
         }
         return true;
     }
 
-    /// \param no_128, no_64 what misfit() gave: both empty or neither
-    [[nodiscard]] bool refuse_q2_0(std::string_view no_128, std::string_view no_64) {
-        for (const gguf_tensor& tensor : file_.tensors_.span()) {
-            if (tensor.type == tensor_type::q2_0 && !no_64.empty() && !meaning_of_type(tensor).empty()) {
-                return refuse_type(tensor);
-            }
-        }
-        return fail(errc::wrong_layout,
-                    {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
-                     no_64.empty() ? std::string("the offsets of this file fit both")
-                                   : sentence({"this file fits neither: with 128, ", no_128, "; with 64, ", no_64})});
+    [[nodiscard]] bool read_metadata() {
+        return in_.allocate_list(file_.values_, key_count_, "metadata") &&
+               gguf_metadata_reader(in_, file_.values_.span()).run() &&
+               in_.index_names(file_.keys_sorted_, list_of_names<&gguf_value::key>(file_.values_), errc::duplicate_key,
+                               "metadata key", "entries");
     }
 
-    /// The first place where the file would differ if type 42 were `type`; empty if there is none.
-    [[nodiscard]] std::string misfit(tensor_type type, std::span<const std::size_t> order) const {
-        std::uint64_t expected = 0;
-        std::uint64_t end = 0;
-        for (const std::size_t i : order) {
-            const gguf_tensor& tensor = file_.tensors_[i];
-            const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
-            const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
-            const auto last = bytes ? checked_add(expected, *bytes) : bytes;
-            const auto next = last ? checked_align(*last, file_.alignment_) : last;
-            if (!next) {
-                return sentence(
-                    {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
-            }
-            if (tensor.offset != expected) {
-                return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected,
-                                 ", but it does at ", tensor.offset});
-            }
-            end = *last;
-            expected = *next;
+    [[nodiscard]] bool read_alignment() {
+        const gguf_value* value = file_.find("general.alignment");
+        if (value == nullptr) {
+            return true;
         }
-        const std::uint64_t start = file_.data_offset_;
-        const std::uint64_t present = bytes_.size() < start ? 0 : bytes_.size() - start;
-        return present >= end && present <= expected
-                   ? std::string()
-                   : sentence({"the data would take ", end, " bytes, but it has ", present});
+        if (value->type != gguf_type::u32) {
+            return in_.fail(errc::bad_alignment,
+                            {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
+        }
+        file_.alignment_ = value->element<std::uint32_t>(0);
+        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
+            !std::has_single_bit(file_.alignment_)) {
+            return in_.fail(errc::bad_alignment,
+                            {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
+                             least_gguf_alignment, " to ", largest_gguf_alignment});
+        }
+        return true;
     }
 
-    [[nodiscard]] bool find_data() {
-        const auto start = checked_align(reader_.offset(), file_.alignment_);
-        file_.data_offset_ = start.value_or(0);
-        return start || fail(errc::bad_offset, {"the padding after the tensor list overflows"});
+    [[nodiscard]] bool read_tensors() {
+        return in_.allocate_list(file_.tensors_, tensor_count_, "tensor list") &&
+               gguf_tensor_reader(in_, file_.tensors_.span()).run() && index_tensors(in_, file_);
     }
 
     [[nodiscard]] bool place_tensors() {
-        for (gguf_tensor& tensor : file_.tensors_.span()) {
-            if (!check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
-                return false;
-            }
+        const auto start = checked_align(in_.reader().offset(), file_.alignment_);
+        if (!start) {
+            return in_.fail(errc::bad_offset, {"the padding after the tensor list overflows"});
         }
-        return true;
+        file_.data_offset_ = *start;
+        gguf_data_section data{in_, file_.tensors_.span(), *start, file_.alignment_};
+        return data.sort_offsets() && name_q2_0(data) && gguf_placement(data).run();
     }
 
-    /// Whether the type is known and its number of bytes can be computed.
-    [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
-        const auto* format = format_of(tensor.type);
-        if (format == nullptr) {
-            return refuse_type(tensor);
-        }
-        const auto elements = element_count(tensor.dims);
-        if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
-            return bad_shape(tensor, {" has more elements than 64 bits with a sign can count"});
-        }
-        if (!fits_blocks(tensor.type, tensor.dims)) {
-            return bad_shape(tensor, {" does not fit the blocks of ", format->name, ": ", block_rule(*format)});
-        }
-        return tensor_bytes(tensor.type, tensor.dims) ||
-               bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
-    }
-    /// \pre neither the tensor nor those after it have been placed
-    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
-        const auto id = static_cast<std::uint32_t>(tensor.type);
-        const std::string_view what = meaning_of_type(tensor);
-        return what.empty() ? fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
-                            : fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
-    }
-    [[nodiscard]] std::string_view meaning_of_type(const gguf_tensor& tensor) const noexcept {
-        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
-        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
-        return what_is_type(static_cast<std::uint32_t>(tensor.type), element_count(tensor.dims).value_or(0),
-                            end - tensor.offset, file_.alignment_);
-    }
-    [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
-        return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
-    }
-
-    [[nodiscard]] static std::string block_rule(const tensor_format& format) {
-        if (format.type == tensor_type::tl2) {
-            return "its rows must have at least 256 elements";
-        }
-        const std::string first = sentence({format.flat ? "the number of its elements" : "the first dimension",
-                                            " must be a multiple of ", format.block_elements});
-        return format.row_group == 1 ? first : sentence({first, " and the second a multiple of ", format.row_group});
-    }
-
-    [[nodiscard]] bool place(gguf_tensor& tensor, std::uint64_t bytes) {
-        if (tensor.offset % file_.alignment_ != 0) {
-            return fail(
-                errc::bad_offset, tensor,
-                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", file_.alignment_});
-        }
-        const auto first = checked_add(file_.data_offset_, tensor.offset);
-        const auto last = first ? checked_add(*first, bytes) : first;
-        if (!last || *last > bytes_.size()) {
-            return fail(errc::bad_offset, tensor,
-                        {" takes ", bytes, " bytes at offset ", tensor.offset, " of the data, which starts at ",
-                         file_.data_offset_, ", but the file has ", bytes_.size(), " bytes"});
-        }
-        tensor.offset = *first;
-        tensor.bytes = bytes_.subspan(to_size(*first), to_size(bytes));
-        return true;
-    }
-
-    /// order = the indices of all tensors by ascending offset.
-    [[nodiscard]] bool sort_offsets(buffer<std::size_t>& order) {
-        if (!allocate_list(order, file_.tensors_.size(), "an index of offsets")) {
-            return false;
-        }
-        sort_indices(order.span(), file_.tensors_.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
-            const auto* list = static_cast<const gguf_tensor*>(first);
-            return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
-        });
-        return true;
-    }
-
-    [[nodiscard]] bool check_overlaps() {
-        buffer<std::size_t> order;
-        if (!sort_offsets(order)) {
-            return false;
-        }
-        const auto tensors = file_.tensors_.span();
-        for (std::size_t i = 1; i < order.size(); ++i) {
-            if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {
-                return false;
-            }
-        }
-        return order.empty() || check_space(tensors[order[order.size() - 1]], bytes_.size(), "the end of the file");
-    }
-
-    [[nodiscard]] bool check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) {
-        const std::uint64_t space = upper.offset - lower.offset;
-        const std::uint64_t bytes = lower.bytes.size();
-        if (space < bytes) {
-            return fail(errc::bad_offset,
-                        {"tensor ", quoted{lower.name}, " (bytes ", lower.offset, " to ", lower.offset + bytes,
-                         ") and tensor ", quoted{upper.name}, " (from ", upper.offset, ") overlap"});
-        }
-        return check_space(lower, upper.offset, "the next tensor");
-    }
-
-    /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
-    [[nodiscard]] bool check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) {
-        const std::uint64_t space = end - tensor.offset;
-        const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
-        if (claimed_twice && space / 2 >= tensor.bytes.size() + file_.alignment_) {
-            return fail(errc::unsupported_type, tensor,
-                        {" would take ", tensor.bytes.size(), " bytes as ", name_of(tensor.type), ", but ", space,
-                         " bytes lie before ", what, ": its type id means another type to whoever wrote it"});
-        }
-        return true;
-    }
-
-    std::span<const std::byte> bytes_;
-    byte_reader reader_;
+    gguf_input in_;
     gguf_file file_;
     std::uint64_t tensor_count_ = 0;
     std::uint64_t key_count_ = 0;
-    error failure_;
 };
 
 } // namespace detail
@@ -10074,7 +10254,20 @@ inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std:
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return detail::guarded([&] { return detail::gguf_parser(std::move(file)).extend(more); });
+    return detail::guarded([&]() -> result<gguf_file> {
+        detail::gguf_input in({}, file.name_, file.memory_);
+        const auto own = file.tensors();
+        buffer<gguf_tensor> all;
+        if (!in.allocate_list(all, own.size() + more.size(), "tensor list")) {
+            return std::move(in.failure());
+        }
+        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all.data()));
+        file.tensors_ = std::move(all);
+        if (!detail::gguf_parser::index_tensors(in, file)) {
+            return std::move(in.failure());
+        }
+        return std::move(file);
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI

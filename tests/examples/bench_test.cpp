@@ -351,4 +351,7 @@ TEST_CASE("bitnet-bench names mistakes in its options") {
     CHECK(run("bench", {"--synthetic", "huge"}).status == 1);
     CHECK(run("bench", {"--synthetic", "tiny", "--isa", "mmx"}).status == 1);
     CHECK(run("bench", {"--synthetic", "tiny", "--layout", "i3"}).status == 1);
+    const outcome refused = run("bench", {"--synthetic", "tiny", "--kernels", "--isa", "mmx"});
+    CHECK(refused.status == 1);
+    CHECK(refused.err.find("'mmx'") != std::string::npos);
 }

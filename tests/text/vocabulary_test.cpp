@@ -441,3 +441,41 @@ TEST_CASE("merges become the pairs, ranks and wholes of the list") {
     }
     CHECK(table->find('x', 'y').rank == merge::never);
 }
+
+TEST_CASE("merges of words of any length are found, whatever the order of their tokens") {
+    const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const auto check_words = [&](const small_vocabulary& keys) {
+        const auto file = keys.file();
+        REQUIRE(file);
+        const auto opened = tokenizer::open(file->file);
+        REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+        for (std::size_t size = 2; size <= letters.size(); ++size) {
+            const std::string word = letters.substr(0, size);
+            CAPTURE(word);
+            CHECK(*opened->encode(word) == std::vector<token>{keys.token_of(word)});
+        }
+    };
+    small_vocabulary ascending;
+    small_vocabulary descending;
+    for (std::size_t size = 1; size < letters.size(); ++size) {
+        ascending.add_merge(letters.substr(0, size) + " " + letters[size]);
+        descending.add_token(letters.substr(0, letters.size() - size + 1), 1);
+        descending.merges->push_back(letters.substr(0, size) + " " + letters[size]);
+    }
+    check_words(ascending);
+    check_words(descending);
+}
+
+TEST_CASE("a merge of an added token is passed over where that token follows the last merge's") {
+    small_vocabulary keys;
+    keys.add_merge("x y");
+    keys.add_token("xyz", 3);
+    keys.merges->push_back("xy z");
+    const auto file = keys.file();
+    REQUIRE(file);
+    const auto opened = tokenizer::open(file->file);
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    CHECK(*opened->encode("xyz") == std::vector<token>{keys.token_of("xy"), 'z'});
+    REQUIRE(opened->notes().size() == 1);
+    CHECK(opened->notes()[0].starts_with("1 of 14 merges, such as 'xy z', name added tokens"));
+}

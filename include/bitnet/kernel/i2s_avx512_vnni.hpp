@@ -42,8 +42,8 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
     }
 
 private:
-    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory: with one token as fast as two rows with six
-    // tokens, which have as many; with 2, 4 and 8 tokens 23, 12 and 6.2 GB/s for 21, 8 and 5.2.
+    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory, with 2, 4 and 8 tokens: 23, 12 and 6.2 GB/s;
+    // two rows with six tokens, which have as many sums, 21, 8 and 5.2.
     static constexpr std::size_t most_tokens = 3;
     static constexpr std::size_t tile_rows = 4;
     using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;
@@ -93,13 +93,12 @@ private:
     /// file). Halves of a line are loaded, not lines, which would lie across two where a tensor is 32-byte aligned.
     static BITNET_ALWAYS_INLINE __m512i one_row(const std::uint8_t* w, std::size_t blocks,
                                                 const std::int8_t* x) noexcept {
-        constexpr std::size_t distance = 8192;
         const __m512i first = first_planes();
         const __m512i second = second_planes();
         __m512i even[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         __m512i odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
-            _mm_prefetch(reinterpret_cast<const char*>(w) + distance, _MM_HINT_T1);
+            prefetch_rows<1>(w, 0);
             const __m512i one = both_halves(w);
             const __m512i other = both_halves(w + 32);
             add_dot_products(even[0], _mm512_and_si512(one, first), _mm512_loadu_si512(x));

@@ -16,6 +16,7 @@
 #include <bitnet/text/tokenizer_metadata.hpp>
 #include <bitnet/text/vocabulary.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -55,8 +56,13 @@ public:
             }
             ++rank;
         }
+        for (; looked_up_ < spelled_; ++looked_up_) {
+            if (auto done = look_up(*table, spelled_merges_[looked_up_ % ahead]); !done) {
+                return failed(done);
+            }
+        }
         for (; inserted_ < found_; ++inserted_) {
-            if (auto done = insert(*table, waiting_[inserted_ % waiting_.size()]); !done) {
+            if (auto done = insert(*table, found_merges_[inserted_ % ahead]); !done) {
                 return failed(done);
             }
         }
@@ -70,7 +76,32 @@ public:
 private:
     static constexpr std::string_view key = "tokenizer.ggml.merges";
 
+    // Both tables are larger than most caches. A merge passes two queues, so that its places in them have come from
+    // memory when they are looked at: its halves', then its own.
+    static constexpr std::size_t ahead = 16;
+
+    /// A merge whose tokens are not known yet. The halves are decoded next to each other: together they are the bytes
+    /// of the whole. Where these are too long, they are decoded again.
+    struct spelled_merge {
+        std::string_view text;
+        std::uint32_t rank = 0;
+        std::uint32_t left_size = 0;
+        std::uint32_t size = 0;
+        std::array<char, 44> bytes{};
+    };
+    struct known_merge {
+        std::string_view text;
+        token left = no_token;
+        token right = no_token;
+        merge made;
+    };
+
     [[nodiscard]] result<void> add(merge_table& table, std::string_view text, std::uint32_t rank) {
+        if (spelled_ - looked_up_ == ahead) {
+            if (auto done = look_up(table, spelled_merges_[looked_up_++ % ahead]); !done) {
+                return done;
+            }
+        }
         const std::size_t space = text.find(' ');
         if (space == std::string_view::npos || text.size() > vocabulary::longest_merge) {
             return bad_vocabulary(file_, key, rank,
@@ -78,36 +109,52 @@ private:
         }
         const std::string_view left = text.substr(0, space);
         const std::string_view right = text.substr(space + 1);
-        // The halves are decoded next to each other: together they are the bytes of the whole.
         const auto left_size = tokens_.decode_normal(left, bytes_.data());
         const auto right_size = left_size ? tokens_.decode_normal(right, bytes_.data() + *left_size) : std::nullopt;
         if (!right_size) {
             return missing(text, rank, left_size ? right : left);
         }
-        const std::string_view whole(bytes_.data(), *left_size + *right_size);
-        const token left_id = tokens_.find(whole.substr(0, *left_size));
-        const token right_id = tokens_.find(whole.substr(*left_size));
-        const token whole_id = tokens_.find(whole);
-        if (left_id == no_token || right_id == no_token || whole_id == no_token) {
-            return pass_over(text, rank, whole, *left_size);
-        }
-        return insert_later(table, {text, left_id, right_id, {rank, whole_id}});
+        tokens_.fetch({bytes_.data(), *left_size});
+        tokens_.fetch({bytes_.data() + *left_size, *right_size});
+        spelled_merge& made = spelled_merges_[spelled_++ % ahead];
+        made.text = text;
+        made.rank = rank;
+        made.left_size = static_cast<std::uint32_t>(*left_size);
+        made.size = static_cast<std::uint32_t>(*left_size + *right_size);
+        std::memcpy(made.bytes.data(), bytes_.data(), (std::min)(std::size_t{made.size}, made.bytes.size()));
+        return {};
     }
 
-    struct known_merge {
-        std::string_view text;
-        token left = no_token;
-        token right = no_token;
-        merge made;
-    };
-    /// Adds the merge that was found 16 merges ago: its place in the table has come from memory meanwhile.
+    [[nodiscard]] std::string_view whole_of(const spelled_merge& of) {
+        if (of.size <= of.bytes.size()) {
+            return {of.bytes.data(), of.size};
+        }
+        const std::size_t space = of.text.find(' ');
+        static_cast<void>(tokens_.decode_normal(of.text.substr(0, space), bytes_.data()));
+        static_cast<void>(tokens_.decode_normal(of.text.substr(space + 1), bytes_.data() + of.left_size));
+        return {bytes_.data(), of.size};
+    }
+
+    /// Lists are mostly in the order of the tokens that merges make: the next one makes the same or the one after it.
+    [[nodiscard]] result<void> look_up(merge_table& table, const spelled_merge& of) {
+        const std::string_view whole = whole_of(of);
+        const token left_id = tokens_.find(whole.substr(0, of.left_size));
+        const token right_id = tokens_.find(whole.substr(of.left_size));
+        const token whole_id = tokens_.find(whole, last_whole_);
+        if (left_id == no_token || right_id == no_token || whole_id == no_token) {
+            return pass_over(of.text, of.rank, whole, of.left_size);
+        }
+        last_whole_ = whole_id;
+        return insert_later(table, {of.text, left_id, right_id, {of.rank, whole_id}});
+    }
+
     [[nodiscard]] result<void> insert_later(merge_table& table, const known_merge& found) {
         result<void> done;
-        if (found_ - inserted_ == waiting_.size()) {
-            done = insert(table, waiting_[inserted_++ % waiting_.size()]);
+        if (found_ - inserted_ == ahead) {
+            done = insert(table, found_merges_[inserted_++ % ahead]);
         }
         table.fetch(found.left, found.right);
-        waiting_[found_++ % waiting_.size()] = found;
+        found_merges_[found_++ % ahead] = found;
         return done;
     }
 
@@ -151,9 +198,13 @@ private:
 
     const gguf_file& file_;
     const vocabulary& tokens_;
-    std::array<known_merge, 16> waiting_{}; ///< found, not yet inserted
+    std::array<spelled_merge, ahead> spelled_merges_{}; ///< not yet looked up
+    std::size_t spelled_ = 0;
+    std::size_t looked_up_ = 0;
+    std::array<known_merge, ahead> found_merges_{}; ///< not yet inserted
     std::size_t found_ = 0;
     std::size_t inserted_ = 0;
+    token last_whole_ = 0;
     std::size_t passed_over_ = 0;
     std::string_view first_passed_over_;
     std::array<char, vocabulary::longest_merge> bytes_{}; ///< no text that decodes is longer than its spelling

@@ -89,6 +89,17 @@ public:
     /// The token of exactly these bytes that merging can make, or no_token: a normal one, and with SentencePiece also a
     /// user-defined one.
     [[nodiscard]] token find(std::string_view bytes) const noexcept { return index_.find(store_, bytes); }
+    /// The same, faster where it is `guess` or the token after that.
+    [[nodiscard]] token find(std::string_view bytes, token guess) const noexcept {
+        for (const token id : {guess, guess + 1}) {
+            if (contains(id) && can_be_merged(id) && store_[id] == bytes) {
+                return id;
+            }
+        }
+        return find(bytes);
+    }
+    /// A hint that find() will be asked for these bytes soon.
+    BITNET_ALWAYS_INLINE void fetch(std::string_view bytes) const noexcept { index_.fetch(bytes); }
 
     /// The token that is found in text on request under this spelling, or no_token.
     [[nodiscard]] token find_special(std::string_view spelling) const noexcept {
@@ -313,6 +324,9 @@ private:
         }
         index_ = *std::move(index);
         for (token id = 0; contains(id); ++id) {
+            if (constexpr token later = 16; contains(id + later)) {
+                index_.fetch(store_[id + later]);
+            }
             if (auto done = can_be_merged(id) ? index_token(file, id) : result<void>{}; !done) {
                 return done;
             }

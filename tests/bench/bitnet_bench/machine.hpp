@@ -40,6 +40,9 @@ public:
     [[nodiscard]] std::vector<double> turn(bitnet::thread_pool& pool,
                                            std::span<const std::span<const std::byte>> memory) const;
 
+    /// Its own, huge pages where the system has them.
+    [[nodiscard]] std::span<const std::byte> memory() const noexcept { return memory_.span(); }
+
 private:
     read_benchmark() = default;
 

@@ -2,6 +2,7 @@
 // bitnet-bench: tokens per second of prompts and of generation, as fractions of what this machine can do.
 #include "commit.hpp"
 #include "energy.hpp"
+#include "kernels.hpp"
 #include "machine.hpp"
 #include "report.hpp"
 #include "runner.hpp"
@@ -13,6 +14,7 @@
 #include "streams.hpp"
 #include "utf8_path.hpp"
 
+#include <bitnet/io/mapped_file.hpp>
 #include <bitnet/thread/usable_cores.hpp>
 
 #include <algorithm>
@@ -54,6 +56,7 @@ struct settings {
     std::string json;
     std::optional<std::string> schema; ///< its text
     std::string answers;
+    bool kernels = false;
     double price = 0;
 
     void add_to(tools::options& all) {
@@ -82,6 +85,9 @@ struct settings {
                      "a JSON Schema: tokens per second with and without it, with the text that it forces, and masks");
         all.contents("--answers", "FILE", answers,
                      "for --schema: texts that the model is taken to write, one a line, instead of what it chooses");
+        all.flag("--kernels", kernels,
+                 "instead, each kernel alone: what it reads with one token, and its products with 128, by --isa (all "
+                 "where none is named), -t and -r");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");
@@ -430,6 +436,26 @@ public:
 
     [[nodiscard]] const std::vector<bench::schema_figures>& schemas() const noexcept { return schemas_; }
 
+    /// What --kernels asks for.
+    [[nodiscard]] bitnet::result<std::vector<bench::kernel_figure>> run_kernels(const std::string& path) const {
+        auto file = bitnet::detail::mapped_file::open(path);
+        auto reader = bench::read_benchmark::open();
+        if (!file || !reader) {
+            return bitnet::error{file ? reader.error() : file.error()};
+        }
+        std::vector<bench::kernel_figure> all;
+        for (const std::string& isa : words(chosen_.isas)) {
+            for (const std::size_t threads : threads_) {
+                const auto found = bench::measure_kernels({isa, threads, chosen_.repetitions}, *reader, file->bytes());
+                if (!found) {
+                    return bitnet::error{found.error()};
+                }
+                all.insert(all.end(), found->begin(), found->end());
+            }
+        }
+        return all;
+    }
+
 private:
     /// Each instruction set with each layout, head, element of the KV cache, rounding of activations and kind of pages.
     [[nodiscard]] std::vector<bench::model_choice> choices(const std::string& path) const {
@@ -655,6 +681,13 @@ int run(const settings& chosen, const std::string& command, const tools::options
     }
     std::fprintf(stderr, "%.0f MB of the model were read into the page cache in %.2f s\n",
                  static_cast<double>(warm_up->bytes) / 1e6, warm_up->seconds);
+    if (chosen.kernels) {
+        const auto found = work.run_kernels(path);
+        if (!found) {
+            return tools::fail(program, found.error().message);
+        }
+        return tools::put(bench::kernels_to_markdown(*found)) ? 0 : 1;
+    }
     auto results = work.run(path);
     if (!results) {
         return tools::fail(program, results.error().message);

@@ -102,7 +102,11 @@ globalThis.local = (() => {
           if (data.chunk) yield data.chunk;
           if (data.ended) return;
           if (data.refused) throw new Error(data.refused);
-          if (data.dead) { current = null; choose(source); throw new Error(data.dead); }
+          if (data.dead) {
+            worker.terminate(); // it and its helpers hold all of the module's memory
+            if (current?.worker === worker) { current = null; choose(source); }
+            throw new Error(data.dead);
+          }
           signal.throwIfAborted();
         }
       } finally { if (signal.aborted) worker.postMessage({stop: id}); }

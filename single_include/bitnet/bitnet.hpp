@@ -47909,9 +47909,6 @@ public:
         return is_answering() && is_cancelled() ? answer_end::cancelled : ended_;
     }
     [[nodiscard]] const error& last_error() const noexcept override { return error_; }
-    [[nodiscard]] std::span<const conversation_turn::call> calls() const noexcept {
-        return history().empty() ? std::span<const conversation_turn::call>() : history().back().calls;
-    }
     [[nodiscard]] bool is_in_thought() const noexcept override { return now_.is_open() && text_.is_in_thought(); }
 
     [[nodiscard]] std::span<const conversation_turn> history() const noexcept override { return now_.turns(); }

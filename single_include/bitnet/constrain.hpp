@@ -4402,24 +4402,46 @@ inline constexpr std::size_t most_key_bytes = 4096;
     return made;
 }
 
-/// A value of the schema's text, and where it stands.
+/// The longest URI that a schema may give itself or a part of itself.
+inline constexpr std::size_t most_uri_bytes = 2048;
+
+/// A value of the schema's text, and where it stands. Places that stand in one another share what is above them: a text
+/// of a megabyte may have a hundred thousand places whose pointers are as long.
 struct schema_place {
     json_value value;
-    std::string pointer; ///< from the root, "" for the root itself
-    std::string base;    ///< the URI that references here are relative to
+    std::uint32_t parent; ///< the place that it is in; of the root, itself
+    std::string_view key; ///< in there, or the index
+    std::uint32_t base;   ///< number of the URI that references here are relative to
 };
 
 /// The schema as places with numbers, made as they are asked for; a place has one number.
 class schema_document {
 public:
-    explicit schema_document(const json_document& text) : root_(text.root()) {
+    explicit schema_document(const json_document& text) {
+        (void)number_of_base("");
+        places_.push_back({text.root(), 0, "", base_of(text.root(), 0)});
         find_identifiers();
-        (void)add({root_, "", base_of(root_, "")});
     }
+    schema_document(schema_document&&) = delete; // its parts refer to one another
 
     /// Bytes of the longest key in the text.
     [[nodiscard]] std::size_t longest_key() const noexcept { return longest_key_; }
+    /// Bytes of the longest URI that `$id` gives.
+    [[nodiscard]] std::size_t longest_uri() const noexcept { return longest_uri_; }
     [[nodiscard]] const schema_place& at(std::uint32_t place) const { return places_[place]; }
+    /// Where a place stands, as a JSON pointer for sentences: as much of it as these show.
+    [[nodiscard]] std::string pointer(std::uint32_t place) const {
+        constexpr std::size_t shown = 256;
+        std::vector<std::uint32_t> way;
+        for (; place != 0; place = places_[place].parent) {
+            way.push_back(place);
+        }
+        std::string made;
+        for (auto step = way.rbegin(); step != way.rend() && made.size() < shown; ++step) {
+            made += pointer_step(places_[*step].key);
+        }
+        return made;
+    }
     /// The value of `key` in an object; nullopt where there is none.
     [[nodiscard]] std::optional<std::uint32_t> child(std::uint32_t place, std::string_view key) {
         const auto found = places_[place].value.find(key);
@@ -4441,34 +4463,43 @@ public:
 
     /// The place that a reference from `place` means; nullopt where it is none of this text.
     [[nodiscard]] std::optional<std::uint32_t> referred(std::uint32_t place, std::string_view reference) {
-        const std::string uri = resolved_uri(places_[place].base, reference);
+        const std::string uri = resolved_uri(bases_[places_[place].base], reference);
         const std::size_t mark = (std::min)(uri.find('#'), uri.size());
         const std::string fragment = percent_decoded(std::string_view(uri).substr((std::min)(mark + 1, uri.size())));
         const std::string document = uri.substr(0, mark);
         if (!fragment.empty() && fragment[0] != '/') {
             const auto anchor = identifiers_.find(document + "#" + fragment);
-            return anchor == identifiers_.end() ? std::nullopt : go_to(anchor->second);
+            return anchor == identifiers_.end() ? std::nullopt : std::optional{anchor->second};
         }
         const auto found = identifiers_.find(document);
-        return found == identifiers_.end() ? std::nullopt : go_to(found->second + fragment);
+        return found == identifiers_.end() ? std::nullopt : go_to(found->second, fragment);
     }
 
 private:
-    [[nodiscard]] static std::string base_of(json_value value, const std::string& base) {
+    [[nodiscard]] std::uint32_t number_of_base(std::string uri) {
+        const auto [found, is_new] =
+            base_numbers_.try_emplace(std::move(uri), static_cast<std::uint32_t>(bases_.size()));
+        if (is_new) {
+            bases_.push_back(found->first);
+        }
+        return found->second;
+    }
+    /// What references in a value are relative to. \param base of what it is in
+    [[nodiscard]] std::uint32_t base_of(json_value value, std::uint32_t base) {
         const auto id = value.find("$id");
         const auto text = id ? id->as_string() : std::nullopt;
-        return text ? resolved_uri(base, *text) : base;
+        if (!text) {
+            return base;
+        }
+        std::string made = resolved_uri(bases_[base], *text);
+        longest_uri_ = (std::max)(longest_uri_, made.size());
+        return made.size() <= most_uri_bytes ? number_of_base(std::move(made)) : base;
     }
     [[nodiscard]] std::uint32_t child(std::uint32_t place, std::string_view key, json_value value) {
-        const schema_place& parent = places_[place];
-        std::string pointer = parent.pointer + pointer_step(key);
-        std::string base = base_of(value, parent.base);
-        return add({value, std::move(pointer), std::move(base)});
-    }
-    [[nodiscard]] std::uint32_t add(schema_place place) {
-        const auto [found, is_new] = numbers_.try_emplace(place.pointer, static_cast<std::uint32_t>(places_.size()));
+        const auto number = static_cast<std::uint32_t>(places_.size());
+        const auto [found, is_new] = numbers_.try_emplace({place, std::string(key)}, number);
         if (is_new) {
-            places_.push_back(std::move(place));
+            places_.push_back({value, place, found->first.second, base_of(value, places_[place].base)});
         }
         return found->second;
     }
@@ -4486,40 +4517,72 @@ private:
         return made;
     }
 
+    /// An object or array of the text, on the way to others.
+    struct visit {
+        json_value value;
+        std::uint32_t parent; ///< among the visits
+        std::string_view key;
+        std::size_t index;
+        std::uint32_t base;  ///< of what it is in
+        std::uint32_t place; ///< or none, as long as nobody has asked
+    };
+    static constexpr std::uint32_t none = 0xffffffffu;
+
     /// Collects what $id and $anchor name, all over the text but in examples of values.
     void find_identifiers() {
-        identifiers_[""] = "";
-        std::vector<schema_place> todo{{root_, "", ""}};
-        while (!todo.empty()) {
-            const schema_place at = std::move(todo.back());
-            todo.pop_back();
-            const std::string base = base_of(at.value, at.base);
-            if (base != at.base) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')), at.pointer);
-                identifiers_.try_emplace(base, at.pointer);
+        identifiers_[""] = 0;
+        std::vector<visit> visits{{places_[0].value, 0, "", 0, 0, 0}};
+        for (std::uint32_t at = 0; at < visits.size(); ++at) {
+            const json_value value = visits[at].value;
+            const std::uint32_t base = base_of(value, visits[at].base);
+            const std::string document(bases_[base].substr(0, bases_[base].find('#')));
+            if (base != visits[at].base) {
+                identifiers_.try_emplace(document, place_of(visits, at));
+                identifiers_.try_emplace(std::string(bases_[base]), place_of(visits, at));
             }
-            const auto anchor = at.value.find("$anchor");
+            const auto anchor = value.find("$anchor");
             if (anchor && anchor->as_string()) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')) + "#" + std::string(*anchor->as_string()),
-                                         at.pointer);
+                identifiers_.try_emplace(document + "#" + std::string(*anchor->as_string()), place_of(visits, at));
             }
-            for (const auto [key, member] : at.value.members()) {
-                longest_key_ = (std::max)(longest_key_, key.size());
-                if (key.size() <= most_key_bytes && key != "enum" && key != "const" && key != "examples" &&
-                    key != "default") {
-                    todo.push_back({member, at.pointer + pointer_step(key), base});
-                }
-            }
-            std::size_t index = 0;
-            for (const json_value element : at.value.elements()) {
-                todo.push_back({element, at.pointer + "/" + std::to_string(index++), base});
-            }
+            visit_parts(visits, at, base);
         }
     }
+    void visit_parts(std::vector<visit>& visits, std::uint32_t at, std::uint32_t base) {
+        const json_value value = visits[at].value;
+        for (const auto [key, member] : value.members()) {
+            longest_key_ = (std::max)(longest_key_, key.size());
+            const bool is_example = key == "enum" || key == "const" || key == "examples" || key == "default";
+            if (member.size() != 0 && key.size() <= most_key_bytes && !is_example) {
+                visits.push_back({member, at, key, 0, base, none});
+            }
+        }
+        std::size_t index = 0;
+        for (const json_value element : value.elements()) {
+            if (element.size() != 0) {
+                visits.push_back({element, at, "", index, base, none});
+            }
+            ++index;
+        }
+    }
+    /// The place of a visit: its own and those of what it is in are made if nobody has asked for them yet.
+    [[nodiscard]] std::uint32_t place_of(std::vector<visit>& visits, std::uint32_t at) {
+        std::vector<std::uint32_t> way;
+        for (; visits[at].place == none; at = visits[at].parent) {
+            way.push_back(at);
+        }
+        std::uint32_t place = visits[at].place;
+        for (auto step = way.rbegin(); step != way.rend(); ++step) {
+            visit& next = visits[*step];
+            const bool is_element = places_[place].value.is_array();
+            place =
+                is_element ? child(place, std::to_string(next.index), next.value) : child(place, next.key, next.value);
+            next.place = place;
+        }
+        return place;
+    }
 
-    /// Follows a pointer from the root.
-    [[nodiscard]] std::optional<std::uint32_t> go_to(std::string_view pointer) {
-        std::uint32_t place = 0;
+    /// Follows a pointer from a place.
+    [[nodiscard]] std::optional<std::uint32_t> go_to(std::uint32_t place, std::string_view pointer) {
         while (!pointer.empty()) {
             pointer.remove_prefix(1);
             const std::string_view step = pointer.substr(0, pointer.find('/'));
@@ -4542,7 +4605,11 @@ private:
         if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
             return std::nullopt;
         }
-        return children(place)[index];
+        auto element = value.elements().begin();
+        for (std::size_t i = 0; i < index; ++i) {
+            ++element;
+        }
+        return child(place, std::to_string(index), *element);
     }
     [[nodiscard]] static std::string unescaped(std::string_view step) {
         std::string made;
@@ -4554,11 +4621,13 @@ private:
         return made;
     }
 
-    json_value root_;
     std::size_t longest_key_ = 0;
+    std::size_t longest_uri_ = 0;
     std::vector<schema_place> places_;
-    std::map<std::string, std::uint32_t, std::less<>> numbers_;   // by pointer
-    std::map<std::string, std::string, std::less<>> identifiers_; // URI or URI#anchor to pointer
+    std::map<std::pair<std::uint32_t, std::string>, std::uint32_t> numbers_; // by what it is in, and the key there
+    std::vector<std::string_view> bases_;                                    // by number
+    std::map<std::string, std::uint32_t, std::less<>> base_numbers_;
+    std::map<std::string, std::uint32_t, std::less<>> identifiers_; // places by URI or URI#anchor
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -9453,6 +9522,7 @@ struct schema_options {
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -9465,7 +9535,8 @@ class schema_draft {
 public:
     struct choice {
         std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
+        std::shared_ptr<const std::vector<demands>>
+            lists; ///< shared: drafts are copied with the choices they leave open
     };
 
     void begin(const demands& all) {
@@ -9492,20 +9563,26 @@ public:
     }
     /// The present demand asks for another one, or for one of several lists.
     void want(demand what) { todo_.push_back({what, present()}); }
-    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+    void want_one(std::vector<demands> lists) {
+        choices_.push_back({present(), std::make_shared<const std::vector<demands>>(std::move(lists))});
+    }
 
     [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
-    /// Adds a draft for every list of the first choice, the first list at the end.
-    void fork(std::vector<schema_draft>& drafts) && {
-        const choice made_of = std::move(choices_.front());
-        choices_.erase(choices_.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
-            schema_draft made = *this;
-            for (const demand what : *list) {
-                made.todo_.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
+    /// Whether fork() has one list left. \pre there are choices
+    [[nodiscard]] bool is_at_last_fork() const noexcept { return forks_ + 1 == choices_.front().lists->size(); }
+    /// The draft that meets the next list of the first choice; the last one takes all that this one has.
+    /// \pre there are choices, and lists left of the first
+    [[nodiscard]] schema_draft fork() {
+        const choice first = choices_.front();
+        const bool is_last = is_at_last_fork();
+        const demands& list = (*first.lists)[forks_++];
+        schema_draft made = is_last ? std::move(*this) : *this;
+        made.forks_ = 0;
+        made.choices_.erase(made.choices_.begin());
+        for (const demand what : list) {
+            made.todo_.push_back({what, first.parent});
         }
+        return made;
     }
 
     schema_shape shape;
@@ -9522,6 +9599,7 @@ private:
     std::size_t at_ = 0;
     std::set<demand> seen_;
     std::vector<choice> choices_; ///< of each, one list has to be met
+    std::size_t forks_ = 0;       ///< lists of the first one that were forked
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -10292,6 +10370,7 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10299,6 +10378,15 @@ inline result<grammar> grammar::regex(std::string_view pattern, std::string_view
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keywords of JSON Schema that ask for nothing.
+[[nodiscard]] inline bool is_annotation(std::string_view key) noexcept {
+    constexpr std::string_view all[] = {
+        "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+        "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+        "deprecated",    "readOnly",    "writeOnly", "id"};
+    return std::find(std::begin(all), std::end(all), key) != std::end(all);
+}
 
 /// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
 /// is in failure().
@@ -10321,13 +10409,16 @@ public:
 
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "}, why);
     }
     void note(std::string text) {
         constexpr std::size_t most_notes = 100;
         if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
             notes_.push_back(std::move(text));
         }
+    }
+    void note_unknown(std::uint32_t keyword) {
+        note(sentence({quoted{document_.pointer(keyword)}, ": no keyword of JSON Schema, taken as an annotation"}));
     }
     /// What cannot be enforced: an error, or a note where that is asked for.
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
@@ -10336,10 +10427,10 @@ public:
             for (const sentence_part& part : why) {
                 part.append_to(text);
             }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            note(sentence({quoted{document_.pointer(place)}, ": ", text, "; it is not enforced"}));
             return true;
         }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "},
                          why);
     }
 
@@ -10387,7 +10478,7 @@ public:
         if (!read_count(at, count)) {
             return false;
         }
-        least = (std::max)(least, count);
+        least = count != unlimited ? (std::max)(least, count) : least;
         return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
     }
     [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {
@@ -10587,8 +10678,8 @@ public:
             if (in_.options().strict_formats) {
                 return in_.refuse(at, {"the format ", quoted{*format}, " is not supported"});
             }
-            in_.note(sentence({quoted{in_.document().at(at).pointer}, ": the format ", quoted{*format},
-                               " is taken as an annotation"}));
+            in_.note(sentence(
+                {quoted{in_.document().pointer(at)}, ": the format ", quoted{*format}, " is taken as an annotation"}));
             return true;
         }
         if (const unsigned most = longest_of_format(*format)) {
@@ -10607,10 +10698,13 @@ public:
         number_relation wanted;
         wanted.greater = key == "minimum" || key == "exclusiveMinimum";
         wanted.less = !wanted.greater;
-        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
-        const bool is_strict = strict && strict->as_bool().value_or(false);
-        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict(place, key);
         return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    /// Whether `minimum` or `maximum` of a schema is exclusive in the way of draft 4.
+    [[nodiscard]] bool is_strict(std::uint32_t place, std::string_view key) const {
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        return strict && strict->as_bool().value_or(false);
     }
     [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
                                    bool is_negated) {
@@ -11131,7 +11225,7 @@ public:
             number_relation wanted;
             wanted.less = key == "minimum" || key == "exclusiveMinimum";
             wanted.greater = !wanted.less;
-            wanted.equal = key.substr(0, 9) == "exclusive";
+            wanted.equal = key.substr(0, 9) == "exclusive" || languages_.is_strict(in_.document().at(at).parent, key);
             shape.values &= set_whole | set_fraction;
             return languages_.add_numbers(shape, at, false, wanted, false);
         }
@@ -11163,16 +11257,11 @@ private:
         constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
                                               "minProperties", "maxProperties",    "pattern",          "minimum",
                                               "maximum",       "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
-        constexpr std::string_view silent[] = {"title",      "description", "default",   "examples", "$comment",
-                                               "$schema",    "$id",         "$anchor",   "$defs",    "definitions",
-                                               "deprecated", "readOnly",    "writeOnly", "then",     "else"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
-        if (is_in(silent)) {
+        const bool is_of_draft_4 = key.substr(0, 9) == "exclusive" && in_.value(at).as_bool(); // see break_keyword()
+        if (is_annotation(key) || key == "then" || key == "else" || is_of_draft_4) {
             return true;
         }
-        if (is_in(plain)) {
+        if (std::find(std::begin(plain), std::end(plain), key) != std::end(plain)) {
             lists.push_back({{demand_kind::breaks, at, in_.name(key)}});
         } else if (key == "type") {
             lists.push_back({{demand_kind::not_type, at}});
@@ -11197,6 +11286,9 @@ private:
     /// Keywords that are known and cannot be enforced the other way round.
     static constexpr std::string_view not_negated[] = {"$ref",
                                                        "$dynamicRef",
+                                                       "$dynamicAnchor",
+                                                       "$recursiveRef",
+                                                       "$recursiveAnchor",
                                                        "oneOf",
                                                        "if",
                                                        "items",
@@ -11253,8 +11345,7 @@ private:
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note_unknown(at);
             return true;
         }
         return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},
@@ -11291,8 +11382,8 @@ public:
     explicit schema_outlines(schema_source& in) : in_(in) {}
 
     [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
-        const outline x = outline_of(a);
-        const outline y = outline_of(b);
+        const outline& x = outline_of(a);
+        const outline& y = outline_of(b);
         if ((x.values & y.values) == 0) {
             return true;
         }
@@ -11328,7 +11419,15 @@ private:
         std::map<std::string, std::uint32_t> properties;
         bool is_closed = false;
     };
-    [[nodiscard]] outline outline_of(std::uint32_t place) {
+    /// Made once: oneOf compares each of its schemas with all others.
+    [[nodiscard]] const outline& outline_of(std::uint32_t place) {
+        const auto [found, is_new] = outlines_.try_emplace(place);
+        if (is_new) {
+            found->second = made_of(place);
+        }
+        return found->second;
+    }
+    [[nodiscard]] outline made_of(std::uint32_t place) {
         outline made;
         for (int depth = 0; depth < 16; ++depth) {
             if (const auto constant = in_.document().child(place, "const")) {
@@ -11382,6 +11481,7 @@ private:
     }
 
     schema_source& in_;
+    std::map<std::uint32_t, outline> outlines_; ///< by place
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -11569,35 +11669,34 @@ public:
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
     [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<schema_draft> drafts(1);
-        drafts[0].begin(all);
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            schema_draft next = std::move(drafts.back());
-            drafts.pop_back();
+        schema_draft next;
+        next.begin(all);
+        std::vector<schema_draft> open; // whose first choices have lists left
+        for (std::size_t made = 0;;) {
             if (!settle(next)) {
                 return false;
             }
-            if (next.shape.values == 0) {
-                continue;
-            }
-            if (next.choices().empty()) {
+            if (next.shape.values != 0 && next.choices().empty()) {
                 if (!evaluation_.meet(next)) {
                     return false;
                 }
                 shapes.push_back(std::move(next.shape));
-                continue;
+            } else if (next.shape.values != 0) {
+                made += next.choices().front().lists->size();
+                if ((std::max)(made, next.choices().size()) > most_drafts) {
+                    return too_many_drafts();
+                }
+                open.push_back(std::move(next));
             }
-            made += next.choices().front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            if (open.empty()) {
+                return true;
             }
-            std::move(next).fork(drafts);
+            const bool is_last = open.back().is_at_last_fork();
+            next = open.back().fork();
+            if (is_last) {
+                open.pop_back();
+            }
         }
-        return true;
     }
 
     /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
@@ -11612,11 +11711,19 @@ public:
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
 
 private:
+    static constexpr std::size_t most_drafts = 4096;
+
+    [[nodiscard]] bool too_many_drafts() {
+        return set_error(in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                         {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+    }
+
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
-                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+                return in_.malformed(what->place,
+                                     {"it refers to itself: whether a value is valid by it depends on whether it is"});
             }
             if (of.see(*what) && !meet(of, *what)) {
                 return false;
@@ -11767,6 +11874,9 @@ private:
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
             const std::vector<std::uint32_t> parts = in_.document().children(at);
+            if (parts.size() > most_drafts) { // before oneOf compares each with all others
+                return too_many_drafts();
+            }
             for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
@@ -11788,11 +11898,11 @@ private:
         if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
             return meet_dependencies(of, at);
         }
-        return meet_other(of, key, at);
+        return meet_other(key, at);
     }
 
     /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+    [[nodiscard]] bool meet_other(std::string_view key, std::uint32_t at) {
         constexpr std::string_view read_elsewhere[] = {"properties",
                                                        "patternProperties",
                                                        "additionalProperties",
@@ -11809,24 +11919,18 @@ private:
                                                        "unevaluatedProperties",
                                                        "then",
                                                        "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
         if (key == "$dynamicRef" || key == "$recursiveRef") {
             return in_.refuse(at, {"dynamic references are not supported"});
         }
         if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
             return in_.refuse(at, {"dynamic anchors are not supported"});
         }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+        const bool is_known =
+            std::find(std::begin(read_elsewhere), std::end(read_elsewhere), key) != std::end(read_elsewhere) ||
+            is_annotation(key);
+        if (!is_known) {
+            in_.note_unknown(at);
         }
-        (void)of;
         return true;
     }
 
@@ -11887,7 +11991,7 @@ private:
         if (!target) {
             return set_error(
                 in_.failure(), errc::unsupported_schema,
-                {in_.source_name(), ": ", quoted{in_.document().at(at).pointer}, ": "},
+                {in_.source_name(), ": ", quoted{in_.document().pointer(at)}, ": "},
                 {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
         }
         of.want({demand_kind::schema, *target});
@@ -11918,7 +12022,7 @@ private:
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
             demands list{with};
             if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
-                list.push_back({demand_kind::has, 0, in_.name(key)});
+                list.insert(list.begin(), {{demand_kind::object}, {demand_kind::has, 0, in_.name(key)}});
             }
             of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }
@@ -11927,13 +12031,14 @@ private:
     /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
     void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
         if (in_.options().one_of_is_any_of) {
-            return in_.note(sentence({quoted{in_.document().at(at).pointer}, ": oneOf is taken as anyOf"}));
+            return in_.note(sentence({quoted{in_.document().pointer(at)}, ": oneOf is taken as anyOf"}));
         }
         const std::vector<std::uint32_t> parts = in_.document().children(at);
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+            for (std::size_t j = i + 1; j < parts.size(); ++j) {
+                if (!outlines_.are_disjoint(parts[i], parts[j])) {
                     lists[i].push_back({demand_kind::negated, parts[j]});
+                    lists[j].push_back({demand_kind::negated, parts[i]});
                 }
             }
         }
@@ -12042,9 +12147,7 @@ private:
         const auto [found, is_new] = rules_.try_emplace(std::move(all), static_cast<std::uint32_t>(wanted_.size()));
         if (is_new) { // rules and what is wanted of them have the same numbers
             wanted_.push_back(&found->first);
-            const demands& made = found->first;
-            const bool is_place = !made.empty() && made[0].kind == demand_kind::schema;
-            source_.rules.push_back({is_place ? reader_.document().at(made[0].place).pointer : "value", 0});
+            source_.rules.push_back({"value", 0});
         }
         return found->second;
     }
@@ -12077,7 +12180,7 @@ public:
     explicit schema_contained_items(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
 
     /// Items of which some meet `contains`; those that may be too many must not meet it. `items` stays empty where that
-    /// takes too many states. \return whether to go on
+    /// is not enforced. \return whether to go on
     [[nodiscard]] bool make(const schema_shape& shape, std::optional<expression>& items) {
         constexpr std::uint64_t most_states = 4096;
         if (shape.contained.size() != 1) {
@@ -12094,7 +12197,7 @@ public:
                                                                    : (std::max)(std::uint64_t{shape.least_items},
                                                                                 std::uint64_t{prefix_of(shape)} + 1);
         if ((places + 1) * (met + 1) > most_states) {
-            return true;
+            return rules_.refuse({"contains beside prefixItems or a number of items needs too many states"});
         }
         return rules_for(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
     }
@@ -12458,10 +12561,14 @@ private:
     return trimmed(states.as_it_is());
 }
 
-/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
+/// Texts of `content` with `low` to `high` characters, state by state: none where low is above high; nullopt where that
+/// takes too many states.
 [[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
                                                         std::uint32_t high) {
     constexpr std::uint32_t most_characters = 16'384;
+    if (low > high) {
+        return automaton();
+    }
     if ((high == unlimited ? low : high) > most_characters) {
         return std::nullopt;
     }
@@ -12502,13 +12609,11 @@ public:
     /// Adds the strings of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
-            any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
-            parts.push_back(*any_string_);
-            return true;
+            return add_any(parts);
         }
         auto content = content_of(shape);
         if (!content) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         if (shape.least_length > shape.most_length || content->size() == 0) {
             return true;
@@ -12521,6 +12626,11 @@ public:
     }
 
 private:
+    [[nodiscard]] bool add_any(std::vector<expression>& parts) {
+        any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
+        parts.push_back(*any_string_);
+        return true;
+    }
     /// \pre the length is limited, and something has it
     [[nodiscard]] bool add_of_length(const schema_shape& shape, const automaton& content,
                                      std::vector<expression>& parts) {
@@ -12537,7 +12647,7 @@ private:
         }
         const auto bounded = of_length(content, shape.least_length, shape.most_length);
         if (!bounded) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         parts.push_back(rules_.quoted_text(pool_.language(json_string_body(*bounded))));
         return true;
@@ -12663,17 +12773,11 @@ public:
     /// Adds the numbers of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
-            const std::string_view pattern = number_pattern(shape);
-            const auto [found, is_new] = plain_.try_emplace(pattern, 0);
-            if (is_new) {
-                found->second = pool_.language(regular(pattern).value_or(automaton()));
-            }
-            parts.push_back(found->second);
-            return true;
+            return add_plain(shape, parts);
         }
         auto numbers = numbers_of(shape);
         if (!numbers) {
-            return rules_.too_large();
+            return rules_.too_large() && add_plain(shape, parts);
         }
         parts.push_back(pool_.language(*std::move(numbers)));
         return true;
@@ -12688,6 +12792,16 @@ public:
     }
 
 private:
+    /// Numbers of the shape's types, whatever else it asks for.
+    [[nodiscard]] bool add_plain(const schema_shape& shape, std::vector<expression>& parts) {
+        const std::string_view pattern = number_pattern(shape);
+        const auto [found, is_new] = plain_.try_emplace(pattern, 0);
+        if (is_new) {
+            found->second = pool_.language(regular(pattern).value_or(automaton()));
+        }
+        parts.push_back(found->second);
+        return true;
+    }
     [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;
@@ -12874,15 +12988,11 @@ public:
         if (shape.unique_place && shape.most_items > 1 && !unique_.make(shape, items)) {
             return false;
         }
-        if (!items && shape.contained.empty()) {
-            items = plain_items(shape);
-        } else if (!items && !contained_.make(shape, items)) {
+        if (!items && !shape.contained.empty() && !contained_.make(shape, items)) {
             return false;
         }
-        if (!items) {
-            return rules_.refuse({"prefixItems, contains or the number of items need too many states"});
-        }
-        parts.push_back(pool_.sequence({pool_.literal("["), *items, pool_.literal("]")}));
+        const expression inside = items ? *items : plain_items(shape);
+        parts.push_back(pool_.sequence({pool_.literal("["), inside, pool_.literal("]")}));
         return true;
     }
 
@@ -12950,8 +13060,9 @@ public:
                                                      std::optional<expression> others) {
         constexpr std::size_t most_states = 200'000;
         const bool is_limited = shape.most_properties != unlimited;
-        const std::size_t counted = // above which the number of members does not matter
-            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
+        const std::size_t counted = // above which the number of members does not matter, or cannot be
+            (std::min)(keys.size(),
+                       std::size_t{is_limited ? shape.most_properties : (std::max)(shape.least_properties, 1u)});
         if ((keys.size() + 1) * (counted + 1) > most_states) {
             return std::nullopt;
         }
@@ -13032,6 +13143,7 @@ private:
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -13066,11 +13178,17 @@ public:
         const bool is_unordered = !rules_.reader().has_listed_keys() && keys.size() <= most_unordered &&
                                   shape.least_properties == 0 && shape.most_properties == unlimited &&
                                   !shape.is_one_value;
-        const auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
+        auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
         if (!members) {
-            return rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+            if (!rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"})) {
+                return false;
+            }
+            schema_shape unlimited_shape = shape;
+            unlimited_shape.least_properties = 0;
+            unlimited_shape.most_properties = unlimited;
+            members = members_.in_order(unlimited_shape, keys, others); // there are fewer keys than rules
         }
-        parts.push_back(pool_.sequence({pool_.literal("{"), *members, pool_.literal("}")}));
+        parts.push_back(pool_.sequence({pool_.literal("{"), members.value_or(pool_.nothing()), pool_.literal("}")}));
         return true;
     }
 
@@ -13082,12 +13200,14 @@ private:
                                                           std::span<const std::string> key_order,
                                                           const std::optional<automaton>& names, key_set& known) {
         const key_set required(shape.required.begin(), shape.required.end());
+        const std::vector<listed_keys> listed = listed_keys_of(shape);
         std::vector<declared_key> keys;
         const auto declare = [&](const std::string& key) {
             if (known.insert(key).second) {
                 const bool is_named = !names || names->accepts(key);
                 const expression text = pool_.literal("\"" + json_string_text(key) + "\"");
-                const expression value = is_named ? rules_.value_of(demands_of_key(shape, key)) : pool_.nothing();
+                const expression value =
+                    is_named ? rules_.value_of(demands_of_key(shape, listed, key)) : pool_.nothing();
                 keys.push_back({key, pool_.sequence({text, rules_.colon(), value}), required.count(key) != 0});
             }
         };
@@ -13104,15 +13224,25 @@ private:
         }
         return keys;
     }
-    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, std::string_view key) {
-        demands made;
+    /// What `properties` of one part ask for, by key: a list of them may be long.
+    using listed_keys = std::multimap<std::string_view, demand>;
+
+    [[nodiscard]] static std::vector<listed_keys> listed_keys_of(const schema_shape& shape) {
+        std::vector<listed_keys> made;
         for (const object_part& part : shape.objects) {
-            bool is_met = false;
-            for (const auto& [name, what] : part.properties) {
-                if (name == key) {
-                    is_met = true;
-                    made.push_back(what);
-                }
+            made.emplace_back(part.properties.begin(), part.properties.end());
+        }
+        return made;
+    }
+    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, const std::vector<listed_keys>& listed,
+                                                std::string_view key) {
+        demands made;
+        for (std::size_t i = 0; i < listed.size(); ++i) {
+            const object_part& part = shape.objects[i];
+            const auto [first, last] = listed[i].equal_range(key);
+            bool is_met = first != last;
+            for (auto at = first; at != last; ++at) {
+                made.push_back(at->second);
             }
             for (const auto& [pattern, what] : part.patterns) {
                 if (pattern->accepts(key)) {
@@ -13265,12 +13395,21 @@ public:
             return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
                                                        " bytes, and at most ", most_key_bytes, " are supported"});
         }
+        if (reader_.document().longest_uri() > most_uri_bytes) {
+            return error_saying(errc::grammar_budget, {name_, ": $id gives a URI of ", reader_.document().longest_uri(),
+                                                       " bytes, and at most ", most_uri_bytes, " are supported"});
+        }
         rules_.begin();
         for (std::size_t at = 0; at < rules_.size(); ++at) {
             constexpr std::size_t most_rules = 20'000;
+            constexpr std::size_t most_expressions = 4'000'000; // some 40 bytes each
             if (at == most_rules) {
                 return error_saying(errc::grammar_budget,
                                     {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
+            }
+            if (rules_.pool().size() > most_expressions) {
+                return error_saying(errc::grammar_budget, {name_, ": its first ", at, " rules need more than ",
+                                                           most_expressions, " expressions"});
             }
             const demands* const all = rules_.wanted(at);
             if (all != nullptr && !compile(*all, static_cast<std::uint32_t>(at))) {

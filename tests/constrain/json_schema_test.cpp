@@ -68,6 +68,7 @@ TEST_CASE("schema: numbers keep their bounds exactly, at any size") {
     check_schema(R"({"multipleOf":0.15})", {"0", "0.3", "-4.50", "1.05"}, {"0.1", "1", "0.155"});
     check_schema(R"({"type":"integer","multipleOf":7,"minimum":10,"maximum":30})", {"14", "28"}, {"7", "15", "35"});
     check_schema(R"({"minimum":5,"exclusiveMinimum":true})", {"5.1"}, {"5"}); // as draft 4 has it
+    check_schema(R"({"not":{"minimum":5,"exclusiveMinimum":true}})", {"5", "4.9", "5.0"}, {"5.1", "\"a\""});
 }
 
 TEST_CASE("schema: strings by length, pattern and format, together") {
@@ -109,6 +110,7 @@ TEST_CASE("schema: objects have declared keys in order, each once, and others be
         {R"({"n":1,"nx":7,"x":"s"})", "{}"}, {R"({"nx":1})", R"({"n":"s"})", R"({"a":1})"});
     check_schema(R"({"type":"object","propertyNames":{"pattern":"^[a-z]*$","maxLength":2}})", {R"({"ab":1})"},
                  {R"({"abc":1})", R"({"A":1})"});
+    check_schema(R"({"propertyNames":{"minLength":2,"maxLength":1}})", {"{}"}, {R"({"a":1})", R"({"ab":1})"});
     check_schema(R"({"type":"object","properties":{"a":{},"b":{},"c":{}},"minProperties":2,"maxProperties":3})",
                  {R"({"a":1,"c":1})", R"({"c":1,"z":1})", R"({"x":1,"y":1,"z":1})"},
                  {R"({"a":1})", R"({"a":1,"b":1,"c":1,"d":1})", R"({"a":1,"x":1,"y":1,"z":1})"});
@@ -144,6 +146,9 @@ TEST_CASE("schema: unique items of few values, whatever their order") {
                  {"[true,true]", R"(["x"])", R"([false,"x","x"])", "[false,true,true]"});
     check_schema(R"({"type":"array","uniqueItems":true,"prefixItems":[{"const":"a"},{"const":"a"}],"items":false})",
                  {"[]", R"(["a"])"}, {R"(["a","a"])"});
+    check_schema(R"({"type":"array","uniqueItems":true,"items":{"type":["null","string"],"pattern":"^[ab]{0,2}$",
+                     "minLength":2,"maxLength":1}})",
+                 {"[]", "[null]"}, {R"(["a"])", R"(["ab"])"});
     check_schema(R"({"type":"array","uniqueItems":true,"maxItems":2,"items":{"anyOf":[{"enum":["a","b","c","d","e",
                      "f","g","h","i","j","k","l"]},{"enum":["a","m"]}]}})",
                  {R"(["a","m"])", R"(["l","a"])"}, {R"(["a","a"])", R"(["a","b","c"])"});
@@ -248,6 +253,9 @@ TEST_CASE("schema: unevaluatedItems is what the schemas leave that hold") {
     check_schema(
         R"({"type":"array","if":{"minItems":2},"then":{"prefixItems":[{"const":1}]},"unevaluatedItems":{"type":"null"}})",
         {"[]", "[null]", "[1,null]"}, {"[1]", "[1,1]", "[null,null]"});
+    // a schema that depends on a key applies to objects alone: of an array it evaluates nothing
+    check_schema(R"({"dependentSchemas":{"k":{"items":{"type":"integer"}}},"unevaluatedItems":{"type":"null"}})",
+                 {"[]", "[null]", R"({"k":1})"}, {"[1]", "[null,1]"});
 }
 
 TEST_CASE("schema: alternatives share the order of their keys") {
@@ -268,6 +276,10 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     CHECK(refusal(R"({"multipleOf":999999937})").find("4096") != std::string::npos);
     CHECK(refusal(R"({"not":{"additionalProperties":false}})").find("'/not/additionalProperties'") !=
           std::string::npos);
+    CHECK(refusal(R"({"not":{"$recursiveRef":"#","type":"string"}})").find("'/not/$recursiveRef'") !=
+          std::string::npos);
+    CHECK(
+        must(bitnet::grammar::json_schema(R"({"not":{"type":"string","contentEncoding":"base64"}})")).notes().empty());
     const auto noted =
         must(bitnet::grammar::json_schema(R"({"type":"array","uniqueItems":true,"x-hint":1,"format":"odd"})",
                                           {.unsupported = bitnet::unsupported_keyword::note}));
@@ -277,6 +289,25 @@ TEST_CASE("schema: what cannot be enforced is refused with its pointer, or noted
     CHECK(noted.notes()[2].find("'/uniqueItems'") == 0);
     CHECK(!bitnet::grammar::json_schema(R"({"format":"odd"})", {.strict_formats = true}).has_value());
     check_schema(R"({"oneOf":[{"type":"integer"},{"minimum":2}]})", {"3"}, {"1.5"}, {.one_of_is_any_of = true});
+}
+
+TEST_CASE("schema: what is noted to be not enforced forbids nothing") {
+    constexpr bitnet::schema_options noting{.unsupported = bitnet::unsupported_keyword::note};
+    check_schema(R"({"type":"array","allOf":[{"contains":{"const":1}},{"contains":{"const":2}}],"maxItems":2})",
+                 {"[]", "[3]"}, {"[1,2,3]", "1"}, noting);
+    check_schema(R"({"type":"array","contains":{"const":1},"minContains":100,"maxItems":200})", {"[]", "[1]"}, {"1"},
+                 noting);
+    check_schema(R"({"type":"string","minLength":4294967296})", {R"("a")"}, {"1"}, noting);
+    check_schema(R"({"type":"string","pattern":"^(ab)+$","minLength":20000})", {R"("c")"}, {"1"}, noting);
+    check_schema(R"({"type":"integer","allOf":[{"multipleOf":997},{"multipleOf":991}]})", {"1"}, {"1.5"}, noting);
+    std::string keys;
+    for (int i = 0; i < 500; ++i) {
+        keys += "\"k" + std::to_string(i) + "\":{},";
+    }
+    check_schema(R"({"type":"object","properties":{)" + keys + R"("z":{}},"minProperties":2,"maxProperties":450})",
+                 {R"({"k1":1,"z":2})", "{}"}, {R"({"z":2,"k1":1})"}, noting);
+    check_schema(R"({"type":"object","properties":{)" + keys + R"("z":{}},"maxProperties":2})",
+                 {R"({"k1":1,"z":2})", "{}"}, {R"({"k1":1,"k2":2,"z":2})", R"({"k1":1,"k2":2,"x":2})"});
 }
 
 TEST_CASE("schema: what is no schema, or has no value, is an error when it is opened") {
@@ -296,4 +327,36 @@ TEST_CASE("schema: what is no schema, or has no value, is an error when it is op
     CHECK(!refusal(R"({"type":"object")", bitnet::errc::bad_json).empty());
     CHECK(refusal("{\"properties\":{\"" + std::string(100000, 'k') + "\":{}}}", bitnet::errc::grammar_budget)
               .find("100000 bytes") != std::string::npos);
+}
+
+// What this proves is that it ends: each of these took a minute, or gigabytes, where work or copies grew with the
+// square.
+TEST_CASE("schema: what is large is compiled or refused in time and memory that grow with its size") {
+    const auto repeated = [](std::size_t times, const auto& part) {
+        std::string made;
+        for (std::size_t i = 0; i < times; ++i) {
+            made += (i == 0 ? "" : ",") + part(std::to_string(i));
+        }
+        return made;
+    };
+    const auto any = [](const std::string&) { return std::string("true"); };
+    CHECK(refusal(R"({"oneOf":[)" + repeated(50'000, any) + "]}", bitnet::errc::grammar_budget).find("4096") !=
+          std::string::npos);
+    const auto dependent = [](const std::string& i) { return "\"k" + i + "\":[]"; };
+    CHECK(refusal(R"({"dependentRequired":{)" + repeated(20'000, dependent) + "}}", bitnet::errc::grammar_budget)
+              .find("4096") != std::string::npos);
+    const auto constant = [](const std::string& i) {
+        return R"({"type":"object","properties":{"k":{"const":)" + i + R"(}},"required":["k"]})";
+    };
+    check_schema(R"({"oneOf":[)" + repeated(600, constant) + "]}", {R"({"k":599})"}, {R"({"k":600})"});
+    std::string deep = "[" + repeated(50'000, [](const std::string&) { return std::string("{}"); }) + "]";
+    for (int depth = 0; depth < 100; ++depth) {
+        deep = "{\"" + std::string(4000, 'k') + "\":" + deep + "}";
+    }
+    check_schema(deep, {"1"}, {""});
+    CHECK(refusal(R"({"$id":")" + std::string(2049, 'u') + R"("})", bitnet::errc::grammar_budget).find("2049 bytes") !=
+          std::string::npos);
+    const auto reference = [](const std::string& i) { return R"({"$ref":"#/$defs/)" + i + "\"}"; };
+    check_schema(R"({"allOf":[)" + repeated(2000, reference) + R"(],"$defs":[)" + repeated(2000, any) + "]}", {"1"},
+                 {""});
 }

@@ -47,12 +47,21 @@ public:
             return error_saying(errc::grammar_budget, {name_, ": a key of ", reader_.document().longest_key(),
                                                        " bytes, and at most ", most_key_bytes, " are supported"});
         }
+        if (reader_.document().longest_uri() > most_uri_bytes) {
+            return error_saying(errc::grammar_budget, {name_, ": $id gives a URI of ", reader_.document().longest_uri(),
+                                                       " bytes, and at most ", most_uri_bytes, " are supported"});
+        }
         rules_.begin();
         for (std::size_t at = 0; at < rules_.size(); ++at) {
             constexpr std::size_t most_rules = 20'000;
+            constexpr std::size_t most_expressions = 4'000'000; // some 40 bytes each
             if (at == most_rules) {
                 return error_saying(errc::grammar_budget,
                                     {name_, ": combinations of its schemas need more than ", most_rules, " rules"});
+            }
+            if (rules_.pool().size() > most_expressions) {
+                return error_saying(errc::grammar_budget, {name_, ": its first ", at, " rules need more than ",
+                                                           most_expressions, " expressions"});
             }
             const demands* const all = rules_.wanted(at);
             if (all != nullptr && !compile(*all, static_cast<std::uint32_t>(at))) {

@@ -304,10 +304,14 @@ private:
     return trimmed(states.as_it_is());
 }
 
-/// Texts of `content` with `low` to `high` characters, state by state; nullopt where that takes too many states.
+/// Texts of `content` with `low` to `high` characters, state by state: none where low is above high; nullopt where that
+/// takes too many states.
 [[nodiscard]] inline std::optional<automaton> of_length(const automaton& content, std::uint32_t low,
                                                         std::uint32_t high) {
     constexpr std::uint32_t most_characters = 16'384;
+    if (low > high) {
+        return automaton();
+    }
     if ((high == unlimited ? low : high) > most_characters) {
         return std::nullopt;
     }

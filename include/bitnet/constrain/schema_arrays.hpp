@@ -36,15 +36,11 @@ public:
         if (shape.unique_place && shape.most_items > 1 && !unique_.make(shape, items)) {
             return false;
         }
-        if (!items && shape.contained.empty()) {
-            items = plain_items(shape);
-        } else if (!items && !contained_.make(shape, items)) {
+        if (!items && !shape.contained.empty() && !contained_.make(shape, items)) {
             return false;
         }
-        if (!items) {
-            return rules_.refuse({"prefixItems, contains or the number of items need too many states"});
-        }
-        parts.push_back(pool_.sequence({pool_.literal("["), *items, pool_.literal("]")}));
+        const expression inside = items ? *items : plain_items(shape);
+        parts.push_back(pool_.sequence({pool_.literal("["), inside, pool_.literal("]")}));
         return true;
     }
 

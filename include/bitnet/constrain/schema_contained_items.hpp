@@ -24,7 +24,7 @@ public:
     explicit schema_contained_items(schema_rules& rules) noexcept : rules_(rules), pool_(rules.pool()) {}
 
     /// Items of which some meet `contains`; those that may be too many must not meet it. `items` stays empty where that
-    /// takes too many states. \return whether to go on
+    /// is not enforced. \return whether to go on
     [[nodiscard]] bool make(const schema_shape& shape, std::optional<expression>& items) {
         constexpr std::uint64_t most_states = 4096;
         if (shape.contained.size() != 1) {
@@ -41,7 +41,7 @@ public:
                                                                    : (std::max)(std::uint64_t{shape.least_items},
                                                                                 std::uint64_t{prefix_of(shape)} + 1);
         if ((places + 1) * (met + 1) > most_states) {
-            return true;
+            return rules_.refuse({"contains beside prefixItems or a number of items needs too many states"});
         }
         return rules_for(shape, static_cast<std::uint32_t>(places), static_cast<std::uint32_t>(met), items);
     }

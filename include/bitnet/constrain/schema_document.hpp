@@ -56,24 +56,46 @@ inline constexpr std::size_t most_key_bytes = 4096;
     return made;
 }
 
-/// A value of the schema's text, and where it stands.
+/// The longest URI that a schema may give itself or a part of itself.
+inline constexpr std::size_t most_uri_bytes = 2048;
+
+/// A value of the schema's text, and where it stands. Places that stand in one another share what is above them: a text
+/// of a megabyte may have a hundred thousand places whose pointers are as long.
 struct schema_place {
     json_value value;
-    std::string pointer; ///< from the root, "" for the root itself
-    std::string base;    ///< the URI that references here are relative to
+    std::uint32_t parent; ///< the place that it is in; of the root, itself
+    std::string_view key; ///< in there, or the index
+    std::uint32_t base;   ///< number of the URI that references here are relative to
 };
 
 /// The schema as places with numbers, made as they are asked for; a place has one number.
 class schema_document {
 public:
-    explicit schema_document(const json_document& text) : root_(text.root()) {
+    explicit schema_document(const json_document& text) {
+        (void)number_of_base("");
+        places_.push_back({text.root(), 0, "", base_of(text.root(), 0)});
         find_identifiers();
-        (void)add({root_, "", base_of(root_, "")});
     }
+    schema_document(schema_document&&) = delete; // its parts refer to one another
 
     /// Bytes of the longest key in the text.
     [[nodiscard]] std::size_t longest_key() const noexcept { return longest_key_; }
+    /// Bytes of the longest URI that `$id` gives.
+    [[nodiscard]] std::size_t longest_uri() const noexcept { return longest_uri_; }
     [[nodiscard]] const schema_place& at(std::uint32_t place) const { return places_[place]; }
+    /// Where a place stands, as a JSON pointer for sentences: as much of it as these show.
+    [[nodiscard]] std::string pointer(std::uint32_t place) const {
+        constexpr std::size_t shown = 256;
+        std::vector<std::uint32_t> way;
+        for (; place != 0; place = places_[place].parent) {
+            way.push_back(place);
+        }
+        std::string made;
+        for (auto step = way.rbegin(); step != way.rend() && made.size() < shown; ++step) {
+            made += pointer_step(places_[*step].key);
+        }
+        return made;
+    }
     /// The value of `key` in an object; nullopt where there is none.
     [[nodiscard]] std::optional<std::uint32_t> child(std::uint32_t place, std::string_view key) {
         const auto found = places_[place].value.find(key);
@@ -95,34 +117,43 @@ public:
 
     /// The place that a reference from `place` means; nullopt where it is none of this text.
     [[nodiscard]] std::optional<std::uint32_t> referred(std::uint32_t place, std::string_view reference) {
-        const std::string uri = resolved_uri(places_[place].base, reference);
+        const std::string uri = resolved_uri(bases_[places_[place].base], reference);
         const std::size_t mark = (std::min)(uri.find('#'), uri.size());
         const std::string fragment = percent_decoded(std::string_view(uri).substr((std::min)(mark + 1, uri.size())));
         const std::string document = uri.substr(0, mark);
         if (!fragment.empty() && fragment[0] != '/') {
             const auto anchor = identifiers_.find(document + "#" + fragment);
-            return anchor == identifiers_.end() ? std::nullopt : go_to(anchor->second);
+            return anchor == identifiers_.end() ? std::nullopt : std::optional{anchor->second};
         }
         const auto found = identifiers_.find(document);
-        return found == identifiers_.end() ? std::nullopt : go_to(found->second + fragment);
+        return found == identifiers_.end() ? std::nullopt : go_to(found->second, fragment);
     }
 
 private:
-    [[nodiscard]] static std::string base_of(json_value value, const std::string& base) {
+    [[nodiscard]] std::uint32_t number_of_base(std::string uri) {
+        const auto [found, is_new] =
+            base_numbers_.try_emplace(std::move(uri), static_cast<std::uint32_t>(bases_.size()));
+        if (is_new) {
+            bases_.push_back(found->first);
+        }
+        return found->second;
+    }
+    /// What references in a value are relative to. \param base of what it is in
+    [[nodiscard]] std::uint32_t base_of(json_value value, std::uint32_t base) {
         const auto id = value.find("$id");
         const auto text = id ? id->as_string() : std::nullopt;
-        return text ? resolved_uri(base, *text) : base;
+        if (!text) {
+            return base;
+        }
+        std::string made = resolved_uri(bases_[base], *text);
+        longest_uri_ = (std::max)(longest_uri_, made.size());
+        return made.size() <= most_uri_bytes ? number_of_base(std::move(made)) : base;
     }
     [[nodiscard]] std::uint32_t child(std::uint32_t place, std::string_view key, json_value value) {
-        const schema_place& parent = places_[place];
-        std::string pointer = parent.pointer + pointer_step(key);
-        std::string base = base_of(value, parent.base);
-        return add({value, std::move(pointer), std::move(base)});
-    }
-    [[nodiscard]] std::uint32_t add(schema_place place) {
-        const auto [found, is_new] = numbers_.try_emplace(place.pointer, static_cast<std::uint32_t>(places_.size()));
+        const auto number = static_cast<std::uint32_t>(places_.size());
+        const auto [found, is_new] = numbers_.try_emplace({place, std::string(key)}, number);
         if (is_new) {
-            places_.push_back(std::move(place));
+            places_.push_back({value, place, found->first.second, base_of(value, places_[place].base)});
         }
         return found->second;
     }
@@ -140,40 +171,72 @@ private:
         return made;
     }
 
+    /// An object or array of the text, on the way to others.
+    struct visit {
+        json_value value;
+        std::uint32_t parent; ///< among the visits
+        std::string_view key;
+        std::size_t index;
+        std::uint32_t base;  ///< of what it is in
+        std::uint32_t place; ///< or none, as long as nobody has asked
+    };
+    static constexpr std::uint32_t none = 0xffffffffu;
+
     /// Collects what $id and $anchor name, all over the text but in examples of values.
     void find_identifiers() {
-        identifiers_[""] = "";
-        std::vector<schema_place> todo{{root_, "", ""}};
-        while (!todo.empty()) {
-            const schema_place at = std::move(todo.back());
-            todo.pop_back();
-            const std::string base = base_of(at.value, at.base);
-            if (base != at.base) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')), at.pointer);
-                identifiers_.try_emplace(base, at.pointer);
+        identifiers_[""] = 0;
+        std::vector<visit> visits{{places_[0].value, 0, "", 0, 0, 0}};
+        for (std::uint32_t at = 0; at < visits.size(); ++at) {
+            const json_value value = visits[at].value;
+            const std::uint32_t base = base_of(value, visits[at].base);
+            const std::string document(bases_[base].substr(0, bases_[base].find('#')));
+            if (base != visits[at].base) {
+                identifiers_.try_emplace(document, place_of(visits, at));
+                identifiers_.try_emplace(std::string(bases_[base]), place_of(visits, at));
             }
-            const auto anchor = at.value.find("$anchor");
+            const auto anchor = value.find("$anchor");
             if (anchor && anchor->as_string()) {
-                identifiers_.try_emplace(base.substr(0, base.find('#')) + "#" + std::string(*anchor->as_string()),
-                                         at.pointer);
+                identifiers_.try_emplace(document + "#" + std::string(*anchor->as_string()), place_of(visits, at));
             }
-            for (const auto [key, member] : at.value.members()) {
-                longest_key_ = (std::max)(longest_key_, key.size());
-                if (key.size() <= most_key_bytes && key != "enum" && key != "const" && key != "examples" &&
-                    key != "default") {
-                    todo.push_back({member, at.pointer + pointer_step(key), base});
-                }
-            }
-            std::size_t index = 0;
-            for (const json_value element : at.value.elements()) {
-                todo.push_back({element, at.pointer + "/" + std::to_string(index++), base});
-            }
+            visit_parts(visits, at, base);
         }
     }
+    void visit_parts(std::vector<visit>& visits, std::uint32_t at, std::uint32_t base) {
+        const json_value value = visits[at].value;
+        for (const auto [key, member] : value.members()) {
+            longest_key_ = (std::max)(longest_key_, key.size());
+            const bool is_example = key == "enum" || key == "const" || key == "examples" || key == "default";
+            if (member.size() != 0 && key.size() <= most_key_bytes && !is_example) {
+                visits.push_back({member, at, key, 0, base, none});
+            }
+        }
+        std::size_t index = 0;
+        for (const json_value element : value.elements()) {
+            if (element.size() != 0) {
+                visits.push_back({element, at, "", index, base, none});
+            }
+            ++index;
+        }
+    }
+    /// The place of a visit: its own and those of what it is in are made if nobody has asked for them yet.
+    [[nodiscard]] std::uint32_t place_of(std::vector<visit>& visits, std::uint32_t at) {
+        std::vector<std::uint32_t> way;
+        for (; visits[at].place == none; at = visits[at].parent) {
+            way.push_back(at);
+        }
+        std::uint32_t place = visits[at].place;
+        for (auto step = way.rbegin(); step != way.rend(); ++step) {
+            visit& next = visits[*step];
+            const bool is_element = places_[place].value.is_array();
+            place =
+                is_element ? child(place, std::to_string(next.index), next.value) : child(place, next.key, next.value);
+            next.place = place;
+        }
+        return place;
+    }
 
-    /// Follows a pointer from the root.
-    [[nodiscard]] std::optional<std::uint32_t> go_to(std::string_view pointer) {
-        std::uint32_t place = 0;
+    /// Follows a pointer from a place.
+    [[nodiscard]] std::optional<std::uint32_t> go_to(std::uint32_t place, std::string_view pointer) {
         while (!pointer.empty()) {
             pointer.remove_prefix(1);
             const std::string_view step = pointer.substr(0, pointer.find('/'));
@@ -196,7 +259,11 @@ private:
         if (read.ec != std::errc{} || read.ptr != key.data() + key.size() || index >= value.size()) {
             return std::nullopt;
         }
-        return children(place)[index];
+        auto element = value.elements().begin();
+        for (std::size_t i = 0; i < index; ++i) {
+            ++element;
+        }
+        return child(place, std::to_string(index), *element);
     }
     [[nodiscard]] static std::string unescaped(std::string_view step) {
         std::string made;
@@ -208,11 +275,13 @@ private:
         return made;
     }
 
-    json_value root_;
     std::size_t longest_key_ = 0;
+    std::size_t longest_uri_ = 0;
     std::vector<schema_place> places_;
-    std::map<std::string, std::uint32_t, std::less<>> numbers_;   // by pointer
-    std::map<std::string, std::string, std::less<>> identifiers_; // URI or URI#anchor to pointer
+    std::map<std::pair<std::uint32_t, std::string>, std::uint32_t> numbers_; // by what it is in, and the key there
+    std::vector<std::string_view> bases_;                                    // by number
+    std::map<std::string, std::uint32_t, std::less<>> base_numbers_;
+    std::map<std::string, std::uint32_t, std::less<>> identifiers_; // places by URI or URI#anchor
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

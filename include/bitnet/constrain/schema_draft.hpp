@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -20,7 +21,8 @@ class schema_draft {
 public:
     struct choice {
         std::uint32_t parent; ///< which demand asked for it
-        std::vector<demands> lists;
+        std::shared_ptr<const std::vector<demands>>
+            lists; ///< shared: drafts are copied with the choices they leave open
     };
 
     void begin(const demands& all) {
@@ -47,20 +49,26 @@ public:
     }
     /// The present demand asks for another one, or for one of several lists.
     void want(demand what) { todo_.push_back({what, present()}); }
-    void want_one(std::vector<demands> lists) { choices_.push_back({present(), std::move(lists)}); }
+    void want_one(std::vector<demands> lists) {
+        choices_.push_back({present(), std::make_shared<const std::vector<demands>>(std::move(lists))});
+    }
 
     [[nodiscard]] const std::vector<choice>& choices() const noexcept { return choices_; }
-    /// Adds a draft for every list of the first choice, the first list at the end.
-    void fork(std::vector<schema_draft>& drafts) && {
-        const choice made_of = std::move(choices_.front());
-        choices_.erase(choices_.begin());
-        for (auto list = made_of.lists.rbegin(); list != made_of.lists.rend(); ++list) {
-            schema_draft made = *this;
-            for (const demand what : *list) {
-                made.todo_.push_back({what, made_of.parent});
-            }
-            drafts.push_back(std::move(made));
+    /// Whether fork() has one list left. \pre there are choices
+    [[nodiscard]] bool is_at_last_fork() const noexcept { return forks_ + 1 == choices_.front().lists->size(); }
+    /// The draft that meets the next list of the first choice; the last one takes all that this one has.
+    /// \pre there are choices, and lists left of the first
+    [[nodiscard]] schema_draft fork() {
+        const choice first = choices_.front();
+        const bool is_last = is_at_last_fork();
+        const demands& list = (*first.lists)[forks_++];
+        schema_draft made = is_last ? std::move(*this) : *this;
+        made.forks_ = 0;
+        made.choices_.erase(made.choices_.begin());
+        for (const demand what : list) {
+            made.todo_.push_back({what, first.parent});
         }
+        return made;
     }
 
     schema_shape shape;
@@ -77,6 +85,7 @@ private:
     std::size_t at_ = 0;
     std::set<demand> seen_;
     std::vector<choice> choices_; ///< of each, one list has to be met
+    std::size_t forks_ = 0;       ///< lists of the first one that were forked
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -103,8 +103,8 @@ public:
             if (in_.options().strict_formats) {
                 return in_.refuse(at, {"the format ", quoted{*format}, " is not supported"});
             }
-            in_.note(sentence({quoted{in_.document().at(at).pointer}, ": the format ", quoted{*format},
-                               " is taken as an annotation"}));
+            in_.note(sentence(
+                {quoted{in_.document().pointer(at)}, ": the format ", quoted{*format}, " is taken as an annotation"}));
             return true;
         }
         if (const unsigned most = longest_of_format(*format)) {
@@ -123,10 +123,13 @@ public:
         number_relation wanted;
         wanted.greater = key == "minimum" || key == "exclusiveMinimum";
         wanted.less = !wanted.greater;
-        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
-        const bool is_strict = strict && strict->as_bool().value_or(false);
-        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict;
+        wanted.equal = (key == "minimum" || key == "maximum") && !is_strict(place, key);
         return add_numbers(shape, at, key == "multipleOf", wanted, false);
+    }
+    /// Whether `minimum` or `maximum` of a schema is exclusive in the way of draft 4.
+    [[nodiscard]] bool is_strict(std::uint32_t place, std::string_view key) const {
+        const auto strict = in_.value(place).find(key == "minimum" ? "exclusiveMinimum" : "exclusiveMaximum");
+        return strict && strict->as_bool().value_or(false);
     }
     [[nodiscard]] bool add_numbers(schema_shape& shape, std::uint32_t at, bool is_step, number_relation wanted,
                                    bool is_negated) {

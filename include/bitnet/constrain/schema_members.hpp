@@ -35,8 +35,9 @@ public:
                                                      std::optional<expression> others) {
         constexpr std::size_t most_states = 200'000;
         const bool is_limited = shape.most_properties != unlimited;
-        const std::size_t counted = // above which the number of members does not matter
-            is_limited ? keys.size() : (std::min)(keys.size(), std::size_t{(std::max)(shape.least_properties, 1u)});
+        const std::size_t counted = // above which the number of members does not matter, or cannot be
+            (std::min)(keys.size(),
+                       std::size_t{is_limited ? shape.most_properties : (std::max)(shape.least_properties, 1u)});
         if ((keys.size() + 1) * (counted + 1) > most_states) {
             return std::nullopt;
         }

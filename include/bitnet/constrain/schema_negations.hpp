@@ -65,7 +65,7 @@ public:
             number_relation wanted;
             wanted.less = key == "minimum" || key == "exclusiveMinimum";
             wanted.greater = !wanted.less;
-            wanted.equal = key.substr(0, 9) == "exclusive";
+            wanted.equal = key.substr(0, 9) == "exclusive" || languages_.is_strict(in_.document().at(at).parent, key);
             shape.values &= set_whole | set_fraction;
             return languages_.add_numbers(shape, at, false, wanted, false);
         }
@@ -97,16 +97,11 @@ private:
         constexpr std::string_view plain[] = {"minLength",     "maxLength",        "minItems",         "maxItems",
                                               "minProperties", "maxProperties",    "pattern",          "minimum",
                                               "maximum",       "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
-        constexpr std::string_view silent[] = {"title",      "description", "default",   "examples", "$comment",
-                                               "$schema",    "$id",         "$anchor",   "$defs",    "definitions",
-                                               "deprecated", "readOnly",    "writeOnly", "then",     "else"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
-        if (is_in(silent)) {
+        const bool is_of_draft_4 = key.substr(0, 9) == "exclusive" && in_.value(at).as_bool(); // see break_keyword()
+        if (is_annotation(key) || key == "then" || key == "else" || is_of_draft_4) {
             return true;
         }
-        if (is_in(plain)) {
+        if (std::find(std::begin(plain), std::end(plain), key) != std::end(plain)) {
             lists.push_back({{demand_kind::breaks, at, in_.name(key)}});
         } else if (key == "type") {
             lists.push_back({{demand_kind::not_type, at}});
@@ -131,6 +126,9 @@ private:
     /// Keywords that are known and cannot be enforced the other way round.
     static constexpr std::string_view not_negated[] = {"$ref",
                                                        "$dynamicRef",
+                                                       "$dynamicAnchor",
+                                                       "$recursiveRef",
+                                                       "$recursiveAnchor",
                                                        "oneOf",
                                                        "if",
                                                        "items",
@@ -187,8 +185,7 @@ private:
             }
         }
         if (std::find(std::begin(not_negated), std::end(not_negated), key) == std::end(not_negated)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+            in_.note_unknown(at);
             return true;
         }
         return in_.refuse(at, {"it stands in a schema that must not hold (not, if, oneOf), and there ", quoted{key},

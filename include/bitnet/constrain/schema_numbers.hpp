@@ -27,17 +27,11 @@ public:
     /// Adds the numbers of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.numbers.empty()) {
-            const std::string_view pattern = number_pattern(shape);
-            const auto [found, is_new] = plain_.try_emplace(pattern, 0);
-            if (is_new) {
-                found->second = pool_.language(regular(pattern).value_or(automaton()));
-            }
-            parts.push_back(found->second);
-            return true;
+            return add_plain(shape, parts);
         }
         auto numbers = numbers_of(shape);
         if (!numbers) {
-            return rules_.too_large();
+            return rules_.too_large() && add_plain(shape, parts);
         }
         parts.push_back(pool_.language(*std::move(numbers)));
         return true;
@@ -52,6 +46,16 @@ public:
     }
 
 private:
+    /// Numbers of the shape's types, whatever else it asks for.
+    [[nodiscard]] bool add_plain(const schema_shape& shape, std::vector<expression>& parts) {
+        const std::string_view pattern = number_pattern(shape);
+        const auto [found, is_new] = plain_.try_emplace(pattern, 0);
+        if (is_new) {
+            found->second = pool_.language(regular(pattern).value_or(automaton()));
+        }
+        parts.push_back(found->second);
+        return true;
+    }
     [[nodiscard]] static std::string_view number_pattern(const schema_shape& shape) noexcept {
         const bool has_whole = (shape.values & set_whole) != 0;
         const bool has_fraction = (shape.values & set_fraction) != 0;

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -50,11 +51,17 @@ public:
         const bool is_unordered = !rules_.reader().has_listed_keys() && keys.size() <= most_unordered &&
                                   shape.least_properties == 0 && shape.most_properties == unlimited &&
                                   !shape.is_one_value;
-        const auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
+        auto members = is_unordered ? members_.unordered(keys, others) : members_.in_order(shape, keys, others);
         if (!members) {
-            return rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"});
+            if (!rules_.refuse({"minProperties or maxProperties beside ", keys.size(), " keys need too many states"})) {
+                return false;
+            }
+            schema_shape unlimited_shape = shape;
+            unlimited_shape.least_properties = 0;
+            unlimited_shape.most_properties = unlimited;
+            members = members_.in_order(unlimited_shape, keys, others); // there are fewer keys than rules
         }
-        parts.push_back(pool_.sequence({pool_.literal("{"), *members, pool_.literal("}")}));
+        parts.push_back(pool_.sequence({pool_.literal("{"), members.value_or(pool_.nothing()), pool_.literal("}")}));
         return true;
     }
 
@@ -66,12 +73,14 @@ private:
                                                           std::span<const std::string> key_order,
                                                           const std::optional<automaton>& names, key_set& known) {
         const key_set required(shape.required.begin(), shape.required.end());
+        const std::vector<listed_keys> listed = listed_keys_of(shape);
         std::vector<declared_key> keys;
         const auto declare = [&](const std::string& key) {
             if (known.insert(key).second) {
                 const bool is_named = !names || names->accepts(key);
                 const expression text = pool_.literal("\"" + json_string_text(key) + "\"");
-                const expression value = is_named ? rules_.value_of(demands_of_key(shape, key)) : pool_.nothing();
+                const expression value =
+                    is_named ? rules_.value_of(demands_of_key(shape, listed, key)) : pool_.nothing();
                 keys.push_back({key, pool_.sequence({text, rules_.colon(), value}), required.count(key) != 0});
             }
         };
@@ -88,15 +97,25 @@ private:
         }
         return keys;
     }
-    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, std::string_view key) {
-        demands made;
+    /// What `properties` of one part ask for, by key: a list of them may be long.
+    using listed_keys = std::multimap<std::string_view, demand>;
+
+    [[nodiscard]] static std::vector<listed_keys> listed_keys_of(const schema_shape& shape) {
+        std::vector<listed_keys> made;
         for (const object_part& part : shape.objects) {
-            bool is_met = false;
-            for (const auto& [name, what] : part.properties) {
-                if (name == key) {
-                    is_met = true;
-                    made.push_back(what);
-                }
+            made.emplace_back(part.properties.begin(), part.properties.end());
+        }
+        return made;
+    }
+    [[nodiscard]] static demands demands_of_key(const schema_shape& shape, const std::vector<listed_keys>& listed,
+                                                std::string_view key) {
+        demands made;
+        for (std::size_t i = 0; i < listed.size(); ++i) {
+            const object_part& part = shape.objects[i];
+            const auto [first, last] = listed[i].equal_range(key);
+            bool is_met = first != last;
+            for (auto at = first; at != last; ++at) {
+                made.push_back(at->second);
             }
             for (const auto& [pattern, what] : part.patterns) {
                 if (pattern->accepts(key)) {

@@ -26,8 +26,8 @@ public:
     explicit schema_outlines(schema_source& in) : in_(in) {}
 
     [[nodiscard]] bool are_disjoint(std::uint32_t a, std::uint32_t b, int depth = 0) {
-        const outline x = outline_of(a);
-        const outline y = outline_of(b);
+        const outline& x = outline_of(a);
+        const outline& y = outline_of(b);
         if ((x.values & y.values) == 0) {
             return true;
         }
@@ -63,7 +63,15 @@ private:
         std::map<std::string, std::uint32_t> properties;
         bool is_closed = false;
     };
-    [[nodiscard]] outline outline_of(std::uint32_t place) {
+    /// Made once: oneOf compares each of its schemas with all others.
+    [[nodiscard]] const outline& outline_of(std::uint32_t place) {
+        const auto [found, is_new] = outlines_.try_emplace(place);
+        if (is_new) {
+            found->second = made_of(place);
+        }
+        return found->second;
+    }
+    [[nodiscard]] outline made_of(std::uint32_t place) {
         outline made;
         for (int depth = 0; depth < 16; ++depth) {
             if (const auto constant = in_.document().child(place, "const")) {
@@ -117,6 +125,7 @@ private:
     }
 
     schema_source& in_;
+    std::map<std::uint32_t, outline> outlines_; ///< by place
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail

@@ -40,35 +40,34 @@ public:
 
     /// All shapes of values that meet `all`: alternatives that may overlap. Empty: no value does.
     [[nodiscard]] bool read(const demands& all, std::vector<schema_shape>& shapes) {
-        std::vector<schema_draft> drafts(1);
-        drafts[0].begin(all);
-        std::size_t made = 0;
-        while (!drafts.empty()) {
-            constexpr std::size_t most_drafts = 4096;
-            schema_draft next = std::move(drafts.back());
-            drafts.pop_back();
+        schema_draft next;
+        next.begin(all);
+        std::vector<schema_draft> open; // whose first choices have lists left
+        for (std::size_t made = 0;;) {
             if (!settle(next)) {
                 return false;
             }
-            if (next.shape.values == 0) {
-                continue;
-            }
-            if (next.choices().empty()) {
+            if (next.shape.values != 0 && next.choices().empty()) {
                 if (!evaluation_.meet(next)) {
                     return false;
                 }
                 shapes.push_back(std::move(next.shape));
-                continue;
+            } else if (next.shape.values != 0) {
+                made += next.choices().front().lists->size();
+                if ((std::max)(made, next.choices().size()) > most_drafts) {
+                    return too_many_drafts();
+                }
+                open.push_back(std::move(next));
             }
-            made += next.choices().front().lists.size();
-            if (made > most_drafts) {
-                return set_error(
-                    in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
-                    {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+            if (open.empty()) {
+                return true;
             }
-            std::move(next).fork(drafts);
+            const bool is_last = open.back().is_at_last_fork();
+            next = open.back().fork();
+            if (is_last) {
+                open.pop_back();
+            }
         }
-        return true;
     }
 
     /// The keys that schemas of `all` name, in the order of the text: of `properties`, through what applies to the same
@@ -83,11 +82,19 @@ public:
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) { return in_.refuse(place, why); }
 
 private:
+    static constexpr std::size_t most_drafts = 4096;
+
+    [[nodiscard]] bool too_many_drafts() {
+        return set_error(in_.failure(), errc::grammar_budget, {in_.source_name(), ": "},
+                         {"anyOf, oneOf and what becomes of them have more than ", most_drafts, " combinations"});
+    }
+
     // -- demands --
     [[nodiscard]] bool settle(schema_draft& of) {
         while (const auto what = of.next()) {
             if ((what->kind == demand_kind::schema || what->kind == demand_kind::negated) && of.is_cycle()) {
-                return in_.malformed(what->place, {"it refers to itself, and nothing else is said"});
+                return in_.malformed(what->place,
+                                     {"it refers to itself: whether a value is valid by it depends on whether it is"});
             }
             if (of.see(*what) && !meet(of, *what)) {
                 return false;
@@ -238,6 +245,9 @@ private:
         if (key == "anyOf" || key == "oneOf") {
             std::vector<demands> lists;
             const std::vector<std::uint32_t> parts = in_.document().children(at);
+            if (parts.size() > most_drafts) { // before oneOf compares each with all others
+                return too_many_drafts();
+            }
             for (const std::uint32_t part : parts) {
                 lists.push_back({{demand_kind::schema, part}});
             }
@@ -259,11 +269,11 @@ private:
         if (key == "dependentRequired" || key == "dependentSchemas" || key == "dependencies") {
             return meet_dependencies(of, at);
         }
-        return meet_other(of, key, at);
+        return meet_other(key, at);
     }
 
     /// Keywords that mean nothing by themselves, or that nobody knows.
-    [[nodiscard]] bool meet_other(schema_draft& of, std::string_view key, std::uint32_t at) {
+    [[nodiscard]] bool meet_other(std::string_view key, std::uint32_t at) {
         constexpr std::string_view read_elsewhere[] = {"properties",
                                                        "patternProperties",
                                                        "additionalProperties",
@@ -280,24 +290,18 @@ private:
                                                        "unevaluatedProperties",
                                                        "then",
                                                        "else"};
-        constexpr std::string_view annotations[] = {
-            "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
-            "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
-            "deprecated",    "readOnly",    "writeOnly", "id"};
-        const auto is_in = [&](const auto& list) {
-            return std::find(std::begin(list), std::end(list), key) != std::end(list);
-        };
         if (key == "$dynamicRef" || key == "$recursiveRef") {
             return in_.refuse(at, {"dynamic references are not supported"});
         }
         if (key == "$dynamicAnchor" || key == "$recursiveAnchor") {
             return in_.refuse(at, {"dynamic anchors are not supported"});
         }
-        if (!is_in(read_elsewhere) && !is_in(annotations)) {
-            in_.note(sentence(
-                {quoted{in_.document().at(at).pointer}, ": no keyword of JSON Schema, taken as an annotation"}));
+        const bool is_known =
+            std::find(std::begin(read_elsewhere), std::end(read_elsewhere), key) != std::end(read_elsewhere) ||
+            is_annotation(key);
+        if (!is_known) {
+            in_.note_unknown(at);
         }
-        (void)of;
         return true;
     }
 
@@ -358,7 +362,7 @@ private:
         if (!target) {
             return set_error(
                 in_.failure(), errc::unsupported_schema,
-                {in_.source_name(), ": ", quoted{in_.document().at(at).pointer}, ": "},
+                {in_.source_name(), ": ", quoted{in_.document().pointer(at)}, ": "},
                 {"the reference ", quoted{*reference}, " leads to nothing in this schema, and nothing else is read"});
         }
         of.want({demand_kind::schema, *target});
@@ -389,7 +393,7 @@ private:
             const demand with{member.is_array() ? demand_kind::has_all : demand_kind::schema, then};
             demands list{with};
             if (in_.has_unevaluated()) { // which depends on whether the schema applies, not only on whether it holds
-                list.push_back({demand_kind::has, 0, in_.name(key)});
+                list.insert(list.begin(), {{demand_kind::object}, {demand_kind::has, 0, in_.name(key)}});
             }
             of.want_one({{{demand_kind::lacks, 0, in_.name(key)}}, std::move(list)});
         }
@@ -398,13 +402,14 @@ private:
     /// Of oneOf: each alternative excludes the others, but those that cannot be valid together with it anyhow.
     void exclude_others(std::uint32_t at, std::vector<demands>& lists) {
         if (in_.options().one_of_is_any_of) {
-            return in_.note(sentence({quoted{in_.document().at(at).pointer}, ": oneOf is taken as anyOf"}));
+            return in_.note(sentence({quoted{in_.document().pointer(at)}, ": oneOf is taken as anyOf"}));
         }
         const std::vector<std::uint32_t> parts = in_.document().children(at);
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            for (std::size_t j = 0; j < parts.size(); ++j) {
-                if (i != j && !outlines_.are_disjoint(parts[i], parts[j])) {
+            for (std::size_t j = i + 1; j < parts.size(); ++j) {
+                if (!outlines_.are_disjoint(parts[i], parts[j])) {
                     lists[i].push_back({demand_kind::negated, parts[j]});
+                    lists[j].push_back({demand_kind::negated, parts[i]});
                 }
             }
         }

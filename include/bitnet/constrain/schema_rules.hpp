@@ -101,9 +101,7 @@ private:
         const auto [found, is_new] = rules_.try_emplace(std::move(all), static_cast<std::uint32_t>(wanted_.size()));
         if (is_new) { // rules and what is wanted of them have the same numbers
             wanted_.push_back(&found->first);
-            const demands& made = found->first;
-            const bool is_place = !made.empty() && made[0].kind == demand_kind::schema;
-            source_.rules.push_back({is_place ? reader_.document().at(made[0].place).pointer : "value", 0});
+            source_.rules.push_back({"value", 0});
         }
         return found->second;
     }

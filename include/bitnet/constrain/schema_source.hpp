@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -23,6 +24,15 @@
 #include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
+
+/// Keywords of JSON Schema that ask for nothing.
+[[nodiscard]] inline bool is_annotation(std::string_view key) noexcept {
+    constexpr std::string_view all[] = {
+        "title",         "description", "default",   "examples", "$comment", "contentEncoding", "contentMediaType",
+        "contentSchema", "$schema",     "$id",       "$anchor",  "$defs",    "definitions",     "$vocabulary",
+        "deprecated",    "readOnly",    "writeOnly", "id"};
+    return std::find(std::begin(all), std::end(all), key) != std::end(all);
+}
 
 /// The text of a schema, and what is said about it: steps that read from it return whether to go on; if not, the error
 /// is in failure().
@@ -45,13 +55,16 @@ public:
 
     // -- errors and notes --
     [[nodiscard]] bool malformed(std::uint32_t place, sentence_parts why) {
-        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "}, why);
+        return set_error(failure_, errc::bad_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "}, why);
     }
     void note(std::string text) {
         constexpr std::size_t most_notes = 100;
         if (notes_.size() < most_notes && std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
             notes_.push_back(std::move(text));
         }
+    }
+    void note_unknown(std::uint32_t keyword) {
+        note(sentence({quoted{document_.pointer(keyword)}, ": no keyword of JSON Schema, taken as an annotation"}));
     }
     /// What cannot be enforced: an error, or a note where that is asked for.
     [[nodiscard]] bool refuse(std::uint32_t place, sentence_parts why) {
@@ -60,10 +73,10 @@ public:
             for (const sentence_part& part : why) {
                 part.append_to(text);
             }
-            note(sentence({quoted{document_.at(place).pointer}, ": ", text, "; it is not enforced"}));
+            note(sentence({quoted{document_.pointer(place)}, ": ", text, "; it is not enforced"}));
             return true;
         }
-        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.at(place).pointer}, ": "},
+        return set_error(failure_, errc::unsupported_schema, {name_, ": ", quoted{document_.pointer(place)}, ": "},
                          why);
     }
 
@@ -111,7 +124,7 @@ public:
         if (!read_count(at, count)) {
             return false;
         }
-        least = (std::max)(least, count);
+        least = count != unlimited ? (std::max)(least, count) : least;
         return count != unlimited || refuse(at, {"a count above ", largest_count, " is not supported"});
     }
     [[nodiscard]] bool lower(std::uint32_t at, std::uint32_t& most) {

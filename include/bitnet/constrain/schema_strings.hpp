@@ -37,13 +37,11 @@ public:
     /// Adds the strings of a shape to `parts`.
     [[nodiscard]] bool add(const schema_shape& shape, std::vector<expression>& parts) {
         if (shape.strings.empty() && shape.least_length == 0 && shape.most_length == unlimited) {
-            any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
-            parts.push_back(*any_string_);
-            return true;
+            return add_any(parts);
         }
         auto content = content_of(shape);
         if (!content) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         if (shape.least_length > shape.most_length || content->size() == 0) {
             return true;
@@ -56,6 +54,11 @@ public:
     }
 
 private:
+    [[nodiscard]] bool add_any(std::vector<expression>& parts) {
+        any_string_ = any_string_ ? any_string_ : rules_.quoted_text(pool_.language(json_string_body(any_text_)));
+        parts.push_back(*any_string_);
+        return true;
+    }
     /// \pre the length is limited, and something has it
     [[nodiscard]] bool add_of_length(const schema_shape& shape, const automaton& content,
                                      std::vector<expression>& parts) {
@@ -72,7 +75,7 @@ private:
         }
         const auto bounded = of_length(content, shape.least_length, shape.most_length);
         if (!bounded) {
-            return rules_.too_large();
+            return rules_.too_large() && add_any(parts);
         }
         parts.push_back(rules_.quoted_text(pool_.language(json_string_body(*bounded))));
         return true;

@@ -18,6 +18,7 @@
 #include <bitnet/constrain/fields.hpp>
 #include <bitnet/constrain/finite_values.hpp>
 #include <bitnet/constrain/forced_text.hpp>
+#include <bitnet/constrain/frame_watch.hpp>
 #include <bitnet/constrain/from_json.hpp>
 #include <bitnet/constrain/gbnf_reader.hpp>
 #include <bitnet/constrain/grammar.hpp>
@@ -28,11 +29,19 @@
 #include <bitnet/constrain/json_schema.hpp>
 #include <bitnet/constrain/json_string.hpp>
 #include <bitnet/constrain/language_algebra.hpp>
+#include <bitnet/constrain/level_items.hpp>
+#include <bitnet/constrain/level_links.hpp>
 #include <bitnet/constrain/mask_bits.hpp>
 #include <bitnet/constrain/mask_cache.hpp>
 #include <bitnet/constrain/mask_key.hpp>
 #include <bitnet/constrain/mask_walk.hpp>
+#include <bitnet/constrain/match_compaction.hpp>
+#include <bitnet/constrain/match_distances.hpp>
+#include <bitnet/constrain/match_lookahead.hpp>
+#include <bitnet/constrain/match_readings.hpp>
+#include <bitnet/constrain/match_store.hpp>
 #include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/matcher_options.hpp>
 #include <bitnet/constrain/number_language.hpp>
 #include <bitnet/constrain/regex_reader.hpp>
 #include <bitnet/constrain/schema_arrays.hpp>

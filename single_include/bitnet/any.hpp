@@ -815,7 +815,7 @@ struct ternary_encoding;
 //     failed                     core/result.hpp
 //
 //     byte_taker                 io/byte_sink.hpp
-//     dims_text                  io/gguf_reader.hpp
+//     dims_text                  io/gguf_tensor.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
 //     name_of                    io/json.hpp

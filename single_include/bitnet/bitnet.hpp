@@ -820,7 +820,7 @@ struct ternary_encoding;
 //     failed                     core/result.hpp
 //
 //     byte_taker                 io/byte_sink.hpp
-//     dims_text                  io/gguf_reader.hpp
+//     dims_text                  io/gguf_tensor.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
 //     name_of                    io/json.hpp
@@ -8924,7 +8924,7 @@ inline constexpr stored_float stored_floats[] = {
 #define BITNET_CHECKPOINT_FORMAT_ROWS_HPP
 
 // ---- bitnet/io/gguf_reader.hpp ----
-// gguf_file: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
+// gguf_file::parse: reads GGUF versions 2 and 3 in place and refuses what does not hold together.
 #ifndef BITNET_IO_GGUF_READER_HPP
 #define BITNET_IO_GGUF_READER_HPP
 
@@ -9223,6 +9223,53 @@ inline constexpr foreign_type stq1_0{
 
 #endif
 
+// ---- bitnet/io/gguf_data_section.hpp ----
+// gguf_data_section: where the data of a GGUF file starts, and which tensors are said to lie in it.
+#ifndef BITNET_IO_GGUF_DATA_SECTION_HPP
+#define BITNET_IO_GGUF_DATA_SECTION_HPP
+
+// ---- bitnet/io/gguf_input.hpp ----
+// gguf_input: the bytes of a GGUF file, how far they are read, and the first thing that is wrong in them.
+#ifndef BITNET_IO_GGUF_INPUT_HPP
+#define BITNET_IO_GGUF_INPUT_HPP
+
+// ---- bitnet/io/gguf_tensor.hpp ----
+// gguf_tensor: one tensor of a GGUF file, in place.
+#ifndef BITNET_IO_GGUF_TENSOR_HPP
+#define BITNET_IO_GGUF_TENSOR_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
+/// the file in memory and general.alignment make it.
+struct gguf_tensor {
+    std::string_view name;
+    tensor_type type = tensor_type::f32;
+    tensor_dims dims{1, 1, 1, 1}; ///< fastest first; those beyond `rank` are 1
+    std::uint32_t rank = 0;
+    std::uint64_t offset = 0; ///< from the start of the file
+    std::span<const std::byte> bytes;
+};
+
+/// "[2560, 6912]", fastest dimension first.
+[[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
+    std::string text = "[";
+    for (std::uint32_t i = 0; i < tensor.rank; ++i) {
+        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
+    }
+    return text + "]";
+}
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
 // ---- bitnet/io/name_index.hpp ----
 // name_index: finds things by name in O(log n), and notices a name that occurs twice.
 #ifndef BITNET_IO_NAME_INDEX_HPP
@@ -9316,12 +9363,148 @@ private:
 
 #endif
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What all steps of reading a GGUF file share. A step returns whether to go on; if not, the error is in failure().
+/// Borrows the bytes and the name.
+class gguf_input {
+public:
+    gguf_input(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : bytes_(bytes), name_(name), memory_(memory), reader_(bytes) {}
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::string_view name() const noexcept { return name_; }
+    [[nodiscard]] byte_reader& reader() noexcept { return reader_; }
+    [[nodiscard]] error& failure() noexcept { return failure_; }
+
+    // Errors, of the file or of a tensor.
+    [[nodiscard]] bool fail(errc code, sentence_parts what) { return set_error(failure_, code, {name_, ": "}, what); }
+    [[nodiscard]] bool fail(errc code, const gguf_tensor& tensor, sentence_parts what) {
+        return set_error(failure_, code, {name_, ": tensor ", quoted{tensor.name}}, what);
+    }
+    [[nodiscard]] bool ends(sentence_parts where) {
+        return fail(errc::truncated, {"the file ends inside ", sentence(where), " (", reader_.remaining(), " of its ",
+                                      bytes_.size(), " bytes are left there)"});
+    }
+
+    /// Memory for `size` elements.
+    template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
+        allocate(list, size, sentence({name_, ": ", what}), failure_, tables());
+        return failure_.code == errc{};
+    }
+    /// Builds `index`. A name that occurs twice is an error of that code, in the words for one element and for several.
+    [[nodiscard]] bool index_names(name_index& index, name_list names, errc code, std::string_view one,
+                                   std::string_view several) {
+        if (!index.build(names, sentence({name_, ": an index of names"}), failure_, tables())) {
+            return false;
+        }
+        const auto [first, second] = index.duplicates(names);
+        return first == name_index::none || fail(code, {one, " ", quoted{names[first]}, " appears twice, as ", several,
+                                                        " ", first, " and ", second});
+    }
+
+private:
+    [[nodiscard]] memory_from tables() const noexcept { return {memory_, {memory_use::tables, false}}; }
+
+    std::span<const std::byte> bytes_;
+    std::string_view name_;
+    const memory_source* memory_;
+    byte_reader reader_;
+    error failure_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The data section and its tensors, whose offsets count from its start until gguf_placement has placed them.
+struct gguf_data_section {
+    gguf_input& in;
+    std::span<gguf_tensor> tensors;
+    std::uint64_t start;             ///< from the start of the file
+    std::uint32_t alignment;         ///< bytes
+    buffer<std::size_t> by_offset{}; ///< the indices of all tensors by ascending offset
+
+    /// Fills by_offset.
+    [[nodiscard]] bool sort_offsets() {
+        if (!in.allocate_list(by_offset, tensors.size(), "an index of offsets")) {
+            return false;
+        }
+        sort_indices(by_offset.span(), tensors.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
+            const auto* list = static_cast<const gguf_tensor*>(first);
+            return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
+        });
+        return true;
+    }
+
+    /// Whether the type is known and its number of bytes can be computed.
+    [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
+        const auto* format = format_of(tensor.type);
+        if (format == nullptr) {
+            return refuse_type(tensor);
+        }
+        const auto elements = element_count(tensor.dims);
+        if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
+            return bad_shape(tensor, {" has more elements than 64 bits with a sign can count"});
+        }
+        if (!fits_blocks(tensor.type, tensor.dims)) {
+            return bad_shape(tensor, {" does not fit the blocks of ", format->name, ": ", block_rule(*format)});
+        }
+        return tensor_bytes(tensor.type, tensor.dims) ||
+               bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
+    }
+    /// \pre neither the tensor nor those after it have been placed
+    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
+        const auto id = static_cast<std::uint32_t>(tensor.type);
+        const std::string_view what = meaning_of_type(tensor);
+        return what.empty() ? in.fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
+                            : in.fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
+    }
+    [[nodiscard]] std::string_view meaning_of_type(const gguf_tensor& tensor) const noexcept {
+        const bool is_last = &tensor == &tensors.back();
+        const std::uint64_t end = is_last ? in.bytes().size() - start : (&tensor + 1)->offset;
+        return what_is_type(static_cast<std::uint32_t>(tensor.type), element_count(tensor.dims).value_or(0),
+                            end - tensor.offset, alignment);
+    }
+
+private:
+    [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
+        return in.fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
+    }
+    [[nodiscard]] static std::string block_rule(const tensor_format& format) {
+        if (format.type == tensor_type::tl2) {
+            return "its rows must have at least 256 elements";
+        }
+        const std::string first = sentence({format.flat ? "the number of its elements" : "the first dimension",
+                                            " must be a multiple of ", format.block_elements});
+        return format.row_group == 1 ? first : sentence({first, " and the second a multiple of ", format.row_group});
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_file.hpp ----
+// gguf_file: the metadata and tensors of one GGUF file, found by name.
+#ifndef BITNET_IO_GGUF_FILE_HPP
+#define BITNET_IO_GGUF_FILE_HPP
+
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
@@ -9336,26 +9519,6 @@ namespace detail {
 class gguf_parser;
 } // namespace detail
 
-/// One tensor of a GGUF file. Everything points into the file's bytes, which must outlive it. `bytes` is as aligned as
-/// the file in memory and general.alignment make it.
-struct gguf_tensor {
-    std::string_view name;
-    tensor_type type = tensor_type::f32;
-    tensor_dims dims{1, 1, 1, 1}; ///< fastest first; those beyond `rank` are 1
-    std::uint32_t rank = 0;
-    std::uint64_t offset = 0; ///< from the start of the file
-    std::span<const std::byte> bytes;
-};
-
-/// "[2560, 6912]", fastest dimension first.
-[[nodiscard]] inline std::string dims_text(const gguf_tensor& tensor) {
-    std::string text = "[";
-    for (std::uint32_t i = 0; i < tensor.rank; ++i) {
-        text += detail::sentence({i == 0 ? "" : ", ", tensor.dims[i]});
-    }
-    return text + "]";
-}
-
 /// The metadata and tensors of one GGUF file, in place and checked. Borrows the file's bytes, which must outlive it;
 /// immutable, so reading is thread-safe. Move-only; pointers and spans that it gave stay valid when it moves.
 class gguf_file {
@@ -9363,6 +9526,7 @@ public:
     static constexpr std::uint64_t longest_key = 65536;
     static constexpr std::uint64_t longest_tensor_name = 128;
 
+    /// Include <bitnet/io/gguf_reader.hpp> to call it or extend().
     /// Reads the header of `bytes`; touches no tensor data. `name` is what error messages call the file.
     /// Cost: O(n log n) in the number of keys and of tensors, one pass over the metadata; memory for 64 bytes per key
     /// and 96 per tensor, allocated after the counts are known to fit the file.
@@ -9370,14 +9534,14 @@ public:
     /// new
     /// \return one of errc's "bytes of a file" codes, with a sentence naming the key or tensor and both numbers, or
     /// errc::out_of_memory. Proven by tests/io/gguf_malformed_test.cpp.
-    [[nodiscard]] static result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
-                                                 const memory_source* memory = nullptr);
+    [[nodiscard]] static inline result<gguf_file> parse(std::span<const std::byte> bytes, std::string_view name,
+                                                        const memory_source* memory = nullptr);
 
     /// `file` with `more` tensors after its own. Their names and bytes may be anywhere and must outlive the result;
     /// their offsets count from the start of their own files. For checkpoints whose tensors stay in files of other
     /// formats. \pre every tensor of `more` has the bytes that its type and dims need \return errc::duplicate_tensor or
     /// out_of_memory.
-    [[nodiscard]] static result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
+    [[nodiscard]] static inline result<gguf_file> extend(gguf_file file, std::span<const gguf_tensor> more);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What parse() was given.
@@ -9387,11 +9551,11 @@ public:
     [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
     [[nodiscard]] std::uint32_t alignment() const noexcept { return alignment_; } ///< bytes
     [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
-    /// In the order of the file.
     /// Bytes of memory for the lists of keys and tensors.
     [[nodiscard]] std::uint64_t table_bytes() const noexcept {
         return values_.size_bytes() + tensors_.size_bytes() + (values_.size() + tensors_.size()) * sizeof(std::size_t);
     }
+    /// In the order of the file.
     [[nodiscard]] std::span<const gguf_value> metadata() const noexcept { return values_.span(); }
     /// In the order of the file.
     [[nodiscard]] std::span<const gguf_tensor> tensors() const noexcept { return tensors_.span(); }
@@ -9509,155 +9673,59 @@ private:
     detail::name_index names_sorted_;
 };
 
-namespace detail {
+} // namespace bitnet::inline BITNET_ABI
 
-/// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
-class gguf_parser {
+#endif
+
+// ---- bitnet/io/gguf_metadata_reader.hpp ----
+// gguf_metadata_reader: the metadata entries of a GGUF file, read in place.
+#ifndef BITNET_IO_GGUF_METADATA_READER_HPP
+#define BITNET_IO_GGUF_METADATA_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads as many entries as there are places for them.
+class gguf_metadata_reader {
 public:
-    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
-        : bytes_(bytes), reader_(bytes) {
-        file_.name_ = name;
-        file_.memory_ = memory;
-    }
-    explicit gguf_parser(gguf_file file) : reader_({}), file_(std::move(file)) {}
+    /// Borrows both.
+    gguf_metadata_reader(gguf_input& in, std::span<gguf_value> entries)
+        : in_(in), reader_(in.reader()), entries_(entries) {}
 
-    [[nodiscard]] result<gguf_file> extend(std::span<const gguf_tensor> more) {
-        const auto own = file_.tensors_.span();
-        buffer<gguf_tensor> all;
-        allocate(all, own.size() + more.size(), sentence({file_.name_, ": tensor list"}), failure_, tables());
-        if (failure_.code != errc{}) {
-            return std::move(failure_);
-        }
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            all[i] = i < own.size() ? own[i] : more[i - own.size()];
-        }
-        file_.tensors_ = std::move(all);
-        return finish(sort_names());
-    }
-
-    [[nodiscard]] result<gguf_file> run() {
-        const bool complete = read_header() && read_metadata() && sort_keys() && read_alignment() && read_tensors() &&
-                              sort_names() && find_data() && name_q2_0() && place_tensors() && check_overlaps();
-        if (!complete && failure_.code != errc::out_of_memory) {
-            explain_failure();
-        }
-        return finish(complete);
-    }
-
-private:
-    [[nodiscard]] result<gguf_file> finish(bool complete) {
-        if (!complete) {
-            return std::move(failure_);
-        }
-        return std::move(file_);
-    }
-
-    [[nodiscard]] memory_from tables() const noexcept { return {file_.memory_, {memory_use::tables, false}}; }
-
-    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
-    void explain_failure() {
-        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
-            failure_ = failed(marks);
-        }
-    }
-
-    // Every step returns whether to go on; if not, the error is in failure_.
-    [[nodiscard]] bool fail(errc code, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": "}, what);
-    }
-    [[nodiscard]] bool fail(errc code, const gguf_value& entry, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": metadata key ", index_of(entry), " ", quoted{entry.key}},
-                         what);
-    }
-    [[nodiscard]] bool fail(errc code, const gguf_tensor& tensor, sentence_parts what) {
-        return set_error(failure_, code, {file_.name_, ": tensor ", quoted{tensor.name}}, what);
-    }
-    [[nodiscard]] bool ends(sentence_parts where) {
-        return fail(errc::truncated, {"the file ends inside ", sentence(where), " (", reader_.remaining(), " of its ",
-                                      bytes_.size(), " bytes are left there)"});
-    }
-    [[nodiscard]] bool ends(std::string_view part, const gguf_value& entry) {
-        return ends({part, " of metadata key ", index_of(entry), " ", quoted{entry.key}});
-    }
-    [[nodiscard]] bool ends(std::string_view part, const gguf_tensor& tensor) {
-        return ends({part, " of tensor ", quoted{tensor.name}});
-    }
-    [[nodiscard]] std::size_t index_of(const gguf_value& entry) const noexcept {
-        return static_cast<std::size_t>(&entry - file_.values_.data());
-    }
-    template <class T> [[nodiscard]] bool allocate_list(buffer<T>& list, std::uint64_t size, std::string_view what) {
-        allocate(list, size, sentence({file_.name_, ": ", what}), failure_, tables());
-        return failure_.code == errc{};
-    }
-
-    [[nodiscard]] bool read_header() {
-        constexpr std::size_t header_bytes = 24; // magic, version, two counts
-        if (bytes_.size() < header_bytes) {
-            return fail(errc::truncated,
-                        {"the file has ", bytes_.size(), " bytes, a GGUF header needs ", header_bytes});
-        }
-        const auto magic = *reader_.read_bytes(4);
-        if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
-            const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
-            return fail(errc::bad_magic, {"starts with ", quoted{found}, " instead of 'GGUF'"});
-        }
-        file_.version_ = *reader_.read<std::uint32_t>();
-        if (!check_version()) {
-            return false;
-        }
-        tensor_count_ = *reader_.read<std::uint64_t>();
-        key_count_ = *reader_.read<std::uint64_t>();
-        return check_counts();
-    }
-
-    [[nodiscard]] bool check_version() {
-        const std::uint32_t version = file_.version_;
-        if (version == 2 || version == 3) {
-            return true;
-        }
-        if (version != 0 && (version & 0xffffu) == 0) {
-            return fail(errc::bad_version, {"the version field is ", version,
-                                            ": a byte-swapped (big-endian) GGUF file, only little-endian is read"});
-        }
-        return fail(errc::bad_version, {"GGUF version ", version, ", only 2 and 3 are read"});
-    }
-
-    [[nodiscard]] bool check_counts() {
-        // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
-        // dimension 8, type 4, offset 8.
-        constexpr std::uint64_t least_key_bytes = 14;
-        constexpr std::uint64_t least_tensor_bytes = 33;
-        const std::uint64_t left = reader_.remaining();
-        if (key_count_ > left / least_key_bytes) {
-            return fail(errc::bad_count,
-                        {"announces ", key_count_, " metadata keys, but only ", left, " bytes follow"});
-        }
-        if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
-            return fail(errc::bad_count, {"announces ", tensor_count_, " tensors, but only ", left, " bytes follow"});
-        }
-        return true;
-    }
-
-    [[nodiscard]] bool read_metadata() {
-        if (!allocate_list(file_.values_, key_count_, "metadata")) {
-            return false;
-        }
-        for (gguf_value& value : file_.values_.span()) {
-            if (!read_entry(value)) {
+    [[nodiscard]] bool run() {
+        for (gguf_value& entry : entries_) {
+            if (!read_entry(entry)) {
                 return false;
             }
         }
         return true;
     }
 
+private:
+    [[nodiscard]] std::size_t index_of(const gguf_value& entry) const noexcept {
+        return static_cast<std::size_t>(&entry - entries_.data());
+    }
+    [[nodiscard]] bool fail(errc code, const gguf_value& entry, sentence_parts what) {
+        return set_error(in_.failure(), code, {in_.name(), ": metadata key ", index_of(entry), " ", quoted{entry.key}},
+                         what);
+    }
+    [[nodiscard]] bool ends(std::string_view part, const gguf_value& entry) {
+        return in_.ends({part, " of metadata key ", index_of(entry), " ", quoted{entry.key}});
+    }
+
     [[nodiscard]] bool read_entry(gguf_value& value) {
         const auto key = reader_.read_string();
         if (!key) {
-            return ends({"metadata key ", index_of(value), " of ", key_count_});
+            return in_.ends({"metadata key ", index_of(value), " of ", entries_.size()});
         }
         if (key->empty() || key->size() > gguf_file::longest_key) {
-            return fail(errc::bad_key, {"metadata key ", index_of(value), " has ", key->size(), " bytes, 1 to ",
-                                        gguf_file::longest_key, " are allowed"});
+            return in_.fail(errc::bad_key, {"metadata key ", index_of(value), " has ", key->size(), " bytes, 1 to ",
+                                            gguf_file::longest_key, " are allowed"});
         }
         value.key = *key;
         if (const auto nul = key->find('\0'); nul != std::string_view::npos) {
@@ -9729,7 +9797,7 @@ private:
                 return ends(sentence({"string ", n, " of the ", value.count}), value);
             }
         }
-        value.bytes = bytes_.subspan(start, reader_.offset() - start);
+        value.bytes = in_.bytes().subspan(start, reader_.offset() - start);
         return true;
     }
 
@@ -9756,60 +9824,151 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool sort_keys() {
-        const name_list keys = list_of_names<&gguf_value::key>(file_.values_);
-        if (!file_.keys_sorted_.build(keys, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
-            return false;
+    gguf_input& in_;
+    byte_reader& reader_;
+    std::span<gguf_value> entries_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_placement.hpp ----
+// gguf_placement: gives the tensors of a GGUF file their bytes, which must lie in it and not overlap.
+#ifndef BITNET_IO_GGUF_PLACEMENT_HPP
+#define BITNET_IO_GGUF_PLACEMENT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// From offsets within the data to offsets within the file, and bytes.
+class gguf_placement {
+public:
+    /// \pre sorted
+    explicit gguf_placement(gguf_data_section& data) : data_(data) {}
+
+    [[nodiscard]] bool run() {
+        for (gguf_tensor& tensor : data_.tensors) {
+            if (!data_.check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
+                return false;
+            }
         }
-        const auto [first, second] = file_.keys_sorted_.duplicates(keys);
-        return first == name_index::none ||
-               fail(errc::duplicate_key,
-                    {"metadata key ", quoted{keys[first]}, " appears twice, as entries ", first, " and ", second});
+        return check_overlaps();
     }
 
-    [[nodiscard]] bool read_alignment() {
-        const gguf_value* value = file_.find("general.alignment");
-        if (value == nullptr) {
-            return true;
+private:
+    [[nodiscard]] bool place(gguf_tensor& tensor, std::uint64_t bytes) {
+        const std::span<const std::byte> file = data_.in.bytes();
+        if (tensor.offset % data_.alignment != 0) {
+            return data_.in.fail(
+                errc::bad_offset, tensor,
+                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", data_.alignment});
         }
-        if (value->type != gguf_type::u32) {
-            return fail(errc::bad_alignment,
-                        {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
+        const auto first = checked_add(data_.start, tensor.offset);
+        const auto last = first ? checked_add(*first, bytes) : first;
+        if (!last || *last > file.size()) {
+            return data_.in.fail(errc::bad_offset, tensor,
+                                 {" takes ", bytes, " bytes at offset ", tensor.offset,
+                                  " of the data, which starts at ", data_.start, ", but the file has ", file.size(),
+                                  " bytes"});
         }
-        file_.alignment_ = value->element<std::uint32_t>(0);
-        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
-            !std::has_single_bit(file_.alignment_)) {
-            return fail(errc::bad_alignment,
-                        {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
-                         least_gguf_alignment, " to ", largest_gguf_alignment});
+        tensor.offset = *first;
+        tensor.bytes = file.subspan(to_size(*first), to_size(bytes));
+        return true;
+    }
+
+    [[nodiscard]] bool check_overlaps() {
+        const gguf_tensor* lower = nullptr;
+        for (const std::size_t i : data_.by_offset.span()) {
+            const gguf_tensor& tensor = data_.tensors[i];
+            if (lower != nullptr && !check_neighbours(*lower, tensor)) {
+                return false;
+            }
+            lower = &tensor;
+        }
+        return lower == nullptr || check_space(*lower, data_.in.bytes().size(), "the end of the file");
+    }
+
+    [[nodiscard]] bool check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) {
+        const std::uint64_t space = upper.offset - lower.offset;
+        const std::uint64_t bytes = lower.bytes.size();
+        if (space < bytes) {
+            return data_.in.fail(errc::bad_offset,
+                                 {"tensor ", quoted{lower.name}, " (bytes ", lower.offset, " to ", lower.offset + bytes,
+                                  ") and tensor ", quoted{upper.name}, " (from ", upper.offset, ") overlap"});
+        }
+        return check_space(lower, upper.offset, "the next tensor");
+    }
+
+    /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
+    [[nodiscard]] bool check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) {
+        const std::uint64_t space = end - tensor.offset;
+        const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
+        if (claimed_twice && space / 2 >= tensor.bytes.size() + data_.alignment) {
+            return data_.in.fail(errc::unsupported_type, tensor,
+                                 {" would take ", tensor.bytes.size(), " bytes as ", name_of(tensor.type), ", but ",
+                                  space, " bytes lie before ", what,
+                                  ": its type id means another type to whoever wrote it"});
         }
         return true;
     }
 
-    [[nodiscard]] bool read_tensors() {
-        if (!allocate_list(file_.tensors_, tensor_count_, "tensor list")) {
-            return false;
-        }
-        for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
-            if (!read_tensor(i, file_.tensors_[i])) {
+    gguf_data_section& data_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/gguf_tensor_reader.hpp ----
+// gguf_tensor_reader: names, shapes, types and offsets of the tensors of a GGUF file.
+#ifndef BITNET_IO_GGUF_TENSOR_READER_HPP
+#define BITNET_IO_GGUF_TENSOR_READER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Reads as many tensors as there are places for them: all of them but their bytes.
+class gguf_tensor_reader {
+public:
+    /// Borrows both.
+    gguf_tensor_reader(gguf_input& in, std::span<gguf_tensor> tensors)
+        : in_(in), reader_(in.reader()), tensors_(tensors) {}
+
+    [[nodiscard]] bool run() {
+        for (std::size_t i = 0; i < tensors_.size(); ++i) {
+            if (!read_tensor(i, tensors_[i])) {
                 return false;
             }
         }
         return true;
     }
 
+private:
+    [[nodiscard]] bool ends(std::string_view part, const gguf_tensor& tensor) {
+        return in_.ends({part, " of tensor ", quoted{tensor.name}});
+    }
+
     [[nodiscard]] bool read_tensor(std::size_t i, gguf_tensor& tensor) {
         const auto name = reader_.read_string();
         if (!name) {
-            return ends({"the name of tensor ", i, " of ", tensor_count_});
+            return in_.ends({"the name of tensor ", i, " of ", tensors_.size()});
         }
         if (name->empty() || name->size() > gguf_file::longest_tensor_name) {
-            return fail(errc::bad_tensor_name, {"the name of tensor ", i, " has ", name->size(), " bytes, 1 to ",
-                                                gguf_file::longest_tensor_name, " are allowed"});
+            return in_.fail(errc::bad_tensor_name, {"the name of tensor ", i, " has ", name->size(), " bytes, 1 to ",
+                                                    gguf_file::longest_tensor_name, " are allowed"});
         }
         tensor.name = *name;
         if (const auto nul = name->find('\0'); nul != std::string_view::npos) {
-            return fail(errc::bad_tensor_name, tensor, {" holds a NUL byte at ", nul});
+            return in_.fail(errc::bad_tensor_name, tensor, {" holds a NUL byte at ", nul});
         }
         if (!read_dims(tensor)) {
             return false;
@@ -9821,9 +9980,9 @@ private:
         }
         tensor.type = static_cast<tensor_type>(*type);
         if (is_in_memory_only(tensor.type)) {
-            return fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
+            return in_.fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", *type});
         }
-        tensor.offset = *offset; // from the data section, until place_tensors
+        tensor.offset = *offset; // from the data section, until gguf_placement
         return true;
     }
 
@@ -9836,7 +9995,7 @@ private:
         // element.
         const bool single = *rank == 0 && tensor.name.ends_with(".weight_scale");
         if ((*rank == 0 && !single) || *rank > tensor.dims.size()) {
-            return fail(errc::bad_shape, tensor, {" has ", *rank, " dimensions, 1 to 4 are allowed"});
+            return in_.fail(errc::bad_shape, tensor, {" has ", *rank, " dimensions, 1 to 4 are allowed"});
         }
         tensor.rank = *rank;
         for (std::uint32_t d = 0; d < *rank; ++d) {
@@ -9846,224 +10005,245 @@ private:
             }
             tensor.dims[d] = *dim;
             if (*dim == 0 || *dim > static_cast<std::uint64_t>(INT64_MAX)) {
-                return fail(errc::bad_shape, tensor,
-                            {": dimension ", d, " is ", (*dim == 0 ? "0" : "negative"), ", it must be at least 1"});
+                return in_.fail(errc::bad_shape, tensor,
+                                {": dimension ", d, " is ", (*dim == 0 ? "0" : "negative"), ", it must be at least 1"});
             }
         }
         return true;
     }
 
-    [[nodiscard]] bool sort_names() {
-        const name_list names = list_of_names<&gguf_tensor::name>(file_.tensors_);
-        if (!file_.names_sorted_.build(names, sentence({file_.name_, ": an index of names"}), failure_, tables())) {
+    gguf_input& in_;
+    byte_reader& reader_;
+    std::span<gguf_tensor> tensors_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/io/q2_0_blocks.hpp ----
+// name_q2_0: whether the blocks of tensor type 42 have 128 columns or 64, told by where the tensors lie.
+#ifndef BITNET_IO_Q2_0_BLOCKS_HPP
+#define BITNET_IO_Q2_0_BLOCKS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The first place where the file would differ if type 42 were `type`; empty if there is none.
+[[nodiscard]] inline std::string q2_0_misfit(const gguf_data_section& data, tensor_type type) {
+    std::uint64_t expected = 0;
+    std::uint64_t end = 0;
+    for (const std::size_t i : data.by_offset.span()) {
+        const gguf_tensor& tensor = data.tensors[i];
+        const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
+        const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
+        const auto last = bytes ? checked_add(expected, *bytes) : bytes;
+        const auto next = last ? checked_align(*last, data.alignment) : last;
+        if (!next) {
+            return sentence(
+                {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
+        }
+        if (tensor.offset != expected) {
+            return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected, ", but it does at ",
+                             tensor.offset});
+        }
+        end = *last;
+        expected = *next;
+    }
+    const std::uint64_t size = data.in.bytes().size();
+    const std::uint64_t present = size < data.start ? 0 : size - data.start;
+    return present >= end && present <= expected
+               ? std::string()
+               : sentence({"the data would take ", end, " bytes, but it has ", present});
+}
+
+/// \param no_128, no_64 what q2_0_misfit() gave: both empty or neither
+[[nodiscard]] inline bool refuse_q2_0(gguf_data_section& data, std::string_view no_128, std::string_view no_64) {
+    for (const gguf_tensor& tensor : data.tensors) {
+        if (tensor.type == tensor_type::q2_0 && !no_64.empty() && !data.meaning_of_type(tensor).empty()) {
+            return data.refuse_type(tensor);
+        }
+    }
+    return data.in.fail(errc::wrong_layout, {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
+                                             no_64.empty() ? std::string("the offsets of this file fit both")
+                                                           : sentence({"this file fits neither: with 128, ", no_128,
+                                                                       "; with 64, ", no_64})});
+}
+
+/// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one another
+/// without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become q2_0_g64.
+/// \pre the tensors are sorted and have not been placed
+[[nodiscard]] inline bool name_q2_0(gguf_data_section& data) {
+    const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
+    if (std::none_of(data.tensors.begin(), data.tensors.end(), is_q2_0)) {
+        return true;
+    }
+    for (const gguf_tensor& tensor : data.tensors) {
+        if (!is_q2_0(tensor) && !data.check_shape(tensor)) {
             return false;
         }
-        const auto [first, second] = file_.names_sorted_.duplicates(names);
-        return first == name_index::none ||
-               fail(errc::duplicate_tensor,
-                    {"tensor ", quoted{names[first]}, " appears twice, as tensors ", first, " and ", second});
+    }
+    const std::string no_128 = q2_0_misfit(data, tensor_type::q2_0);
+    const std::string no_64 = q2_0_misfit(data, tensor_type::q2_0_g64);
+    if (no_128.empty() == no_64.empty()) {
+        return refuse_q2_0(data, no_128, no_64);
+    }
+    for (gguf_tensor& tensor : data.tensors) {
+        tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+    }
+    return true;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+
+/// One reading of a GGUF file: fills a gguf_file from front to back. Use gguf_file::parse.
+class gguf_parser {
+public:
+    gguf_parser(std::span<const std::byte> bytes, std::string_view name, const memory_source* memory)
+        : in_(bytes, name, memory) {
+        file_.name_ = name;
+        file_.memory_ = memory;
     }
 
-    /// Type 42 has blocks of 128 columns in 34 bytes, or of 64 in 18, and no file says which. Tensors follow one
-    /// another without gaps, so that one of the two meets every offset and the end of the file. Those of 64 become
-    /// q2_0_g64.
-    [[nodiscard]] bool name_q2_0() {
-        const auto tensors = file_.tensors_.span();
-        const auto is_q2_0 = [](const gguf_tensor& tensor) { return tensor.type == tensor_type::q2_0; };
-        if (std::none_of(tensors.begin(), tensors.end(), is_q2_0)) {
+    [[nodiscard]] result<gguf_file> run() {
+        if (read_header() && read_metadata() && read_alignment() && read_tensors() && place_tensors()) {
+            return std::move(file_);
+        }
+        if (in_.failure().code != errc::out_of_memory) {
+            explain_failure();
+        }
+        return std::move(in_.failure());
+    }
+
+    /// Of extend(), too.
+    [[nodiscard]] static bool index_tensors(gguf_input& in, gguf_file& file) {
+        return in.index_names(file.names_sorted_, list_of_names<&gguf_tensor::name>(file.tensors_),
+                              errc::duplicate_tensor, "tensor", "tensors");
+    }
+
+private:
+    /// Where a mark says that the tensors are not what they seem, that is what is wrong, whatever else is.
+    void explain_failure() {
+        if (auto marks = refuse_foreign_marks(file_.values_.span(), file_.name_); !marks) {
+            in_.failure() = failed(marks);
+        }
+    }
+
+    [[nodiscard]] bool read_header() {
+        constexpr std::size_t header_bytes = 24; // magic, version, two counts
+        if (in_.bytes().size() < header_bytes) {
+            return in_.fail(errc::truncated,
+                            {"the file has ", in_.bytes().size(), " bytes, a GGUF header needs ", header_bytes});
+        }
+        const auto magic = *in_.reader().read_bytes(4);
+        if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
+            const std::string_view found(reinterpret_cast<const char*>(magic.data()), 4);
+            return in_.fail(errc::bad_magic, {"starts with ", quoted{found}, " instead of 'GGUF'"});
+        }
+        file_.version_ = *in_.reader().read<std::uint32_t>();
+        if (!check_version()) {
+            return false;
+        }
+        tensor_count_ = *in_.reader().read<std::uint64_t>();
+        key_count_ = *in_.reader().read<std::uint64_t>();
+        return check_counts();
+    }
+
+    [[nodiscard]] bool check_version() {
+        const std::uint32_t version = file_.version_;
+        if (version == 2 || version == 3) {
             return true;
         }
-        for (const gguf_tensor& tensor : tensors) {
-            if (!is_q2_0(tensor) && !check_shape(tensor)) {
-                return false;
-            }
+        if (version != 0 && (version & 0xffffu) == 0) {
+            return in_.fail(errc::bad_version, {"the version field is ", version,
+                                                ": a byte-swapped (big-endian) GGUF file, only little-endian is read"});
         }
-        buffer<std::size_t> order;
-        if (!sort_offsets(order)) {
-            return false;
+        return in_.fail(errc::bad_version, {"GGUF version ", version, ", only 2 and 3 are read"});
+    }
+
+    [[nodiscard]] bool check_counts() {
+        // The least that an entry takes: key length 8, key 1, type 4, value 1; name length 8, name 1, rank 4, one
+        // dimension 8, type 4, offset 8.
+        constexpr std::uint64_t least_key_bytes = 14;
+        constexpr std::uint64_t least_tensor_bytes = 33;
+        const std::uint64_t left = in_.reader().remaining();
+        if (key_count_ > left / least_key_bytes) {
+            return in_.fail(errc::bad_count,
+                            {"announces ", key_count_, " metadata keys, but only ", left, " bytes follow"});
         }
-        const std::string no_128 = misfit(tensor_type::q2_0, order.span());
-        const std::string no_64 = misfit(tensor_type::q2_0_g64, order.span());
-        if (no_128.empty() == no_64.empty()) {
-            return refuse_q2_0(no_128, no_64);
-        }
-        for (gguf_tensor& tensor : tensors) {
-            tensor.type = is_q2_0(tensor) && no_64.empty() ? tensor_type::q2_0_g64 : tensor.type;
+        if (tensor_count_ > (left - key_count_ * least_key_bytes) / least_tensor_bytes) {
+            return in_.fail(errc::bad_count,
+                            {"announces ", tensor_count_, " tensors, but only ", left, " bytes follow"});
         }
         return true;
     }
 
-    /// \param no_128, no_64 what misfit() gave: both empty or neither
-    [[nodiscard]] bool refuse_q2_0(std::string_view no_128, std::string_view no_64) {
-        for (const gguf_tensor& tensor : file_.tensors_.span()) {
-            if (tensor.type == tensor_type::q2_0 && !no_64.empty() && !meaning_of_type(tensor).empty()) {
-                return refuse_type(tensor);
-            }
-        }
-        return fail(errc::wrong_layout,
-                    {"tensors of type 42 (Q2_0) have blocks of 128 or of 64 columns, and ",
-                     no_64.empty() ? std::string("the offsets of this file fit both")
-                                   : sentence({"this file fits neither: with 128, ", no_128, "; with 64, ", no_64})});
+    [[nodiscard]] bool read_metadata() {
+        return in_.allocate_list(file_.values_, key_count_, "metadata") &&
+               gguf_metadata_reader(in_, file_.values_.span()).run() &&
+               in_.index_names(file_.keys_sorted_, list_of_names<&gguf_value::key>(file_.values_), errc::duplicate_key,
+                               "metadata key", "entries");
     }
 
-    /// The first place where the file would differ if type 42 were `type`; empty if there is none.
-    [[nodiscard]] std::string misfit(tensor_type type, std::span<const std::size_t> order) const {
-        std::uint64_t expected = 0;
-        std::uint64_t end = 0;
-        for (const std::size_t i : order) {
-            const gguf_tensor& tensor = file_.tensors_[i];
-            const tensor_type own = tensor.type == tensor_type::q2_0 ? type : tensor.type;
-            const auto bytes = fits_blocks(own, tensor.dims) ? tensor_bytes(own, tensor.dims) : std::nullopt;
-            const auto last = bytes ? checked_add(expected, *bytes) : bytes;
-            const auto next = last ? checked_align(*last, file_.alignment_) : last;
-            if (!next) {
-                return sentence(
-                    {"tensor ", quoted{tensor.name}, " of shape ", dims_text(tensor), " has rows of no whole blocks"});
-            }
-            if (tensor.offset != expected) {
-                return sentence({"tensor ", quoted{tensor.name}, " would start at offset ", expected,
-                                 ", but it does at ", tensor.offset});
-            }
-            end = *last;
-            expected = *next;
+    [[nodiscard]] bool read_alignment() {
+        const gguf_value* value = file_.find("general.alignment");
+        if (value == nullptr) {
+            return true;
         }
-        const std::uint64_t start = file_.data_offset_;
-        const std::uint64_t present = bytes_.size() < start ? 0 : bytes_.size() - start;
-        return present >= end && present <= expected
-                   ? std::string()
-                   : sentence({"the data would take ", end, " bytes, but it has ", present});
+        if (value->type != gguf_type::u32) {
+            return in_.fail(errc::bad_alignment,
+                            {"general.alignment is of type ", name_of(value->type), ", it must be u32"});
+        }
+        file_.alignment_ = value->element<std::uint32_t>(0);
+        if (file_.alignment_ < least_gguf_alignment || file_.alignment_ > largest_gguf_alignment ||
+            !std::has_single_bit(file_.alignment_)) {
+            return in_.fail(errc::bad_alignment,
+                            {"general.alignment is ", file_.alignment_, ", it must be a power of two from ",
+                             least_gguf_alignment, " to ", largest_gguf_alignment});
+        }
+        return true;
     }
 
-    [[nodiscard]] bool find_data() {
-        const auto start = checked_align(reader_.offset(), file_.alignment_);
-        file_.data_offset_ = start.value_or(0);
-        return start || fail(errc::bad_offset, {"the padding after the tensor list overflows"});
+    [[nodiscard]] bool read_tensors() {
+        return in_.allocate_list(file_.tensors_, tensor_count_, "tensor list") &&
+               gguf_tensor_reader(in_, file_.tensors_.span()).run() && index_tensors(in_, file_);
     }
 
     [[nodiscard]] bool place_tensors() {
-        for (gguf_tensor& tensor : file_.tensors_.span()) {
-            if (!check_shape(tensor) || !place(tensor, *tensor_bytes(tensor.type, tensor.dims))) {
-                return false;
-            }
+        const auto start = checked_align(in_.reader().offset(), file_.alignment_);
+        if (!start) {
+            return in_.fail(errc::bad_offset, {"the padding after the tensor list overflows"});
         }
-        return true;
+        file_.data_offset_ = *start;
+        gguf_data_section data{in_, file_.tensors_.span(), *start, file_.alignment_};
+        return data.sort_offsets() && name_q2_0(data) && gguf_placement(data).run();
     }
 
-    /// Whether the type is known and its number of bytes can be computed.
-    [[nodiscard]] bool check_shape(const gguf_tensor& tensor) {
-        const auto* format = format_of(tensor.type);
-        if (format == nullptr) {
-            return refuse_type(tensor);
-        }
-        const auto elements = element_count(tensor.dims);
-        if (!elements || *elements > static_cast<std::uint64_t>(INT64_MAX)) {
-            return bad_shape(tensor, {" has more elements than 64 bits with a sign can count"});
-        }
-        if (!fits_blocks(tensor.type, tensor.dims)) {
-            return bad_shape(tensor, {" does not fit the blocks of ", format->name, ": ", block_rule(*format)});
-        }
-        return tensor_bytes(tensor.type, tensor.dims) ||
-               bad_shape(tensor, {" has more bytes as ", format->name, " than 64 bits can count"});
-    }
-    /// \pre neither the tensor nor those after it have been placed
-    [[nodiscard]] bool refuse_type(const gguf_tensor& tensor) {
-        const auto id = static_cast<std::uint32_t>(tensor.type);
-        const std::string_view what = meaning_of_type(tensor);
-        return what.empty() ? fail(errc::unsupported_type, tensor, {" has the unknown tensor type ", id})
-                            : fail(errc::unsupported_type, tensor, {" has type ", id, ", ", what});
-    }
-    [[nodiscard]] std::string_view meaning_of_type(const gguf_tensor& tensor) const noexcept {
-        const bool is_last = &tensor == &file_.tensors_[file_.tensors_.size() - 1];
-        const std::uint64_t end = is_last ? bytes_.size() - file_.data_offset_ : (&tensor + 1)->offset;
-        return what_is_type(static_cast<std::uint32_t>(tensor.type), element_count(tensor.dims).value_or(0),
-                            end - tensor.offset, file_.alignment_);
-    }
-    [[nodiscard]] bool bad_shape(const gguf_tensor& tensor, sentence_parts what) {
-        return fail(errc::bad_shape, tensor, {" of shape ", dims_text(tensor), sentence(what)});
-    }
-
-    [[nodiscard]] static std::string block_rule(const tensor_format& format) {
-        if (format.type == tensor_type::tl2) {
-            return "its rows must have at least 256 elements";
-        }
-        const std::string first = sentence({format.flat ? "the number of its elements" : "the first dimension",
-                                            " must be a multiple of ", format.block_elements});
-        return format.row_group == 1 ? first : sentence({first, " and the second a multiple of ", format.row_group});
-    }
-
-    [[nodiscard]] bool place(gguf_tensor& tensor, std::uint64_t bytes) {
-        if (tensor.offset % file_.alignment_ != 0) {
-            return fail(
-                errc::bad_offset, tensor,
-                {" starts at offset ", tensor.offset, ", which is not a multiple of the alignment ", file_.alignment_});
-        }
-        const auto first = checked_add(file_.data_offset_, tensor.offset);
-        const auto last = first ? checked_add(*first, bytes) : first;
-        if (!last || *last > bytes_.size()) {
-            return fail(errc::bad_offset, tensor,
-                        {" takes ", bytes, " bytes at offset ", tensor.offset, " of the data, which starts at ",
-                         file_.data_offset_, ", but the file has ", bytes_.size(), " bytes"});
-        }
-        tensor.offset = *first;
-        tensor.bytes = bytes_.subspan(to_size(*first), to_size(bytes));
-        return true;
-    }
-
-    /// order = the indices of all tensors by ascending offset.
-    [[nodiscard]] bool sort_offsets(buffer<std::size_t>& order) {
-        if (!allocate_list(order, file_.tensors_.size(), "an index of offsets")) {
-            return false;
-        }
-        sort_indices(order.span(), file_.tensors_.data(), [](const void* first, std::size_t a, std::size_t b) noexcept {
-            const auto* list = static_cast<const gguf_tensor*>(first);
-            return (list[a].offset > list[b].offset ? 1 : 0) - (list[a].offset < list[b].offset ? 1 : 0);
-        });
-        return true;
-    }
-
-    [[nodiscard]] bool check_overlaps() {
-        buffer<std::size_t> order;
-        if (!sort_offsets(order)) {
-            return false;
-        }
-        const auto tensors = file_.tensors_.span();
-        for (std::size_t i = 1; i < order.size(); ++i) {
-            if (!check_neighbours(tensors[order[i - 1]], tensors[order[i]])) {
-                return false;
-            }
-        }
-        return order.empty() || check_space(tensors[order[order.size() - 1]], bytes_.size(), "the end of the file");
-    }
-
-    [[nodiscard]] bool check_neighbours(const gguf_tensor& lower, const gguf_tensor& upper) {
-        const std::uint64_t space = upper.offset - lower.offset;
-        const std::uint64_t bytes = lower.bytes.size();
-        if (space < bytes) {
-            return fail(errc::bad_offset,
-                        {"tensor ", quoted{lower.name}, " (bytes ", lower.offset, " to ", lower.offset + bytes,
-                         ") and tensor ", quoted{upper.name}, " (from ", upper.offset, ") overlap"});
-        }
-        return check_space(lower, upper.offset, "the next tensor");
-    }
-
-    /// Upstream ggml gave ids 36 to 39 to types of 4.25 bits and more per element: twice the bytes of ours.
-    [[nodiscard]] bool check_space(const gguf_tensor& tensor, std::uint64_t end, std::string_view what) {
-        const std::uint64_t space = end - tensor.offset;
-        const bool claimed_twice = tensor.type >= tensor_type::i2_s && tensor.type <= tensor_type::tl2;
-        if (claimed_twice && space / 2 >= tensor.bytes.size() + file_.alignment_) {
-            return fail(errc::unsupported_type, tensor,
-                        {" would take ", tensor.bytes.size(), " bytes as ", name_of(tensor.type), ", but ", space,
-                         " bytes lie before ", what, ": its type id means another type to whoever wrote it"});
-        }
-        return true;
-    }
-
-    std::span<const std::byte> bytes_;
-    byte_reader reader_;
+    gguf_input in_;
     gguf_file file_;
     std::uint64_t tensor_count_ = 0;
     std::uint64_t key_count_ = 0;
-    error failure_;
 };
 
 } // namespace detail
@@ -10074,7 +10254,20 @@ inline result<gguf_file> gguf_file::parse(std::span<const std::byte> bytes, std:
 }
 
 inline result<gguf_file> gguf_file::extend(gguf_file file, std::span<const gguf_tensor> more) {
-    return detail::guarded([&] { return detail::gguf_parser(std::move(file)).extend(more); });
+    return detail::guarded([&]() -> result<gguf_file> {
+        detail::gguf_input in({}, file.name_, file.memory_);
+        const auto own = file.tensors();
+        buffer<gguf_tensor> all;
+        if (!in.allocate_list(all, own.size() + more.size(), "tensor list")) {
+            return std::move(in.failure());
+        }
+        std::copy(more.begin(), more.end(), std::copy(own.begin(), own.end(), all.data()));
+        file.tensors_ = std::move(all);
+        if (!detail::gguf_parser::index_tensors(in, file)) {
+            return std::move(in.failure());
+        }
+        return std::move(file);
+    });
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -11511,87 +11704,10 @@ inline void widen_row(const gguf_tensor& tensor, std::size_t row, float* out) no
 
 #endif
 
-// ---- bitnet/checkpoint/context_extension.hpp ----
-// YaRN and longrope: how models rotate that were trained for longer contexts than at first.
-#ifndef BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
-#define BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
-
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <vector>
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// log2(x) for 1 <= x < 2^127, from integers, so that it is the same everywhere.
-[[nodiscard]] inline double exact_log2(double x) noexcept { return static_cast<double>(log2_fixed(x)) * 0x1p-57; }
-
-/// YaRN: pairs that turn often within the original context are kept, those that turn seldom are slowed down by
-/// `factor`, and between the two lies a ramp. Source: Peng et al., "YaRN", 2023, as transformers and llama.cpp compute
-/// it.
-struct yarn_scaling {
-    static constexpr double least_turns = 0x1p-12;
-    static constexpr double most_turns = 0x1p+12;
-
-    double factor = 1;  ///< 1 to 4096
-    double context = 1; ///< positions of the original context, at least 1
-    double fast = 32;   ///< turns within the original context, above which a pair is kept; least_turns to most_turns
-    double slow = 1;    ///< turns below which it is slowed down by the whole factor
-
-    /// The pair, not a whole number, that makes `turns` turns within the original context. \pre theta > 1
-    [[nodiscard]] double pair_of(double turns, double theta, std::size_t head_size) const noexcept {
-        constexpr double log2_of_2pi = 0x1.536439a4c6efcp+1;
-        const double log2_turns = exact_log2(turns / least_turns) - exact_log2(1 / least_turns);
-        const double wavelength = exact_log2(context) - log2_of_2pi - log2_turns;
-        return static_cast<double>(head_size) * wavelength / (2 * exact_log2(theta));
-    }
-
-    /// What the frequency of each pair is divided by, [head_size / 2], each 1 to factor. \pre theta > 1
-    [[nodiscard]] std::vector<double> divisors(double theta, std::size_t head_size) const {
-        const double last = static_cast<double>(head_size) - 1;
-        const double low = (std::max)(std::floor(pair_of(fast, theta, head_size)), 0.0);
-        const double high = (std::min)(std::ceil(pair_of(slow, theta, head_size)), last);
-        const double width = (std::max)(high - low, 0.001);
-        std::vector<double> made(head_size / 2);
-        for (std::size_t j = 0; j < made.size(); ++j) {
-            const double along = (static_cast<double>(j) - low) / width;
-            const double ramp = (std::min)((std::max)(along, 0.0), 1.0);
-            const double kept = 1 - ramp;
-            const double slowed = ramp / factor;
-            made[j] = 1 / (kept + slowed);
-        }
-        return made;
-    }
-
-    /// What cosines and sines are multiplied by, at every position and in every context.
-    [[nodiscard]] double magnitude() const noexcept {
-        constexpr double log_of_2 = 0x1.62e42fefa39efp-1;
-        const double grown = exact_log2(factor) * log_of_2 / 10;
-        return 1 + grown;
-    }
-};
-
-/// What longrope multiplies cosines and sines by: sqrt(1 + ln(S) / ln(L)) with S = context / original, 1 up to S = 1.
-/// Source: Ding et al., "LongRoPE", 2024, as transformers computes it. \pre both at least 1
-[[nodiscard]] inline float longrope_magnitude(double context, double original) noexcept {
-    if (context <= original || original <= 1) {
-        return 1;
-    }
-    const double grown = exact_log2(context / original) / exact_log2(original);
-    return exact_square_root(static_cast<float>(1 + grown));
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
-
-#endif
-
-// ---- bitnet/checkpoint/hugging_face.hpp ----
-// Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
-#ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
-#define BITNET_CHECKPOINT_HUGGING_FACE_HPP
+// ---- bitnet/checkpoint/config_object.hpp ----
+// config_object: a JSON object with members of known types, what is wrong with them, and which were not read.
+#ifndef BITNET_CHECKPOINT_CONFIG_OBJECT_HPP
+#define BITNET_CHECKPOINT_CONFIG_OBJECT_HPP
 
 // ---- bitnet/checkpoint/graph_parts.hpp ----
 // What of a GGUF file has a place in the graph: metadata keys and tensors, by name.
@@ -11816,8 +11932,1229 @@ enum class tensor_place {
 
 #endif
 
+// ---- bitnet/io/json.hpp ----
+// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
+#ifndef BITNET_IO_JSON_HPP
+#define BITNET_IO_JSON_HPP
+
+// ---- bitnet/core/decimal.hpp ----
+// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
+#ifndef BITNET_CORE_DECIMAL_HPP
+#define BITNET_CORE_DECIMAL_HPP
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
+class big_natural {
+public:
+    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
+
+    /// this = this * factor + addend
+    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
+        std::uint64_t carry = addend;
+        for (std::size_t i = 0; i < used_; ++i) {
+            carry += std::uint64_t{words_[i]} * factor;
+            words_[i] = static_cast<std::uint32_t>(carry);
+            carry >>= 32;
+        }
+        push(static_cast<std::uint32_t>(carry));
+    }
+    void multiply_by_power_of_ten(std::int64_t power) noexcept {
+        for (; power >= 9; power -= 9) {
+            multiply_add(1000000000u, 0);
+        }
+        for (; power > 0; --power) {
+            multiply_add(10, 0);
+        }
+    }
+    [[nodiscard]] int bits() const noexcept {
+        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
+    }
+    void shift_left(int count) noexcept {
+        const auto whole = static_cast<std::size_t>(count / 32);
+        const int part = count % 32;
+        std::uint32_t above = 0;
+        if (part != 0) {
+            for (std::size_t i = 0; i < used_; ++i) {
+                const std::uint32_t word = words_[i];
+                words_[i] = (word << part) | above;
+                above = word >> (32 - part);
+            }
+            push(above);
+        }
+        if (whole != 0 && used_ != 0) {
+            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
+                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
+            std::fill_n(words_.begin(), whole, 0u);
+            used_ += whole;
+        }
+    }
+    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
+        if (used_ != other.used_) {
+            return used_ > other.used_;
+        }
+        for (std::size_t i = used_; i-- > 0;) {
+            if (words_[i] != other.words_[i]) {
+                return words_[i] > other.words_[i];
+            }
+        }
+        return true;
+    }
+    /// \pre at_least(other)
+    void subtract(const big_natural& other) noexcept {
+        std::uint64_t borrow = 0;
+        for (std::size_t i = 0; i < used_; ++i) {
+            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
+            borrow = words_[i] < taken ? 1 : 0;
+            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
+        }
+        while (used_ != 0 && words_[used_ - 1] == 0) {
+            --used_;
+        }
+    }
+
+private:
+    void push(std::uint32_t word) noexcept {
+        if (word != 0) {
+            words_[used_++] = word;
+        }
+    }
+    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
+    std::array<std::uint32_t, 140> words_{};
+    std::size_t used_ = 0;
+};
+
+/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
+struct decimal_number {
+    big_natural digits;
+    std::int64_t digit_count = 0; ///< without leading zeros
+    std::int64_t exponent = 0;
+    bool negative = false;
+};
+
+/// Takes a decimal number apart, from left to right.
+class decimal_scanner {
+public:
+    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
+
+    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
+        number_.negative = skip('-');
+        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
+            return std::nullopt;
+        }
+        if ((skip('e') || skip('E')) && !take_exponent()) {
+            return std::nullopt;
+        }
+        if (dropped_) {
+            number_.digits.multiply_add(10, 1);
+            ++number_.digit_count;
+            --number_.exponent;
+        }
+        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
+    }
+
+private:
+    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
+    // the 801st place stands for all of them.
+    static constexpr std::int64_t most_digits = 800;
+
+    [[nodiscard]] bool is_digit() const noexcept {
+        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
+    }
+    bool skip(char wanted) noexcept {
+        const bool found = at_ < text_.size() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
+    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
+        const std::size_t first = at_;
+        for (; is_digit(); ++at_) {
+            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
+            const bool kept = number_.digit_count < most_digits;
+            if (kept && (digit != 0 || number_.digit_count != 0)) {
+                number_.digits.multiply_add(10, digit);
+                ++number_.digit_count;
+            }
+            dropped_ = dropped_ || (!kept && digit != 0);
+            number_.exponent += (kept ? 0 : 1) - scale;
+        }
+        return at_ > first;
+    }
+    [[nodiscard]] bool take_exponent() noexcept {
+        const bool minus = skip('-');
+        if (!minus) {
+            skip('+');
+        }
+        const std::size_t first = at_;
+        std::int64_t power = 0;
+        for (; is_digit(); ++at_) {
+            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
+            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
+        }
+        number_.exponent += minus ? -power : power;
+        return at_ > first;
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+    bool dropped_ = false;
+    decimal_number number_;
+};
+
+/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
+/// set.
+struct binary_quotient {
+    std::uint64_t quotient = 0;
+    int power = 0;
+    bool exact = false;
+};
+
+/// Schoolbook division, one bit at a time.
+[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
+    binary_quotient made;
+    made.power = upper.bits() - lower.bits();
+    lower.shift_left((std::max)(made.power, 0));
+    upper.shift_left((std::max)(-made.power, 0));
+    if (!upper.at_least(lower)) {
+        upper.shift_left(1);
+        --made.power;
+    }
+    for (int i = 0; i < 64; ++i) {
+        const bool one = upper.at_least(lower);
+        if (one) {
+            upper.subtract(lower);
+        }
+        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
+        upper.shift_left(1);
+    }
+    made.exact = upper.is_zero();
+    return made;
+}
+
+/// The bits of the nearest double, ties to even; nullopt above the largest.
+[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
+    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
+    const int cut = 11 + (std::max)(-1022 - value.power, 0);
+    if (cut > 64) {
+        return 0;
+    }
+    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
+    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
+    const std::uint64_t rest = value.quotient & (half | (half - 1));
+    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
+    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
+    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
+    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
+    return bits < infinity ? std::optional{bits} : std::nullopt;
+}
+
+/// The double nearest to |number|, as bits; nullopt above the largest double.
+[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
+    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
+    if (number.digits.is_zero() || magnitude < -330) {
+        return 0;
+    }
+    if (magnitude > 310) {
+        return std::nullopt;
+    }
+    big_natural upper = number.digits;
+    big_natural lower;
+    lower.multiply_add(1, 1);
+    upper.multiply_by_power_of_ten(number.exponent);
+    lower.multiply_by_power_of_ten(-number.exponent);
+    return round_to_double_bits(divide(upper, lower));
+}
+
+/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
+/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
+/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
+/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
+[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
+    const auto number = decimal_scanner(text).scan();
+    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
+    constexpr std::uint64_t sign = 0x8000000000000000u;
+    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI {
+
+namespace detail {
+class json_parser;
+} // namespace detail
+
+enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
+
+/// "null", "boolean", ...
+[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+namespace detail {
+
+/// One value, key or container in a json_document's table; containers come before what they hold.
+struct json_node {
+    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
+    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
+    std::uint32_t next;  ///< the node after this one and all that it holds
+    json_type type;
+};
+
+} // namespace detail
+
+struct json_member;
+
+/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
+class json_value {
+public:
+    template <class Item> class sequence;
+
+    [[nodiscard]] json_type type() const noexcept { return node().type; }
+    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
+    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
+    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
+
+    /// The value if it is of that type, otherwise nullopt.
+    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
+        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
+    }
+    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
+        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number that is written without fraction and exponent and fits T.
+    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
+        T value{};
+        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
+        return whole ? std::optional{value} : std::nullopt;
+    }
+    /// The characters of a number, as it is written.
+    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
+    [[nodiscard]] std::optional<double> as_double() const noexcept {
+        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
+    }
+
+    /// A number as the text spells it.
+    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
+        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
+    }
+
+    /// Elements of an array or members of an object; 0 for other types.
+    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
+    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
+    [[nodiscard]] sequence<json_value> elements() const noexcept;
+    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
+    [[nodiscard]] sequence<json_member> members() const noexcept;
+    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
+
+private:
+    friend class json_document;
+
+    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
+               std::uint32_t index) noexcept
+        : nodes_(nodes), order_(order), text_(text), index_(index) {}
+    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
+    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
+    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
+
+    const detail::json_node* nodes_;
+    const std::uint32_t* order_;
+    const char* text_;
+    std::uint32_t index_;
+};
+
+/// A key of an object and its value.
+struct json_member {
+    std::string_view key;
+    json_value value;
+};
+
+/// What a json_value holds, one after the other.
+template <class Item> class json_value::sequence {
+public:
+    class iterator {
+    public:
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+
+        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
+        explicit iterator(json_value at, json_value after) noexcept : at_(at), end_(after.index_) { skip_replaced(); }
+        [[nodiscard]] Item operator*() const noexcept {
+            if constexpr (std::is_same_v<Item, json_member>) {
+                return {at_.characters(), at_.at(at_.index_ + 1)};
+            } else {
+                return at_;
+            }
+        }
+        iterator& operator++() noexcept {
+            go_on();
+            skip_replaced();
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            const iterator before = *this;
+            ++*this;
+            return before;
+        }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
+
+    private:
+        void go_on() noexcept {
+            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
+            at_ = at_.at(at_.nodes_[value].next);
+        }
+        /// Members whose key comes again.
+        void skip_replaced() noexcept {
+            while (std::is_same_v<Item, json_member> && at_.index_ != end_ && at_.type() != json_type::string) {
+                go_on();
+            }
+        }
+
+        json_value at_;
+        std::uint32_t end_ = 0;
+    };
+
+    sequence(json_value first, json_value after, std::size_t size) noexcept
+        : first_(first), after_(after), size_(size) {}
+    [[nodiscard]] iterator begin() const noexcept { return iterator{first_, after_}; }
+    [[nodiscard]] iterator end() const noexcept { return iterator{after_, after_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    json_value first_;
+    json_value after_;
+    std::size_t size_;
+};
+
+inline json_value::sequence<json_value> json_value::elements() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
+}
+
+inline json_value::sequence<json_member> json_value::members() const noexcept {
+    const std::uint32_t first = index_ + 1;
+    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
+}
+
+inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
+    if (!is_object()) {
+        return std::nullopt;
+    }
+    const std::uint32_t* first = order_ + node().start;
+    const std::uint32_t* last = first + node().size;
+    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
+    const std::uint32_t* found = std::lower_bound(first, last, key, less);
+    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
+}
+
+struct json_options {
+    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
+    const memory_source* memory = nullptr; ///< null: operator new
+    bool last_of_key = false;              ///< a key that an object has twice has its last value; false: is refused
+};
+
+/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
+/// values stay valid when it moves.
+class json_document {
+public:
+    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
+    /// where the RFC leaves room: a key twice in an object (see json_options) and a lone surrogate are refused, and so
+    /// is a byte order mark. `name` is what error messages call the text. Cost: O(n log n); memory for
+    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
+    /// \pre options.depth <= 1024
+    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
+    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
+                                                     json_options options = {});
+
+    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
+    json_value root() && = delete; // would dangle
+
+private:
+    friend class detail::json_parser;
+
+    buffer<detail::json_node> nodes_;
+    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
+    buffer<char> text_;           // strings without escapes, numbers as written
+};
+
+namespace detail {
+
+/// One reading of a JSON text. Use json_document::parse.
+class json_parser {
+public:
+    json_parser(std::string_view text, std::string_view name, json_options options)
+        : text_(text), name_(name), depth_left_(options.depth),
+          last_of_key_(options.last_of_key), from_{options.memory, {memory_use::temporary, false}} {
+        assert(options.depth <= 1024);
+    }
+
+    [[nodiscard]] result<json_document> run() {
+        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
+            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
+                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
+        }
+        if (!allocate_tables() || !read_text()) {
+            return std::move(failure_);
+        }
+        return std::move(document_);
+    }
+
+private:
+    // Every step returns whether to go on; if not, the error is in failure_.
+    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
+        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
+        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
+    }
+
+    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
+    [[nodiscard]] bool allocate_tables() {
+        std::uint64_t bound = 1;
+        for (const char c : text_) {
+            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
+        }
+        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
+        const std::string what = sentence({name_, ": JSON"});
+        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
+        allocate(document_.order_, colons, what, failure_, from_);
+        allocate(document_.text_, text_.size(), what, failure_, from_);
+        return failure_.code == errc{};
+    }
+
+    [[nodiscard]] bool read_text() {
+        skip_whitespace();
+        if (!read_value()) {
+            return false;
+        }
+        skip_whitespace();
+        return at_end() || fail("the end of the text is expected here");
+    }
+
+    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
+    bool skip(char wanted) noexcept {
+        const bool found = !at_end() && text_[at_] == wanted;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    void skip_whitespace() noexcept {
+        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+            ++at_;
+        }
+    }
+
+    [[nodiscard]] json_node& open_node(json_type type) noexcept {
+        json_node& node = document_.nodes_[nodes_used_++];
+        node = {0, 0, nodes_used_, type};
+        return node;
+    }
+    void put(char c) noexcept { document_.text_[text_used_++] = c; }
+    void put(std::string_view characters) noexcept {
+        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
+        text_used_ += static_cast<std::uint32_t>(characters.size());
+    }
+
+    [[nodiscard]] bool read_value() {
+        switch (peek()) {
+        case '{':
+            return read_object();
+        case '[':
+            return read_array();
+        case '"':
+            return read_string();
+        case 't':
+            return read_word("true", json_type::boolean, 1);
+        case 'f':
+            return read_word("false", json_type::boolean, 0);
+        case 'n':
+            return read_word("null", json_type::null, 0);
+        default:
+            return read_number();
+        }
+    }
+
+    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
+        if (text_.substr(at_, word.size()) != word) {
+            return fail("a value is expected here");
+        }
+        at_ += word.size();
+        open_node(type).start = value;
+        return true;
+    }
+
+    std::size_t skip_digits() noexcept {
+        const std::size_t first = at_;
+        while (peek() >= '0' && peek() <= '9') {
+            ++at_;
+        }
+        return at_ - first;
+    }
+
+    [[nodiscard]] bool read_number() {
+        const std::size_t first = at_;
+        const bool minus = skip('-');
+        if (!skip('0') && skip_digits() == 0) {
+            return fail(minus      ? "a digit is expected here"
+                        : at_end() ? "the text ends where a value is expected"
+                                   : "a value is expected here");
+        }
+        if (skip('.') && skip_digits() == 0) {
+            return fail("a digit is expected after the decimal point");
+        }
+        if (skip('e') || skip('E')) {
+            if (!skip('-')) {
+                skip('+');
+            }
+            if (skip_digits() == 0) {
+                return fail("a digit is expected in the exponent");
+            }
+        }
+        json_node& node = open_node(json_type::number);
+        node.start = text_used_;
+        node.size = static_cast<std::uint32_t>(at_ - first);
+        put(text_.substr(first, at_ - first));
+        return true;
+    }
+
+    [[nodiscard]] bool read_string() {
+        assert(peek() == '"');
+        ++at_;
+        json_node& node = open_node(json_type::string);
+        node.start = text_used_;
+        while (!skip('"')) {
+            if (!(peek() == '\\' ? read_escape() : read_characters())) {
+                return false;
+            }
+        }
+        node.size = text_used_ - node.start;
+        return true;
+    }
+
+    [[nodiscard]] bool read_characters() {
+        if (at_end()) {
+            return fail("the text ends inside a string");
+        }
+        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
+            return fail("a control character inside a string must be escaped");
+        }
+        const auto character = first_code_point(text_.substr(at_));
+        if (character.value == invalid_code_point) {
+            return fail("the string is not UTF-8", errc::bad_utf8);
+        }
+        put(text_.substr(at_, character.size));
+        at_ += character.size;
+        return true;
+    }
+
+    [[nodiscard]] bool read_escape() {
+        constexpr std::string_view written = "\"\\/bfnrt";
+        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
+        ++at_;
+        if (skip('u')) {
+            return read_unicode_escape();
+        }
+        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
+        if (which == std::string_view::npos) {
+            return fail("there is no such escape in JSON");
+        }
+        put(meant[which]);
+        ++at_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_unicode_escape() {
+        auto first = read_four_digits();
+        if (!first) {
+            return fail("\\u needs four hexadecimal digits");
+        }
+        char32_t code_point = *first;
+        if (code_point >= 0xd800 && code_point < 0xe000) {
+            const bool high = code_point < 0xdc00;
+            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
+            if (!low || *low < 0xdc00 || *low > 0xdfff) {
+                return fail("a surrogate must be one of a pair");
+            }
+            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
+        }
+        put_utf8(code_point);
+        return true;
+    }
+
+    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
+        std::uint32_t value = 0;
+        const std::string_view digits = text_.substr(at_, 4);
+        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
+            return std::nullopt;
+        }
+        at_ += 4;
+        return value;
+    }
+
+    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
+    void put_utf8(char32_t c) noexcept {
+        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
+        if (c < 0x80) {
+            put(static_cast<char>(c));
+        } else if (c < 0x800) {
+            put(static_cast<char>(0xc0u | (c >> 6)));
+            tail(0);
+        } else if (c < 0x10000) {
+            put(static_cast<char>(0xe0u | (c >> 12)));
+            tail(6);
+            tail(0);
+        } else {
+            put(static_cast<char>(0xf0u | (c >> 18)));
+            tail(12);
+            tail(6);
+            tail(0);
+        }
+    }
+
+    [[nodiscard]] bool enter() {
+        if (depth_left_ == 0) {
+            return fail("the containers are nested more deeply than is allowed here");
+        }
+        --depth_left_;
+        ++at_;
+        skip_whitespace();
+        return true;
+    }
+
+    [[nodiscard]] bool read_array() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& array = open_node(json_type::array);
+        bool more = !skip(']');
+        while (more) {
+            if (!read_value()) {
+                return false;
+            }
+            ++array.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip(']')) {
+                return fail("',' or ']' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        array.next = nodes_used_;
+        ++depth_left_;
+        return true;
+    }
+
+    [[nodiscard]] bool read_object() {
+        if (!enter()) {
+            return false;
+        }
+        json_node& object = open_node(json_type::object);
+        bool more = !skip('}');
+        while (more) {
+            if (!read_member()) {
+                return false;
+            }
+            ++object.size;
+            skip_whitespace();
+            more = skip(',');
+            if (!more && !skip('}')) {
+                return fail("',' or '}' is expected here");
+            }
+            skip_whitespace_if(more);
+        }
+        object.next = nodes_used_;
+        ++depth_left_;
+        return sort_keys(object);
+    }
+
+    void skip_whitespace_if(bool more) noexcept {
+        if (more) {
+            skip_whitespace();
+        }
+    }
+
+    [[nodiscard]] bool read_member() {
+        if (peek() != '"') {
+            return fail("a key in double quotes is expected here");
+        }
+        if (!read_string()) {
+            return false;
+        }
+        skip_whitespace();
+        if (!skip(':')) {
+            return fail("':' is expected after a key");
+        }
+        skip_whitespace();
+        return read_value();
+    }
+
+    [[nodiscard]] bool sort_keys(json_node& object) {
+        object.start = order_used_;
+        const json_node* nodes = document_.nodes_.data();
+        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
+        for (std::uint32_t i = 0; i < object.size; ++i) {
+            document_.order_[order_used_++] = key;
+            key = nodes[key + 1].next;
+        }
+        const auto characters = [&](std::uint32_t node) {
+            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
+        };
+        const auto order = document_.order_.span().subspan(object.start, object.size);
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            const int order_of_keys = characters(a).compare(characters(b));
+            return order_of_keys != 0 ? order_of_keys < 0 : a > b;
+        });
+        const auto is_same = [&](std::uint32_t a, std::uint32_t b) { return characters(a) == characters(b); };
+        const auto same = std::adjacent_find(order.begin(), order.end(), is_same);
+        if (last_of_key_) {
+            replace_members(object, static_cast<std::size_t>(same - order.begin()));
+        }
+        return last_of_key_ || same == order.end() ||
+               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
+    }
+
+    /// Marks members whose key comes again, which are those behind another one of that key in the sorted order.
+    void replace_members(json_node& object, std::size_t first) noexcept {
+        std::uint32_t* const order = document_.order_.data() + object.start;
+        json_node* const nodes = document_.nodes_.data();
+        std::size_t kept = first + 1;
+        for (std::size_t i = first + 1; i < object.size; ++i) {
+            json_node& last = nodes[order[kept - 1]];
+            json_node& key = nodes[order[i]];
+            const char* const text = document_.text_.data();
+            if (std::string_view(text + last.start, last.size) == std::string_view(text + key.start, key.size)) {
+                key.type = json_type::null;
+            } else {
+                order[kept++] = order[i];
+            }
+        }
+        object.size = static_cast<std::uint32_t>((std::min)(kept, std::size_t{object.size}));
+    }
+
+    std::string_view text_;
+    std::string_view name_;
+    std::size_t at_ = 0;
+    std::uint32_t depth_left_;
+    bool last_of_key_;
+    detail::memory_from from_;
+    json_document document_;
+    std::uint32_t nodes_used_ = 0;
+    std::uint32_t text_used_ = 0;
+    std::uint32_t order_used_ = 0;
+    error failure_;
+};
+
+} // namespace detail
+
+inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
+    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
+}
+
+namespace detail {
+
+/// Appends \uXXXX.
+inline void append_json_escape(std::string& out, std::uint32_t unit) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) {
+        out += digits[(unit >> shift) & 15u];
+    }
+}
+
+/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
+/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
+inline void append_json_string(std::string& out, std::string_view utf8) {
+    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
+    constexpr std::string_view written = "\"\\bfnrt";
+    out += '"';
+    while (!utf8.empty()) {
+        const auto first = first_code_point(utf8);
+        const bool valid = first.value != invalid_code_point;
+        const char32_t c = valid ? first.value : 0xfffd;
+        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
+        if (named != std::string_view::npos) {
+            out += '\\';
+            out += written[named];
+        } else if (c >= 0x20 && c < 0x7f) {
+            out += static_cast<char>(c);
+        } else if (c < 0x10000) {
+            append_json_escape(out, c);
+        } else {
+            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
+            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
+        }
+        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
+    }
+    out += '"';
+}
+
+} // namespace detail
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// An object of config.json that knows which of its members were asked for. What is wrong with any of them is kept in
+/// one error, of which the first stays; reading goes on with a value that does no harm.
+class config_object {
+public:
+    /// \param name what error messages call the file \param failure both outlive this
+    config_object(json_value object, std::string_view name, error& failure)
+        : object_(object), name_(name), failure_(failure) {}
+
+    [[nodiscard]] json_value value() const noexcept { return object_; }
+
+    void fail(errc code, sentence_parts what) {
+        if (failure_.code == errc{}) {
+            set_error(failure_, code, {name_, ": "}, what);
+        }
+    }
+    void fail_type(std::string_view key, std::string_view wanted, json_value found) {
+        fail(errc::wrong_type, {quoted_name(key), " is a JSON ", name_of(found.type()), ", ", wanted, " is needed"});
+    }
+
+    // Members. A key lives as long as this.
+
+    /// The value of `key`; nullopt if it is missing or null.
+    [[nodiscard]] std::optional<json_value> find(std::string_view key) {
+        asked_.push_back(key);
+        const auto found = object_.find(key);
+        return found && !found->is_null() ? found : std::nullopt;
+    }
+    [[nodiscard]] std::optional<json_value> need(std::string_view key) {
+        const auto found = find(key);
+        if (!found) {
+            fail(errc::missing_key, {"there is no ", quoted_name(key)});
+        }
+        return found;
+    }
+
+    [[nodiscard]] std::string_view string_or(std::string_view key, std::string_view fallback) {
+        const auto value = find(key);
+        if (value && !value->as_string()) {
+            fail_type(key, "a string", *value);
+        }
+        return value ? value->as_string().value_or(fallback) : fallback;
+    }
+    [[nodiscard]] bool bool_or(std::string_view key, bool fallback) {
+        const auto value = find(key);
+        if (value && !value->as_bool()) {
+            fail_type(key, "true or false", *value);
+        }
+        return value ? value->as_bool().value_or(fallback) : fallback;
+    }
+    /// A whole number that fits the u32 of GGUF; 1 after a failure, so that reading can go on.
+    [[nodiscard]] std::uint32_t size(std::string_view key) {
+        const auto value = need(key);
+        const auto number = value ? value->as_integer<std::uint32_t>() : std::nullopt;
+        if (value && !number) {
+            fail_type(key, "a whole number below 2^32", *value);
+        }
+        return number.value_or(1);
+    }
+    /// A number that a float can hold. A finite double: JSON has no others.
+    [[nodiscard]] double number(std::string_view key) {
+        constexpr double largest = 0x1.fffffep127;
+        const auto value = need(key);
+        const auto found = value ? value->as_double() : std::nullopt;
+        if (value && !found) {
+            fail_type(key, "a finite number", *value);
+        } else if (found && (*found > largest || *found < -largest)) {
+            fail(errc::out_of_range, {quoted_name(key), " is beyond what a float can hold"});
+        }
+        return found.value_or(1.0);
+    }
+    /// An array of numbers; empty after a failure.
+    [[nodiscard]] std::vector<float> numbers(std::string_view key) {
+        constexpr double most = 0x1p127; // a float can hold it, and hyper_parameters refuses far less
+        std::vector<float> made;
+        const auto list = need(key);
+        if (!list || !list->is_array()) {
+            if (list) {
+                fail_type(key, "an array", *list);
+            }
+            return made;
+        }
+        for (const json_value each : list->elements()) {
+            const auto value = each.as_double();
+            if (!value) {
+                fail_type(key, "an array of numbers", each);
+            }
+            made.push_back(static_cast<float>(std::clamp(value.value_or(0), -most, most)));
+        }
+        return made;
+    }
+    /// The same of a value within this one.
+    [[nodiscard]] config_object within(json_value value) const { return {value, name_, failure_}; }
+    /// The object `key`; nullopt if it is missing, null or, after a failure, of another type.
+    [[nodiscard]] std::optional<config_object> object(std::string_view key) {
+        const auto found = find(key);
+        if (found && !found->is_object()) {
+            fail_type(key, "an object", *found);
+        }
+        return found && found->is_object() ? std::optional(within(*found)) : std::nullopt;
+    }
+
+    /// Refuses another number than `wanted`.
+    void same_or_missing(std::string_view key, double wanted) {
+        if (find(key) && number(key) != wanted) {
+            fail(errc::unsupported_architecture,
+                 {"'", key, "' is ", std::to_string(number(key)), ", only ", std::to_string(wanted), " can be run"});
+        }
+    }
+
+    /// The members that were not asked for and are not null.
+    [[nodiscard]] std::vector<std::string_view> unread() const {
+        std::vector<std::string_view> names;
+        for (const auto& [name, value] : object_.members()) {
+            if (!value.is_null() && std::find(asked_.begin(), asked_.end(), name) == asked_.end()) {
+                names.push_back(name);
+            }
+        }
+        return names;
+    }
+    /// \param name what error messages call this object
+    void refuse_unread(std::string_view name) {
+        if (const auto names = unread(); !names.empty()) {
+            fail(errc::unsupported_architecture, {"'", name, "' has members that are not known: ", listed(names)});
+        }
+    }
+
+private:
+    json_value object_;
+    std::string_view name_;
+    error& failure_;
+    std::vector<std::string_view> asked_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/checkpoint/config_without_effect.hpp ----
+// config_without_effect: members of config.json that do not change what a model computes.
+#ifndef BITNET_CHECKPOINT_CONFIG_WITHOUT_EFFECT_HPP
+#define BITNET_CHECKPOINT_CONFIG_WITHOUT_EFFECT_HPP
+
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Members of config.json that say nothing about the numbers of a forward pass: who made the file and how, training,
+/// tokens and sampling, for which there are other files, and what transformers writes of every model.
+inline constexpr std::string_view config_without_effect[] = {
+    "_name_or_path",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "model_type",
+    "auto_map",
+    "transformers_version",
+    "unsloth_version",
+    "unsloth_fixed",
+    "torch_dtype",
+    "dtype",
+    "use_cache",
+    "cache_implementation",
+    "initializer_range",
+    "attention_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "dropout",
+    "embd_pdrop",
+    "resid_pdrop",
+    "attn_pdrop",
+    "pretraining_tp",
+    "gradient_checkpointing",
+    "tokenizer_class",
+    "prefix",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "max_window_layers", // of layers with windows, and no context is longer than one
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "chunk_size_feed_forward",
+    "cross_attention_hidden_size",
+    "add_cross_attention",
+    "is_decoder",
+    "is_encoder_decoder",
+    "tie_encoder_decoder",
+    "pruned_heads",
+    "return_dict",
+    "return_dict_in_generate",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "torchscript",
+    "tf_legacy_loss",
+    "use_bfloat16",
+    "finetuning_task",
+    "problem_type",
+    "task_specific_params",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "num_beams",
+    "num_beam_groups",
+    "num_return_sequences",
+    "diversity_penalty",
+    "repetition_penalty",
+    "length_penalty",
+    "exponential_decay_length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "remove_invalid_values",
+    "early_stopping",
+    "min_length",
+    "max_length",
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/checkpoint/context_extension.hpp ----
+// YaRN and longrope: how models rotate that were trained for longer contexts than at first.
+#ifndef BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
+#define BITNET_CHECKPOINT_CONTEXT_EXTENSION_HPP
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// log2(x) for 1 <= x < 2^127, from integers, so that it is the same everywhere.
+[[nodiscard]] inline double exact_log2(double x) noexcept { return static_cast<double>(log2_fixed(x)) * 0x1p-57; }
+
+/// YaRN: pairs that turn often within the original context are kept, those that turn seldom are slowed down by
+/// `factor`, and between the two lies a ramp. Source: Peng et al., "YaRN", 2023, as transformers and llama.cpp compute
+/// it.
+struct yarn_scaling {
+    static constexpr double least_turns = 0x1p-12;
+    static constexpr double most_turns = 0x1p+12;
+
+    double factor = 1;  ///< 1 to 4096
+    double context = 1; ///< positions of the original context, at least 1
+    double fast = 32;   ///< turns within the original context, above which a pair is kept; least_turns to most_turns
+    double slow = 1;    ///< turns below which it is slowed down by the whole factor
+
+    /// The pair, not a whole number, that makes `turns` turns within the original context. \pre theta > 1
+    [[nodiscard]] double pair_of(double turns, double theta, std::size_t head_size) const noexcept {
+        constexpr double log2_of_2pi = 0x1.536439a4c6efcp+1;
+        const double log2_turns = exact_log2(turns / least_turns) - exact_log2(1 / least_turns);
+        const double wavelength = exact_log2(context) - log2_of_2pi - log2_turns;
+        return static_cast<double>(head_size) * wavelength / (2 * exact_log2(theta));
+    }
+
+    /// What the frequency of each pair is divided by, [head_size / 2], each 1 to factor. \pre theta > 1
+    [[nodiscard]] std::vector<double> divisors(double theta, std::size_t head_size) const {
+        const double last = static_cast<double>(head_size) - 1;
+        const double low = (std::max)(std::floor(pair_of(fast, theta, head_size)), 0.0);
+        const double high = (std::min)(std::ceil(pair_of(slow, theta, head_size)), last);
+        const double width = (std::max)(high - low, 0.001);
+        std::vector<double> made(head_size / 2);
+        for (std::size_t j = 0; j < made.size(); ++j) {
+            const double along = (static_cast<double>(j) - low) / width;
+            const double ramp = (std::min)((std::max)(along, 0.0), 1.0);
+            const double kept = 1 - ramp;
+            const double slowed = ramp / factor;
+            made[j] = 1 / (kept + slowed);
+        }
+        return made;
+    }
+
+    /// What cosines and sines are multiplied by, at every position and in every context.
+    [[nodiscard]] double magnitude() const noexcept {
+        constexpr double log_of_2 = 0x1.62e42fefa39efp-1;
+        const double grown = exact_log2(factor) * log_of_2 / 10;
+        return 1 + grown;
+    }
+};
+
+/// What longrope multiplies cosines and sines by: sqrt(1 + ln(S) / ln(L)) with S = context / original, 1 up to S = 1.
+/// Source: Ding et al., "LongRoPE", 2024, as transformers computes it. \pre both at least 1
+[[nodiscard]] inline float longrope_magnitude(double context, double original) noexcept {
+    if (context <= original || original <= 1) {
+        return 1;
+    }
+    const double grown = exact_log2(context / original) / exact_log2(original);
+    return exact_square_root(static_cast<float>(1 + grown));
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
+// ---- bitnet/checkpoint/hugging_face.hpp ----
+// Hugging Face checkpoints, opened as if they were GGUF files: config.json as metadata, tensors in place.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_HPP
+
 // ---- bitnet/checkpoint/hugging_face_config.hpp ----
-// config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
+// hugging_face_config: what config.json of a Hugging Face checkpoint says about its tensors.
 #ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 #define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_HPP
 
@@ -13032,898 +14369,277 @@ private:
 
 #endif
 
-// ---- bitnet/io/json.hpp ----
-// json_document: reads JSON strictly by RFC 8259; append_json_string writes strings as pure ASCII.
-#ifndef BITNET_IO_JSON_HPP
-#define BITNET_IO_JSON_HPP
-
-// ---- bitnet/core/decimal.hpp ----
-// parse_decimal: text to double, correctly rounded, whatever the locale, the C++ library and the compiler's flags.
-#ifndef BITNET_CORE_DECIMAL_HPP
-#define BITNET_CORE_DECIMAL_HPP
-
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A natural number of up to 4,480 bits, just enough arithmetic for parse_decimal.
-class big_natural {
-public:
-    [[nodiscard]] bool is_zero() const noexcept { return used_ == 0; }
+/// What config.json says about how to read the tensors.
+struct hugging_face_config {
+    std::string_view architecture; ///< as general.architecture calls it
+    std::size_t layers = 0;
+    bool is_bitnet = false; ///< declares that its linear layers are ternary
+    bool online = false;    ///< ternarised while it runs: the weights are masters
+    bool divides = false;   ///< weight = code / weight_scale, otherwise code * weight_scale
+    std::string_view scale_rule = "no quantization_config"; ///< what `divides` follows from
+    bool needs_norm_in = false;                             ///< a norm in front of every projection
+    std::optional<bool> tied;                               ///< whether the embedding is the head
+    std::vector<float> rotary_divisors;                     ///< empty but for rope_type llama3
+    std::vector<float> long_factors;                        ///< empty but for rope_type longrope
+    std::vector<float> short_factors;
+    std::vector<std::string> notes; ///< what was decided, one sentence each
 
-    /// this = this * factor + addend
-    void multiply_add(std::uint32_t factor, std::uint32_t addend) noexcept {
-        std::uint64_t carry = addend;
-        for (std::size_t i = 0; i < used_; ++i) {
-            carry += std::uint64_t{words_[i]} * factor;
-            words_[i] = static_cast<std::uint32_t>(carry);
-            carry >>= 32;
-        }
-        push(static_cast<std::uint32_t>(carry));
-    }
-    void multiply_by_power_of_ten(std::int64_t power) noexcept {
-        for (; power >= 9; power -= 9) {
-            multiply_add(1000000000u, 0);
-        }
-        for (; power > 0; --power) {
-            multiply_add(10, 0);
-        }
-    }
-    [[nodiscard]] int bits() const noexcept {
-        return used_ == 0 ? 0 : static_cast<int>(used_ * 32) - std::countl_zero(words_[used_ - 1]);
-    }
-    void shift_left(int count) noexcept {
-        const auto whole = static_cast<std::size_t>(count / 32);
-        const int part = count % 32;
-        std::uint32_t above = 0;
-        if (part != 0) {
-            for (std::size_t i = 0; i < used_; ++i) {
-                const std::uint32_t word = words_[i];
-                words_[i] = (word << part) | above;
-                above = word >> (32 - part);
-            }
-            push(above);
-        }
-        if (whole != 0 && used_ != 0) {
-            std::copy_backward(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(used_),
-                               words_.begin() + static_cast<std::ptrdiff_t>(used_ + whole));
-            std::fill_n(words_.begin(), whole, 0u);
-            used_ += whole;
-        }
-    }
-    [[nodiscard]] bool at_least(const big_natural& other) const noexcept {
-        if (used_ != other.used_) {
-            return used_ > other.used_;
-        }
-        for (std::size_t i = used_; i-- > 0;) {
-            if (words_[i] != other.words_[i]) {
-                return words_[i] > other.words_[i];
-            }
-        }
-        return true;
-    }
-    /// \pre at_least(other)
-    void subtract(const big_natural& other) noexcept {
-        std::uint64_t borrow = 0;
-        for (std::size_t i = 0; i < used_; ++i) {
-            const std::uint64_t taken = (i < other.used_ ? other.words_[i] : 0) + borrow;
-            borrow = words_[i] < taken ? 1 : 0;
-            words_[i] = static_cast<std::uint32_t>(words_[i] - taken);
-        }
-        while (used_ != 0 && words_[used_ - 1] == 0) {
-            --used_;
-        }
-    }
+    /// Gemma's norms multiply by 1 + weight.
+    [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
+    /// Qwen2's class has biases of the query, key and value projections, whatever its configuration says.
+    [[nodiscard]] bool may_have_biases() const noexcept { return architecture == "qwen2"; }
 
-private:
-    void push(std::uint32_t word) noexcept {
-        if (word != 0) {
-            words_[used_++] = word;
-        }
-    }
-    // 800 digits over a power of ten of 1,143 are 3,797 bits, aligning adds none: 119 words.
-    std::array<std::uint32_t, 140> words_{};
-    std::size_t used_ = 0;
+    /// The key of GGUF metadata for a number of this architecture, such as "llama.context_length".
+    [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({architecture, ".", suffix}); }
+
+    /// Include <bitnet/checkpoint/hugging_face_config_reader.hpp> to call it.
+    /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
+    /// error messages call the file. What would change a result is refused, and other members that nothing reads are
+    /// named in a note; those of quantization_config and of scaled rotations are refused, too.
+    /// \return errc::missing_key, wrong_type, out_of_range, inconsistent or unsupported_architecture, naming the key.
+    [[nodiscard]] static inline result<hugging_face_config> read(json_value config, std::string_view name,
+                                                                 gguf_writer& out);
 };
 
-/// The digits and the exponent of a decimal number: value = digits * 10^exponent.
-struct decimal_number {
-    big_natural digits;
-    std::int64_t digit_count = 0; ///< without leading zeros
-    std::int64_t exponent = 0;
-    bool negative = false;
-};
+} // namespace bitnet::inline BITNET_ABI::detail
 
-/// Takes a decimal number apart, from left to right.
-class decimal_scanner {
-public:
-    explicit decimal_scanner(std::string_view text) noexcept : text_(text) {}
+#endif
 
-    [[nodiscard]] std::optional<decimal_number> scan() noexcept {
-        number_.negative = skip('-');
-        if (!take_digits(0) || (skip('.') && !take_digits(1))) {
-            return std::nullopt;
-        }
-        if ((skip('e') || skip('E')) && !take_exponent()) {
-            return std::nullopt;
-        }
-        if (dropped_) {
-            number_.digits.multiply_add(10, 1);
-            ++number_.digit_count;
-            --number_.exponent;
-        }
-        return at_ == text_.size() ? std::optional{number_} : std::nullopt;
-    }
+// ---- bitnet/checkpoint/hugging_face_config_reader.hpp ----
+// hugging_face_config::read: config.json of a Hugging Face checkpoint, read strictly and written as GGUF metadata.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_READER_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_CONFIG_READER_HPP
 
-private:
-    // Digits beyond the 800th only decide ties (767 can matter, for halfway cases of the smallest doubles), so a 1 in
-    // the 801st place stands for all of them.
-    static constexpr std::int64_t most_digits = 800;
+// ---- bitnet/checkpoint/hugging_face_families.hpp ----
+// hugging_face_families: the classes of transformers that can be read, and which one a config.json is of.
+#ifndef BITNET_CHECKPOINT_HUGGING_FACE_FAMILIES_HPP
+#define BITNET_CHECKPOINT_HUGGING_FACE_FAMILIES_HPP
 
-    [[nodiscard]] bool is_digit() const noexcept {
-        return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
-    }
-    bool skip(char wanted) noexcept {
-        const bool found = at_ < text_.size() && text_[at_] == wanted;
-        at_ += found ? 1 : 0;
-        return found;
-    }
-    /// `scale`: by how many powers of ten each digit moves the others (1 after the point).
-    [[nodiscard]] bool take_digits(std::int64_t scale) noexcept {
-        const std::size_t first = at_;
-        for (; is_digit(); ++at_) {
-            const auto digit = static_cast<std::uint32_t>(text_[at_] - '0');
-            const bool kept = number_.digit_count < most_digits;
-            if (kept && (digit != 0 || number_.digit_count != 0)) {
-                number_.digits.multiply_add(10, digit);
-                ++number_.digit_count;
-            }
-            dropped_ = dropped_ || (!kept && digit != 0);
-            number_.exponent += (kept ? 0 : 1) - scale;
-        }
-        return at_ > first;
-    }
-    [[nodiscard]] bool take_exponent() noexcept {
-        const bool minus = skip('-');
-        if (!minus) {
-            skip('+');
-        }
-        const std::size_t first = at_;
-        std::int64_t power = 0;
-        for (; is_digit(); ++at_) {
-            // Beyond any number of digits that fits memory, so the clamp cannot change a value.
-            power = std::min<std::int64_t>(power * 10 + (text_[at_] - '0'), std::int64_t{1} << 56);
-        }
-        number_.exponent += minus ? -power : power;
-        return at_ > first;
-    }
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
-    std::string_view text_;
-    std::size_t at_ = 0;
-    bool dropped_ = false;
-    decimal_number number_;
-};
+namespace bitnet::inline BITNET_ABI::detail {
 
-/// upper / lower = (quotient + less than one, 0 only if exact) * 2^(power - 63), quotient of 64 bits with the top one
-/// set.
-struct binary_quotient {
-    std::uint64_t quotient = 0;
-    int power = 0;
-    bool exact = false;
-};
-
-/// Schoolbook division, one bit at a time.
-[[nodiscard]] inline binary_quotient divide(big_natural upper, big_natural lower) noexcept {
-    binary_quotient made;
-    made.power = upper.bits() - lower.bits();
-    lower.shift_left((std::max)(made.power, 0));
-    upper.shift_left((std::max)(-made.power, 0));
-    if (!upper.at_least(lower)) {
-        upper.shift_left(1);
-        --made.power;
-    }
-    for (int i = 0; i < 64; ++i) {
-        const bool one = upper.at_least(lower);
-        if (one) {
-            upper.subtract(lower);
-        }
-        made.quotient = (made.quotient << 1) | (one ? 1u : 0u);
-        upper.shift_left(1);
-    }
-    made.exact = upper.is_zero();
-    return made;
+/// Nullopt for what is not computed here, such as transformers' "gelu", the exact one.
+[[nodiscard]] constexpr std::optional<activation_function> activation_of_transformers(std::string_view name) noexcept {
+    return name == "gelu" ? std::nullopt : activation_called(name);
 }
 
-/// The bits of the nearest double, ties to even; nullopt above the largest.
-[[nodiscard]] inline std::optional<std::uint64_t> round_to_double_bits(const binary_quotient& value) noexcept {
-    // Keep 53 bits, fewer below the smallest normal double; round on what is cut off.
-    const int cut = 11 + (std::max)(-1022 - value.power, 0);
-    if (cut > 64) {
-        return 0;
+/// A class of transformers with one activation function, and what GGUF calls it.
+struct hugging_face_family {
+    std::string_view name;
+    std::string_view activation; ///< in the spelling that it is published with
+    std::string_view architecture;
+
+    [[nodiscard]] activation_function function() const noexcept { return *activation_of_transformers(activation); }
+};
+
+inline constexpr std::array<hugging_face_family, 11> hugging_face_families{{
+    {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
+    {"BitNetForCausalLM", "silu", "bitnet"},
+    {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
+    {"BitnetForCausalLM", "silu", "bitnet"},
+    {"LlamaForCausalLM", "silu", "llama"},
+    {"MiniCPMForCausalLM", "silu", "minicpm"},
+    {"Qwen2ForCausalLM", "silu", "qwen2"},
+    {"Qwen3Model", "silu", "qwen3"},
+    {"Qwen3ForCausalLM", "silu", "qwen3"},
+    {"Gemma3TextModel", "gelu_pytorch_tanh", "gemma3"},
+    {"Gemma3ForCausalLM", "gelu_pytorch_tanh", "gemma3"},
+}};
+
+/// The name of the activation function. Gemma's classes have a key of their own for it, and do not look at the
+/// other ones'.
+[[nodiscard]] inline std::string_view read_activation(config_object& config, std::string_view class_name,
+                                                      std::vector<std::string>& notes) {
+    const bool is_gemma = class_name.starts_with("Gemma");
+    const std::string_view own = is_gemma ? "hidden_activation" : "hidden_act";
+    const std::string_view other = is_gemma ? "hidden_act" : "hidden_activation";
+    const std::string_view of_other = config.string_or(other, "");
+    const std::string_view taken = config.string_or(own, of_other);
+    if (config.find(own) && config.find(other) && activation_called(taken) != activation_called(of_other)) {
+        notes.push_back(sentence({"'", other, "', ", quoted{of_other}, ", is not used: ", quoted{class_name},
+                                  " goes by '", own, "', ", quoted{taken}}));
     }
-    const std::uint64_t kept = cut == 64 ? 0 : value.quotient >> cut;
-    const std::uint64_t half = std::uint64_t{1} << (cut - 1);
-    const std::uint64_t rest = value.quotient & (half | (half - 1));
-    const bool up = rest > half || (rest == half && (!value.exact || (kept & 1) != 0));
-    const std::uint64_t exponent = value.power >= -1022 ? static_cast<std::uint64_t>(value.power + 1022) << 52 : 0;
-    const std::uint64_t bits = exponent + kept + (up ? 1 : 0); // kept brings the leading one: + 1 in the exponent
-    constexpr std::uint64_t infinity = 0x7ff0000000000000u;
-    return bits < infinity ? std::optional{bits} : std::nullopt;
+    return taken;
 }
 
-/// The double nearest to |number|, as bits; nullopt above the largest double.
-[[nodiscard]] inline std::optional<std::uint64_t> nearest_double_bits(const decimal_number& number) noexcept {
-    const std::int64_t magnitude = number.digit_count + number.exponent; // value < 10^magnitude
-    if (number.digits.is_zero() || magnitude < -330) {
-        return 0;
+/// The family that `config` names; null if it names none, which is a failure then. What is decided goes to `notes`.
+[[nodiscard]] inline const hugging_face_family* read_family(config_object& config, std::vector<std::string>& notes) {
+    const auto list = config.need("architectures");
+    const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
+    const auto name = list && list->is_array() && first ? first->as_string() : std::nullopt;
+    if (!name) {
+        config.fail(errc::wrong_type, {"'architectures' must be an array of strings, the class of the model first"});
+        return nullptr;
     }
-    if (magnitude > 310) {
-        return std::nullopt;
+    const std::string_view activation = read_activation(config, *name, notes);
+    std::string known;
+    for (const hugging_face_family& row : hugging_face_families) {
+        if (row.name == *name && row.function() == activation_of_transformers(activation)) {
+            return &row;
+        }
+        known += row.name == *name ? sentence({known.empty() ? "" : " or ", row.activation}) : "";
     }
-    big_natural upper = number.digits;
-    big_natural lower;
-    lower.multiply_add(1, 1);
-    upper.multiply_by_power_of_ten(number.exponent);
-    lower.multiply_by_power_of_ten(-number.exponent);
-    return round_to_double_bits(divide(upper, lower));
-}
-
-/// The double nearest to all of `text`, ties to even: an optional '-', digits, optionally '.' and digits, optionally an
-/// exponent; nullopt if `text` is anything else or exceeds the largest double. Integer arithmetic only, so that
-/// neither a locale nor -ffast-math changes a bit; std::from_chars for double is missing in libraries that are in use.
-/// Cost: a few microseconds, linear in the text. Proven against std::from_chars by tests/core/decimal_test.cpp.
-[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) noexcept {
-    const auto number = decimal_scanner(text).scan();
-    const auto bits = number ? nearest_double_bits(*number) : std::nullopt;
-    constexpr std::uint64_t sign = 0x8000000000000000u;
-    return bits ? std::optional{std::bit_cast<double>(*bits | (number->negative ? sign : 0))} : std::nullopt;
+    if (known.empty()) {
+        config.fail(
+            errc::unsupported_architecture,
+            {"the class of the model is ", quoted_name(*name),
+             "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, MiniCPMForCausalLM, "
+             "Qwen2ForCausalLM, Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
+    } else {
+        config.fail(errc::unsupported_architecture,
+                    {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
+    }
+    return nullptr;
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
 
 #endif
 
-#include <algorithm>
-#include <cassert>
-#include <charconv>
-#include <concepts>
+// ---- bitnet/checkpoint/quantization_config.hpp ----
+// read_quantization: what the quantization_config of a config.json says about ternary weights and their scales.
+#ifndef BITNET_CHECKPOINT_QUANTIZATION_CONFIG_HPP
+#define BITNET_CHECKPOINT_QUANTIZATION_CONFIG_HPP
+
+#include <string_view>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// How weights are read out of codes and scales.
+inline void read_linear_class(config_object& quantization, hugging_face_config& made) {
+    const bool offline = quantization.bool_or("offline_quantization", false);
+    const bool online = quantization.bool_or("online_quantization", false);
+    const bool is_first = quantization.find("offline_quantization") || quantization.find("online_quantization");
+    const std::string_view usual_mode = online ? "online" : "offline";
+    const std::string_view linear = quantization.string_or("linear_class", is_first ? "autobitlinear" : "bitlinear");
+    const std::string_view mode = quantization.string_or("quantization_mode", usual_mode);
+    if (linear != "bitlinear" && linear != "autobitlinear") {
+        quantization.fail(errc::unsupported_architecture,
+                          {"'linear_class' is ", quoted{linear}, ", bitlinear and autobitlinear can be read"});
+    } else if (mode != "offline" && mode != "online") {
+        quantization.fail(errc::unsupported_architecture,
+                          {"'quantization_mode' is ", quoted{mode}, ", offline and online can be read"});
+    } else if (is_first && (offline == online || linear != "autobitlinear" || mode != usual_mode)) {
+        quantization.fail(errc::inconsistent,
+                          {"'offline_quantization' is ", (offline ? "true" : "false"), ", 'online_quantization' ",
+                           (online ? "true" : "false"), ", 'linear_class' ", linear, " and 'quantization_mode' ", mode,
+                           ", which do not fit together"});
+    }
+    made.online = linear == "autobitlinear" && mode == "online";
+    made.divides = linear == "bitlinear";
+    made.scale_rule = is_first       ? "offline_quantization"
+                      : made.divides ? "linear_class bitlinear"
+                                     : "linear_class autobitlinear";
+}
+
+/// Linear layers that stay as they are, beside the head.
+inline void refuse_unconverted(config_object& quantization) {
+    const auto list = quantization.find("modules_to_not_convert");
+    if (!list) {
+        return;
+    }
+    if (!list->is_array()) {
+        return quantization.fail_type("modules_to_not_convert", "an array", *list);
+    }
+    for (const json_value module : list->elements()) {
+        const auto name = module.as_string().value_or("");
+        if (name != "lm_head" && name != "embed_tokens" && name != "model.embed_tokens") {
+            quantization.fail(errc::unsupported_architecture, {"'modules_to_not_convert' names ", quoted_name(name),
+                                                               "; only lm_head may stay unconverted"});
+        }
+    }
+}
+
+/// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies, as did the first revision of
+/// 2B-4T, which has the members offline_quantization and online_quantization instead of the class and the mode.
+inline void read_quantization(config_object& config, hugging_face_config& made) {
+    made.is_bitnet = made.architecture.starts_with("bitnet");
+    auto quantization = config.object("quantization_config");
+    if (!quantization) {
+        return;
+    }
+    if (const std::string_view method = quantization->string_or("quant_method", ""); method != "bitnet") {
+        return config.fail(errc::unsupported_architecture,
+                           {"'quant_method' is ", quoted{method}, ", only bitnet can be read"});
+    }
+    made.is_bitnet = true;
+    read_linear_class(*quantization, made);
+    made.needs_norm_in = quantization->bool_or("use_rms_norm", false);
+    if (quantization->find("rms_norm_eps") && made.needs_norm_in &&
+        quantization->number("rms_norm_eps") != config.number("rms_norm_eps")) {
+        config.fail(errc::unsupported_architecture,
+                    {"the projections' norms have another 'rms_norm_eps' than the layers'"});
+    }
+    refuse_unconverted(*quantization);
+    quantization->refuse_unread("quantization_config");
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/checkpoint/rotary_config.hpp ----
+// rotary_config_reader: the rotary embedding that a config.json describes, and its scaling.
+#ifndef BITNET_CHECKPOINT_ROTARY_CONFIG_HPP
+#define BITNET_CHECKPOINT_ROTARY_CONFIG_HPP
+
+// ---- bitnet/checkpoint/llama3_rotary_scaling.hpp ----
+// The rotary scaling of LLaMA 3.1: which frequencies are slowed down, and how much.
+#ifndef BITNET_CHECKPOINT_LLAMA3_ROTARY_SCALING_HPP
+#define BITNET_CHECKPOINT_LLAMA3_ROTARY_SCALING_HPP
+
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <limits>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
-#include <type_traits>
-#include <utility>
+#include <vector>
 
-namespace bitnet::inline BITNET_ABI {
+namespace bitnet::inline BITNET_ABI::detail {
 
-namespace detail {
-class json_parser;
-} // namespace detail
-
-enum class json_type : std::uint8_t { null, boolean, number, string, array, object };
-
-/// "null", "boolean", ...
-[[nodiscard]] constexpr std::string_view name_of(json_type type) noexcept {
-    constexpr std::string_view names[] = {"null", "boolean", "number", "string", "array", "object"};
-    return names[static_cast<std::size_t>(type)];
-}
-
-namespace detail {
-
-/// One value, key or container in a json_document's table; containers come before what they hold.
-struct json_node {
-    std::uint32_t start; ///< strings, numbers: first character; objects: first place in the order of keys; bool: value
-    std::uint32_t size;  ///< strings, numbers: characters; containers: elements or members
-    std::uint32_t next;  ///< the node after this one and all that it holds
-    json_type type;
+/// The rotary scaling of LLaMA 3.1: long wavelengths are stretched by `factor`, short ones are kept.
+struct llama3_rotary_scaling {
+    double factor = 8;
+    double low = 1;        ///< turns within the original context below which a frequency is divided by `factor`
+    double high = 4;       ///< turns above which it is kept; in between lies a blend
+    double context = 8192; ///< positions of the original context
 };
 
-} // namespace detail
+} // namespace bitnet::inline BITNET_ABI::detail
 
-struct json_member;
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
 
-/// A value inside a json_document, which must outlive it; the size of three pointers, to be passed by value.
-class json_value {
-public:
-    template <class Item> class sequence;
-
-    [[nodiscard]] json_type type() const noexcept { return node().type; }
-    [[nodiscard]] bool is_null() const noexcept { return type() == json_type::null; }
-    [[nodiscard]] bool is_object() const noexcept { return type() == json_type::object; }
-    [[nodiscard]] bool is_array() const noexcept { return type() == json_type::array; }
-
-    /// The value if it is of that type, otherwise nullopt.
-    [[nodiscard]] std::optional<bool> as_bool() const noexcept {
-        return type() == json_type::boolean ? std::optional{node().start != 0} : std::nullopt;
+/// What GGUF files hold as rope_freqs.weight: the divisor of every frequency theta^(-2 j / head_size).
+/// From integer phases as in rotary_frequencies, so that it is the same everywhere.
+/// \pre 1 <= theta < 2^126, low != high
+[[nodiscard]] inline std::vector<float> llama3_rotary_divisors(float theta, std::size_t head_size,
+                                                               const llama3_rotary_scaling& scaling) {
+    constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
+    const std::uint64_t step = log2_fixed(theta) / head_size;
+    std::vector<float> divisors(head_size / 2);
+    for (std::size_t j = 0; j < divisors.size(); ++j) {
+        const auto turns = static_cast<double>(exp2_negative_fixed(log2_of_2pi + step * 2 * j)) * 0x1p-64;
+        const double within = turns * scaling.context;
+        const double blend = (within - scaling.low) / (scaling.high - scaling.low);
+        const double kept = blend < 0 ? 0 : blend > 1 ? 1 : blend;
+        divisors[j] = static_cast<float>(1.0 / ((1.0 - kept) / scaling.factor + kept));
     }
-    [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
-        return type() == json_type::string ? std::optional{characters()} : std::nullopt;
-    }
-    /// A number that is written without fraction and exponent and fits T.
-    template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
-        T value{};
-        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
-        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
-        return whole ? std::optional{value} : std::nullopt;
-    }
-    /// The characters of a number, as it is written.
-    [[nodiscard]] std::optional<std::string_view> as_number_text() const noexcept {
-        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
-    }
-    /// A number as the nearest double; nullopt above the largest one. Costs microseconds.
-    [[nodiscard]] std::optional<double> as_double() const noexcept {
-        return type() == json_type::number ? detail::parse_decimal(characters()) : std::nullopt;
-    }
-
-    /// A number as the text spells it.
-    [[nodiscard]] std::optional<std::string_view> number_text() const noexcept {
-        return type() == json_type::number ? std::optional{characters()} : std::nullopt;
-    }
-
-    /// Elements of an array or members of an object; 0 for other types.
-    [[nodiscard]] std::size_t size() const noexcept { return is_array() || is_object() ? node().size : 0; }
-    /// A forward range of json_value: the elements of an array, in order. Empty for other types.
-    [[nodiscard]] sequence<json_value> elements() const noexcept;
-    /// A forward range of json_member: the members of an object, in the order of the text. Empty for other types.
-    [[nodiscard]] sequence<json_member> members() const noexcept;
-    /// The member of an object called `key`; nullopt if there is none or this is not an object. O(log members).
-    [[nodiscard]] std::optional<json_value> find(std::string_view key) const noexcept;
-
-private:
-    friend class json_document;
-
-    json_value(const detail::json_node* nodes, const std::uint32_t* order, const char* text,
-               std::uint32_t index) noexcept
-        : nodes_(nodes), order_(order), text_(text), index_(index) {}
-    [[nodiscard]] const detail::json_node& node() const noexcept { return nodes_[index_]; }
-    [[nodiscard]] std::string_view characters() const noexcept { return {text_ + node().start, node().size}; }
-    [[nodiscard]] json_value at(std::uint32_t index) const noexcept { return {nodes_, order_, text_, index}; }
-
-    const detail::json_node* nodes_;
-    const std::uint32_t* order_;
-    const char* text_;
-    std::uint32_t index_;
-};
-
-/// A key of an object and its value.
-struct json_member {
-    std::string_view key;
-    json_value value;
-};
-
-/// What a json_value holds, one after the other.
-template <class Item> class json_value::sequence {
-public:
-    class iterator {
-    public:
-        using value_type = Item;
-        using difference_type = std::ptrdiff_t;
-
-        iterator() noexcept : at_(nullptr, nullptr, nullptr, 0) {}
-        explicit iterator(json_value at, json_value after) noexcept : at_(at), end_(after.index_) { skip_replaced(); }
-        [[nodiscard]] Item operator*() const noexcept {
-            if constexpr (std::is_same_v<Item, json_member>) {
-                return {at_.characters(), at_.at(at_.index_ + 1)};
-            } else {
-                return at_;
-            }
-        }
-        iterator& operator++() noexcept {
-            go_on();
-            skip_replaced();
-            return *this;
-        }
-        iterator operator++(int) noexcept {
-            const iterator before = *this;
-            ++*this;
-            return before;
-        }
-        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_.index_ == other.at_.index_; }
-
-    private:
-        void go_on() noexcept {
-            const std::uint32_t value = at_.index_ + (std::is_same_v<Item, json_member> ? 1u : 0u);
-            at_ = at_.at(at_.nodes_[value].next);
-        }
-        /// Members whose key comes again.
-        void skip_replaced() noexcept {
-            while (std::is_same_v<Item, json_member> && at_.index_ != end_ && at_.type() != json_type::string) {
-                go_on();
-            }
-        }
-
-        json_value at_;
-        std::uint32_t end_ = 0;
-    };
-
-    sequence(json_value first, json_value after, std::size_t size) noexcept
-        : first_(first), after_(after), size_(size) {}
-    [[nodiscard]] iterator begin() const noexcept { return iterator{first_, after_}; }
-    [[nodiscard]] iterator end() const noexcept { return iterator{after_, after_}; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-private:
-    json_value first_;
-    json_value after_;
-    std::size_t size_;
-};
-
-inline json_value::sequence<json_value> json_value::elements() const noexcept {
-    const std::uint32_t first = index_ + 1;
-    return {at(first), at(is_array() ? node().next : first), is_array() ? size() : 0};
+    return divisors;
 }
 
-inline json_value::sequence<json_member> json_value::members() const noexcept {
-    const std::uint32_t first = index_ + 1;
-    return {at(first), at(is_object() ? node().next : first), is_object() ? size() : 0};
-}
-
-inline std::optional<json_value> json_value::find(std::string_view key) const noexcept {
-    if (!is_object()) {
-        return std::nullopt;
-    }
-    const std::uint32_t* first = order_ + node().start;
-    const std::uint32_t* last = first + node().size;
-    const auto less = [&](std::uint32_t i, std::string_view k) { return at(i).characters() < k; };
-    const std::uint32_t* found = std::lower_bound(first, last, key, less);
-    return found != last && at(*found).characters() == key ? std::optional{at(*found + 1)} : std::nullopt;
-}
-
-struct json_options {
-    std::uint32_t depth = 64;              ///< containers inside each other; at most 1024
-    const memory_source* memory = nullptr; ///< null: operator new
-    bool last_of_key = false;              ///< a key that an object has twice has its last value; false: is refused
-};
-
-/// A JSON text, read and checked. Owns all that its values show: the text itself need not outlive it. Move-only;
-/// values stay valid when it moves.
-class json_document {
-public:
-    /// Reads exactly one JSON value, by RFC 8259: UTF-8 only, no comments, no trailing commas. Stricter
-    /// where the RFC leaves room: a key twice in an object (see json_options) and a lone surrogate are refused, and so
-    /// is a byte order mark. `name` is what error messages call the text. Cost: O(n log n); memory for
-    /// 16 bytes per '[', '{', ',' and ':' of the text, 4 more per ':', and the text once, allocated before reading.
-    /// \pre options.depth <= 1024
-    /// \return errc::bad_json with line and byte offset, errc::bad_utf8 likewise, or errc::out_of_memory.
-    [[nodiscard]] static result<json_document> parse(std::string_view text, std::string_view name,
-                                                     json_options options = {});
-
-    [[nodiscard]] json_value root() const& noexcept { return {nodes_.data(), order_.data(), text_.data(), 0}; }
-    json_value root() && = delete; // would dangle
-
-private:
-    friend class detail::json_parser;
-
-    buffer<detail::json_node> nodes_;
-    buffer<std::uint32_t> order_; // per object: the nodes of its keys, sorted
-    buffer<char> text_;           // strings without escapes, numbers as written
-};
-
-namespace detail {
-
-/// One reading of a JSON text. Use json_document::parse.
-class json_parser {
-public:
-    json_parser(std::string_view text, std::string_view name, json_options options)
-        : text_(text), name_(name), depth_left_(options.depth),
-          last_of_key_(options.last_of_key), from_{options.memory, {memory_use::temporary, false}} {
-        assert(options.depth <= 1024);
-    }
-
-    [[nodiscard]] result<json_document> run() {
-        if (text_.size() >= (std::numeric_limits<std::uint32_t>::max)()) {
-            return error{errc::bad_json, sentence({name_, ": ", text_.size(),
-                                                   " bytes are more than a JSON text may have here (4 GiB)"})};
-        }
-        if (!allocate_tables() || !read_text()) {
-            return std::move(failure_);
-        }
-        return std::move(document_);
-    }
-
-private:
-    // Every step returns whether to go on; if not, the error is in failure_.
-    [[nodiscard]] bool fail(std::string_view what, errc code = errc::bad_json) {
-        const auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n');
-        return set_error(failure_, code, {name_, ": line ", lines + 1, ", byte ", at_, ": "}, {what});
-    }
-
-    /// Every value but the first follows one of [ { , : and every key follows { or , so counting them bounds both.
-    [[nodiscard]] bool allocate_tables() {
-        std::uint64_t bound = 1;
-        for (const char c : text_) {
-            bound += c == '[' || c == '{' || c == ',' || c == ':' ? 1 : 0;
-        }
-        const auto colons = static_cast<std::uint64_t>(std::count(text_.begin(), text_.end(), ':'));
-        const std::string what = sentence({name_, ": JSON"});
-        allocate(document_.nodes_, bound + 1, what, failure_, from_); // one more: the `next` of the last
-        allocate(document_.order_, colons, what, failure_, from_);
-        allocate(document_.text_, text_.size(), what, failure_, from_);
-        return failure_.code == errc{};
-    }
-
-    [[nodiscard]] bool read_text() {
-        skip_whitespace();
-        if (!read_value()) {
-            return false;
-        }
-        skip_whitespace();
-        return at_end() || fail("the end of the text is expected here");
-    }
-
-    [[nodiscard]] bool at_end() const noexcept { return at_ == text_.size(); }
-    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : text_[at_]; }
-    bool skip(char wanted) noexcept {
-        const bool found = !at_end() && text_[at_] == wanted;
-        at_ += found ? 1 : 0;
-        return found;
-    }
-    void skip_whitespace() noexcept {
-        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
-            ++at_;
-        }
-    }
-
-    [[nodiscard]] json_node& open_node(json_type type) noexcept {
-        json_node& node = document_.nodes_[nodes_used_++];
-        node = {0, 0, nodes_used_, type};
-        return node;
-    }
-    void put(char c) noexcept { document_.text_[text_used_++] = c; }
-    void put(std::string_view characters) noexcept {
-        std::copy(characters.begin(), characters.end(), document_.text_.data() + text_used_);
-        text_used_ += static_cast<std::uint32_t>(characters.size());
-    }
-
-    [[nodiscard]] bool read_value() {
-        switch (peek()) {
-        case '{':
-            return read_object();
-        case '[':
-            return read_array();
-        case '"':
-            return read_string();
-        case 't':
-            return read_word("true", json_type::boolean, 1);
-        case 'f':
-            return read_word("false", json_type::boolean, 0);
-        case 'n':
-            return read_word("null", json_type::null, 0);
-        default:
-            return read_number();
-        }
-    }
-
-    [[nodiscard]] bool read_word(std::string_view word, json_type type, std::uint32_t value) {
-        if (text_.substr(at_, word.size()) != word) {
-            return fail("a value is expected here");
-        }
-        at_ += word.size();
-        open_node(type).start = value;
-        return true;
-    }
-
-    std::size_t skip_digits() noexcept {
-        const std::size_t first = at_;
-        while (peek() >= '0' && peek() <= '9') {
-            ++at_;
-        }
-        return at_ - first;
-    }
-
-    [[nodiscard]] bool read_number() {
-        const std::size_t first = at_;
-        const bool minus = skip('-');
-        if (!skip('0') && skip_digits() == 0) {
-            return fail(minus      ? "a digit is expected here"
-                        : at_end() ? "the text ends where a value is expected"
-                                   : "a value is expected here");
-        }
-        if (skip('.') && skip_digits() == 0) {
-            return fail("a digit is expected after the decimal point");
-        }
-        if (skip('e') || skip('E')) {
-            if (!skip('-')) {
-                skip('+');
-            }
-            if (skip_digits() == 0) {
-                return fail("a digit is expected in the exponent");
-            }
-        }
-        json_node& node = open_node(json_type::number);
-        node.start = text_used_;
-        node.size = static_cast<std::uint32_t>(at_ - first);
-        put(text_.substr(first, at_ - first));
-        return true;
-    }
-
-    [[nodiscard]] bool read_string() {
-        assert(peek() == '"');
-        ++at_;
-        json_node& node = open_node(json_type::string);
-        node.start = text_used_;
-        while (!skip('"')) {
-            if (!(peek() == '\\' ? read_escape() : read_characters())) {
-                return false;
-            }
-        }
-        node.size = text_used_ - node.start;
-        return true;
-    }
-
-    [[nodiscard]] bool read_characters() {
-        if (at_end()) {
-            return fail("the text ends inside a string");
-        }
-        if (static_cast<unsigned char>(text_[at_]) < 0x20) {
-            return fail("a control character inside a string must be escaped");
-        }
-        const auto character = first_code_point(text_.substr(at_));
-        if (character.value == invalid_code_point) {
-            return fail("the string is not UTF-8", errc::bad_utf8);
-        }
-        put(text_.substr(at_, character.size));
-        at_ += character.size;
-        return true;
-    }
-
-    [[nodiscard]] bool read_escape() {
-        constexpr std::string_view written = "\"\\/bfnrt";
-        constexpr std::string_view meant = "\"\\/\b\f\n\r\t";
-        ++at_;
-        if (skip('u')) {
-            return read_unicode_escape();
-        }
-        const auto which = at_end() ? std::string_view::npos : written.find(text_[at_]);
-        if (which == std::string_view::npos) {
-            return fail("there is no such escape in JSON");
-        }
-        put(meant[which]);
-        ++at_;
-        return true;
-    }
-
-    [[nodiscard]] bool read_unicode_escape() {
-        auto first = read_four_digits();
-        if (!first) {
-            return fail("\\u needs four hexadecimal digits");
-        }
-        char32_t code_point = *first;
-        if (code_point >= 0xd800 && code_point < 0xe000) {
-            const bool high = code_point < 0xdc00;
-            const auto low = high && skip('\\') && skip('u') ? read_four_digits() : std::nullopt;
-            if (!low || *low < 0xdc00 || *low > 0xdfff) {
-                return fail("a surrogate must be one of a pair");
-            }
-            code_point = 0x10000 + ((code_point - 0xd800) << 10) + (*low - 0xdc00);
-        }
-        put_utf8(code_point);
-        return true;
-    }
-
-    [[nodiscard]] std::optional<char32_t> read_four_digits() noexcept {
-        std::uint32_t value = 0;
-        const std::string_view digits = text_.substr(at_, 4);
-        const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-        if (digits.size() != 4 || read.ec != std::errc{} || read.ptr != digits.data() + 4) {
-            return std::nullopt;
-        }
-        at_ += 4;
-        return value;
-    }
-
-    /// At most 4 bytes for the 12 of a surrogate pair, 3 for the 6 of a single escape: the text only shrinks.
-    void put_utf8(char32_t c) noexcept {
-        const auto tail = [&](unsigned shift) { put(static_cast<char>(0x80u | ((c >> shift) & 0x3fu))); };
-        if (c < 0x80) {
-            put(static_cast<char>(c));
-        } else if (c < 0x800) {
-            put(static_cast<char>(0xc0u | (c >> 6)));
-            tail(0);
-        } else if (c < 0x10000) {
-            put(static_cast<char>(0xe0u | (c >> 12)));
-            tail(6);
-            tail(0);
-        } else {
-            put(static_cast<char>(0xf0u | (c >> 18)));
-            tail(12);
-            tail(6);
-            tail(0);
-        }
-    }
-
-    [[nodiscard]] bool enter() {
-        if (depth_left_ == 0) {
-            return fail("the containers are nested more deeply than is allowed here");
-        }
-        --depth_left_;
-        ++at_;
-        skip_whitespace();
-        return true;
-    }
-
-    [[nodiscard]] bool read_array() {
-        if (!enter()) {
-            return false;
-        }
-        json_node& array = open_node(json_type::array);
-        bool more = !skip(']');
-        while (more) {
-            if (!read_value()) {
-                return false;
-            }
-            ++array.size;
-            skip_whitespace();
-            more = skip(',');
-            if (!more && !skip(']')) {
-                return fail("',' or ']' is expected here");
-            }
-            skip_whitespace_if(more);
-        }
-        array.next = nodes_used_;
-        ++depth_left_;
-        return true;
-    }
-
-    [[nodiscard]] bool read_object() {
-        if (!enter()) {
-            return false;
-        }
-        json_node& object = open_node(json_type::object);
-        bool more = !skip('}');
-        while (more) {
-            if (!read_member()) {
-                return false;
-            }
-            ++object.size;
-            skip_whitespace();
-            more = skip(',');
-            if (!more && !skip('}')) {
-                return fail("',' or '}' is expected here");
-            }
-            skip_whitespace_if(more);
-        }
-        object.next = nodes_used_;
-        ++depth_left_;
-        return sort_keys(object);
-    }
-
-    void skip_whitespace_if(bool more) noexcept {
-        if (more) {
-            skip_whitespace();
-        }
-    }
-
-    [[nodiscard]] bool read_member() {
-        if (peek() != '"') {
-            return fail("a key in double quotes is expected here");
-        }
-        if (!read_string()) {
-            return false;
-        }
-        skip_whitespace();
-        if (!skip(':')) {
-            return fail("':' is expected after a key");
-        }
-        skip_whitespace();
-        return read_value();
-    }
-
-    [[nodiscard]] bool sort_keys(json_node& object) {
-        object.start = order_used_;
-        const json_node* nodes = document_.nodes_.data();
-        std::uint32_t key = static_cast<std::uint32_t>(&object - nodes) + 1;
-        for (std::uint32_t i = 0; i < object.size; ++i) {
-            document_.order_[order_used_++] = key;
-            key = nodes[key + 1].next;
-        }
-        const auto characters = [&](std::uint32_t node) {
-            return std::string_view(document_.text_.data() + nodes[node].start, nodes[node].size);
-        };
-        const auto order = document_.order_.span().subspan(object.start, object.size);
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-            const int order_of_keys = characters(a).compare(characters(b));
-            return order_of_keys != 0 ? order_of_keys < 0 : a > b;
-        });
-        const auto is_same = [&](std::uint32_t a, std::uint32_t b) { return characters(a) == characters(b); };
-        const auto same = std::adjacent_find(order.begin(), order.end(), is_same);
-        if (last_of_key_) {
-            replace_members(object, static_cast<std::size_t>(same - order.begin()));
-        }
-        return last_of_key_ || same == order.end() ||
-               fail(sentence({"the object that ends here has the key ", quoted{characters(*same)}, " twice"}));
-    }
-
-    /// Marks members whose key comes again, which are those behind another one of that key in the sorted order.
-    void replace_members(json_node& object, std::size_t first) noexcept {
-        std::uint32_t* const order = document_.order_.data() + object.start;
-        json_node* const nodes = document_.nodes_.data();
-        std::size_t kept = first + 1;
-        for (std::size_t i = first + 1; i < object.size; ++i) {
-            json_node& last = nodes[order[kept - 1]];
-            json_node& key = nodes[order[i]];
-            const char* const text = document_.text_.data();
-            if (std::string_view(text + last.start, last.size) == std::string_view(text + key.start, key.size)) {
-                key.type = json_type::null;
-            } else {
-                order[kept++] = order[i];
-            }
-        }
-        object.size = static_cast<std::uint32_t>((std::min)(kept, std::size_t{object.size}));
-    }
-
-    std::string_view text_;
-    std::string_view name_;
-    std::size_t at_ = 0;
-    std::uint32_t depth_left_;
-    bool last_of_key_;
-    detail::memory_from from_;
-    json_document document_;
-    std::uint32_t nodes_used_ = 0;
-    std::uint32_t text_used_ = 0;
-    std::uint32_t order_used_ = 0;
-    error failure_;
-};
-
-} // namespace detail
-
-inline result<json_document> json_document::parse(std::string_view text, std::string_view name, json_options options) {
-    return detail::guarded([&] { return detail::json_parser(text, name, options).run(); });
-}
-
-namespace detail {
-
-/// Appends \uXXXX.
-inline void append_json_escape(std::string& out, std::uint32_t unit) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    out += "\\u";
-    for (int shift = 12; shift >= 0; shift -= 4) {
-        out += digits[(unit >> shift) & 15u];
-    }
-}
-
-/// Appends `utf8` as a JSON string with its quotes, in pure ASCII: what is not printable ASCII becomes \uXXXX, beyond
-/// U+FFFF as a surrogate pair, and every longest prefix of something that is not UTF-8 becomes \ufffd.
-inline void append_json_string(std::string& out, std::string_view utf8) {
-    constexpr std::string_view meant = "\"\\\b\f\n\r\t";
-    constexpr std::string_view written = "\"\\bfnrt";
-    out += '"';
-    while (!utf8.empty()) {
-        const auto first = first_code_point(utf8);
-        const bool valid = first.value != invalid_code_point;
-        const char32_t c = valid ? first.value : 0xfffd;
-        const auto named = c < 0x80 ? meant.find(static_cast<char>(c)) : std::string_view::npos;
-        if (named != std::string_view::npos) {
-            out += '\\';
-            out += written[named];
-        } else if (c >= 0x20 && c < 0x7f) {
-            out += static_cast<char>(c);
-        } else if (c < 0x10000) {
-            append_json_escape(out, c);
-        } else {
-            append_json_escape(out, 0xd800u + ((c - 0x10000u) >> 10));
-            append_json_escape(out, 0xdc00u + ((c - 0x10000u) & 0x3ffu));
-        }
-        utf8.remove_prefix(valid ? first.size : std::max<std::size_t>(utf8_prefix_size(utf8), 1));
-    }
-    out += '"';
-}
-
-} // namespace detail
-
-} // namespace bitnet::inline BITNET_ABI
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
 
 #endif
 
@@ -14041,518 +14757,30 @@ BITNET_PRECISE_END
 #endif
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// The rotary scaling of LLaMA 3.1: long wavelengths are stretched by `factor`, short ones are kept.
-struct llama3_rotary_scaling {
-    double factor = 8;
-    double low = 1;        ///< turns within the original context below which a frequency is divided by `factor`
-    double high = 4;       ///< turns above which it is kept; in between lies a blend
-    double context = 8192; ///< positions of the original context
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-BITNET_PRECISE_BEGIN
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What GGUF files hold as rope_freqs.weight: the divisor of every frequency theta^(-2 j / head_size).
-/// From integer phases as in rotary_frequencies, so that it is the same everywhere.
-/// \pre 1 <= theta < 2^126, low != high
-[[nodiscard]] inline std::vector<float> llama3_rotary_divisors(float theta, std::size_t head_size,
-                                                               const llama3_rotary_scaling& scaling) {
-    constexpr std::uint64_t log2_of_2pi = 0x54d90e6931bbeebu; // * 2^57
-    const std::uint64_t step = log2_fixed(theta) / head_size;
-    std::vector<float> divisors(head_size / 2);
-    for (std::size_t j = 0; j < divisors.size(); ++j) {
-        const auto turns = static_cast<double>(exp2_negative_fixed(log2_of_2pi + step * 2 * j)) * 0x1p-64;
-        const double within = turns * scaling.context;
-        const double blend = (within - scaling.low) / (scaling.high - scaling.low);
-        const double kept = blend < 0 ? 0 : blend > 1 ? 1 : blend;
-        divisors[j] = static_cast<float>(1.0 / ((1.0 - kept) / scaling.factor + kept));
-    }
-    return divisors;
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_PRECISE_END
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// An object of config.json that knows which of its members were asked for.
-class config_object {
+/// Writes the rotation as GGUF metadata; what GGUF has tensors for goes to hugging_face_config.
+class rotary_config_reader {
 public:
-    explicit config_object(json_value object) : object_(object) {}
-
-    /// The value of `key`; nullopt if it is missing or null. \param key lives as long as this
-    [[nodiscard]] std::optional<json_value> find(std::string_view key) {
-        asked_.push_back(key);
-        const auto found = object_.find(key);
-        return found && !found->is_null() ? found : std::nullopt;
-    }
-    [[nodiscard]] json_value value() const noexcept { return object_; }
-
-    /// The members that were not asked for and are not null.
-    [[nodiscard]] std::vector<std::string_view> unread() const {
-        std::vector<std::string_view> names;
-        for (const auto& [name, value] : object_.members()) {
-            if (!value.is_null() && std::find(asked_.begin(), asked_.end(), name) == asked_.end()) {
-                names.push_back(name);
-            }
-        }
-        return names;
-    }
-
-private:
-    json_value object_;
-    std::vector<std::string_view> asked_;
-};
-
-/// Members of config.json that say nothing about the numbers of a forward pass: who made the file and how, training,
-/// tokens and sampling, for which there are other files, and what transformers writes of every model.
-inline constexpr std::string_view config_without_effect[] = {
-    "_name_or_path",
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "_commit_hash",
-    "model_type",
-    "auto_map",
-    "transformers_version",
-    "unsloth_version",
-    "unsloth_fixed",
-    "torch_dtype",
-    "dtype",
-    "use_cache",
-    "cache_implementation",
-    "initializer_range",
-    "attention_dropout",
-    "hidden_dropout",
-    "hidden_dropout_prob",
-    "dropout",
-    "embd_pdrop",
-    "resid_pdrop",
-    "attn_pdrop",
-    "pretraining_tp",
-    "gradient_checkpointing",
-    "tokenizer_class",
-    "prefix",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "unk_token_id",
-    "sep_token_id",
-    "cls_token_id",
-    "mask_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "max_window_layers", // of layers with windows, and no context is longer than one
-    "sliding_window_pattern",
-    "_sliding_window_pattern",
-    "chunk_size_feed_forward",
-    "cross_attention_hidden_size",
-    "add_cross_attention",
-    "is_decoder",
-    "is_encoder_decoder",
-    "tie_encoder_decoder",
-    "pruned_heads",
-    "return_dict",
-    "return_dict_in_generate",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "torchscript",
-    "tf_legacy_loss",
-    "use_bfloat16",
-    "finetuning_task",
-    "problem_type",
-    "task_specific_params",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "typical_p",
-    "num_beams",
-    "num_beam_groups",
-    "num_return_sequences",
-    "diversity_penalty",
-    "repetition_penalty",
-    "length_penalty",
-    "exponential_decay_length_penalty",
-    "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "remove_invalid_values",
-    "early_stopping",
-    "min_length",
-    "max_length",
-};
-
-/// What config.json says about how to read the tensors.
-struct hugging_face_config {
-    std::string_view architecture; ///< as general.architecture calls it
-    std::size_t layers = 0;
-    bool is_bitnet = false; ///< declares that its linear layers are ternary
-    bool online = false;    ///< ternarised while it runs: the weights are masters
-    bool divides = false;   ///< weight = code / weight_scale, otherwise code * weight_scale
-    std::string_view scale_rule = "no quantization_config"; ///< what `divides` follows from
-    bool needs_norm_in = false;                             ///< a norm in front of every projection
-    std::optional<bool> tied;                               ///< whether the embedding is the head
-    std::vector<float> rotary_divisors;                     ///< empty but for rope_type llama3
-    std::vector<float> long_factors;                        ///< empty but for rope_type longrope
-    std::vector<float> short_factors;
-    std::vector<std::string> notes; ///< what was decided, one sentence each
-
-    /// Gemma's norms multiply by 1 + weight.
-    [[nodiscard]] bool is_gemma() const noexcept { return architecture == "gemma3"; }
-    /// Qwen2's class has biases of the query, key and value projections, whatever its configuration says.
-    [[nodiscard]] bool may_have_biases() const noexcept { return architecture == "qwen2"; }
-
-    /// Reads `config`, the root of config.json, and adds the metadata keys of hyper_parameters to `out`. `name` is what
-    /// error messages call the file. What would change a result is refused, and other members that nothing reads are
-    /// named in a note; those of quantization_config and of scaled rotations are refused, too.
-    /// \return errc::missing_key, wrong_type, out_of_range, inconsistent or unsupported_architecture, naming the key.
-    [[nodiscard]] static result<hugging_face_config> read(json_value config, std::string_view name, gguf_writer& out);
-};
-
-/// One reading of a config.json; the first failure stays. Use hugging_face_config::read.
-class hugging_face_config_reader {
-public:
-    hugging_face_config_reader(json_value config, std::string_view name, gguf_writer& out)
-        : config_(config), name_(name), out_(out) {}
-
-    [[nodiscard]] result<hugging_face_config> run() {
-        if (!config_.value().is_object()) {
-            fail(errc::wrong_type, {"the text is a JSON ", name_of(config_.value().type()), ", it must be an object"});
-        }
-        read_architecture();
-        if (failure_.code == errc{}) { // all keys begin with the architecture
-            read_quantization();
-            read_sizes();
-            read_scales();
-            read_rotary();
-            refuse_what_is_not_computed();
-            note_unread();
-        }
-        if (failure_.code != errc{}) {
-            return std::move(failure_);
-        }
-        return std::move(made_);
-    }
-
-private:
-    /// A class of transformers with one activation function, and what GGUF calls it.
-    struct family {
-        std::string_view name;
-        std::string_view activation; ///< in the spelling that it is published with
-        std::string_view architecture;
-    };
-    static constexpr std::array<family, 11> families{{
-        {"BitNetForCausalLM", "relu2", "bitnet-b1.58"},
-        {"BitNetForCausalLM", "silu", "bitnet"},
-        {"BitnetForCausalLM", "relu2", "bitnet-b1.58"},
-        {"BitnetForCausalLM", "silu", "bitnet"},
-        {"LlamaForCausalLM", "silu", "llama"},
-        {"MiniCPMForCausalLM", "silu", "minicpm"},
-        {"Qwen2ForCausalLM", "silu", "qwen2"},
-        {"Qwen3Model", "silu", "qwen3"},
-        {"Qwen3ForCausalLM", "silu", "qwen3"},
-        {"Gemma3TextModel", "gelu_pytorch_tanh", "gemma3"},
-        {"Gemma3ForCausalLM", "gelu_pytorch_tanh", "gemma3"},
-    }};
-    static constexpr std::uint64_t most_head_size = 1u << 16; // only bounds a table; hyper_parameters has the real cap
-
-    void fail(errc code, sentence_parts what) {
-        if (failure_.code == errc{}) {
-            failure_ = {code, sentence({name_, ": ", sentence(what)})};
-        }
-    }
-
-    [[nodiscard]] std::optional<json_value> find(std::string_view key) { return config_.find(key); }
-
-    [[nodiscard]] std::optional<json_value> need(config_object& object, std::string_view key) {
-        const auto found = object.find(key);
-        if (!found) {
-            fail(errc::missing_key, {"there is no ", quoted_name(key)});
-        }
-        return found;
-    }
-    void fail_type(std::string_view key, std::string_view wanted, json_value found) {
-        fail(errc::wrong_type, {quoted_name(key), " is a JSON ", name_of(found.type()), ", ", wanted, " is needed"});
-    }
-
-    [[nodiscard]] std::string_view string_or(config_object& object, std::string_view key, std::string_view fallback) {
-        const auto value = object.find(key);
-        if (value && !value->as_string()) {
-            fail_type(key, "a string", *value);
-        }
-        return value ? value->as_string().value_or(fallback) : fallback;
-    }
-    [[nodiscard]] bool bool_or(config_object& object, std::string_view key, bool fallback) {
-        const auto value = object.find(key);
-        if (value && !value->as_bool()) {
-            fail_type(key, "true or false", *value);
-        }
-        return value ? value->as_bool().value_or(fallback) : fallback;
-    }
-    /// A whole number that fits the u32 of GGUF; 1 after a failure, so that reading can go on.
-    [[nodiscard]] std::uint32_t size(std::string_view key) {
-        const auto value = need(config_, key);
-        const auto number = value ? value->as_integer<std::uint32_t>() : std::nullopt;
-        if (value && !number) {
-            fail_type(key, "a whole number below 2^32", *value);
-        }
-        return number.value_or(1);
-    }
-    /// A number that a float can hold. A finite double: JSON has no others.
-    [[nodiscard]] double number(config_object& object, std::string_view key) {
-        constexpr double largest = 0x1.fffffep127;
-        const auto value = need(object, key);
-        const auto found = value ? value->as_double() : std::nullopt;
-        if (value && !found) {
-            fail_type(key, "a finite number", *value);
-        } else if (found && (*found > largest || *found < -largest)) {
-            fail(errc::out_of_range, {quoted_name(key), " is beyond what a float can hold"});
-        }
-        return found.value_or(1.0);
-    }
-
-    [[nodiscard]] std::string key(std::string_view suffix) const { return sentence({made_.architecture, ".", suffix}); }
-
-    /// Nullopt for what is not computed here, such as transformers' "gelu", the exact one.
-    [[nodiscard]] static std::optional<activation_function> function_of(std::string_view name) noexcept {
-        return name == "gelu" ? std::nullopt : activation_called(name);
-    }
-
-    /// The name of the activation function. Gemma's classes have a key of their own for it, and do not look at the
-    /// other ones'.
-    [[nodiscard]] std::string_view read_activation(std::string_view class_name) {
-        const bool is_gemma = class_name.starts_with("Gemma");
-        const std::string_view own = is_gemma ? "hidden_activation" : "hidden_act";
-        const std::string_view other = is_gemma ? "hidden_act" : "hidden_activation";
-        const std::string_view of_other = string_or(config_, other, "");
-        const std::string_view taken = string_or(config_, own, of_other);
-        if (find(own) && find(other) && activation_called(taken) != activation_called(of_other)) {
-            made_.notes.push_back(sentence({"'", other, "', ", quoted{of_other}, ", is not used: ", quoted{class_name},
-                                            " goes by '", own, "', ", quoted{taken}}));
-        }
-        return taken;
-    }
-
-    void read_architecture() {
-        const auto list = need(config_, "architectures");
-        const auto first = list && list->size() != 0 ? std::optional(*list->elements().begin()) : std::nullopt;
-        const auto name = list && list->is_array() && first ? first->as_string() : std::nullopt;
-        if (!name) {
-            fail(errc::wrong_type, {"'architectures' must be an array of strings, the class of the model first"});
-            return;
-        }
-        const std::string_view activation = read_activation(*name);
-        std::string known;
-        for (const family& row : families) {
-            if (row.name == *name && function_of(row.activation) == function_of(activation)) {
-                made_.architecture = row.architecture;
-                out_.add("general.architecture", row.architecture);
-                out_.add(key("hidden_activation"), name_of(*function_of(row.activation)));
-                return;
-            }
-            known += row.name == *name ? sentence({known.empty() ? "" : " or ", row.activation}) : "";
-        }
-        if (known.empty()) {
-            fail(errc::unsupported_architecture,
-                 {"the class of the model is ", quoted_name(*name),
-                  "; BitNetForCausalLM, BitnetForCausalLM, LlamaForCausalLM, MiniCPMForCausalLM, "
-                  "Qwen2ForCausalLM, Qwen3Model, Qwen3ForCausalLM, Gemma3TextModel and Gemma3ForCausalLM can be read"});
-        } else {
-            fail(errc::unsupported_architecture,
-                 {"'hidden_act' is ", quoted_name(activation), ", ", *name, " can be run with ", known});
-        }
-    }
-
-    /// transformers' BitLinear divides by weight_scale, its AutoBitLinear multiplies, as did the first revision of
-    /// 2B-4T, which has the members offline_quantization and online_quantization instead of the class and the mode.
-    void read_quantization() {
-        made_.is_bitnet = made_.architecture.starts_with("bitnet");
-        const auto found = find("quantization_config");
-        if (!found) {
-            return;
-        }
-        config_object quantization(*found);
-        if (!found->is_object()) {
-            return fail_type("quantization_config", "an object", *found);
-        }
-        if (const std::string_view method = string_or(quantization, "quant_method", ""); method != "bitnet") {
-            return fail(errc::unsupported_architecture,
-                        {"'quant_method' is ", quoted{method}, ", only bitnet can be read"});
-        }
-        made_.is_bitnet = true;
-        read_linear_class(quantization);
-        made_.needs_norm_in = bool_or(quantization, "use_rms_norm", false);
-        if (quantization.find("rms_norm_eps") && made_.needs_norm_in &&
-            number(quantization, "rms_norm_eps") != number(config_, "rms_norm_eps")) {
-            fail(errc::unsupported_architecture,
-                 {"the projections' norms have another 'rms_norm_eps' than the layers'"});
-        }
-        refuse_unconverted(quantization);
-        refuse_unread(quantization, "quantization_config");
-    }
-
-    void read_linear_class(config_object& quantization) {
-        const bool offline = bool_or(quantization, "offline_quantization", false);
-        const bool online = bool_or(quantization, "online_quantization", false);
-        const bool is_first = quantization.find("offline_quantization") || quantization.find("online_quantization");
-        const std::string_view usual_mode = online ? "online" : "offline";
-        const std::string_view linear =
-            string_or(quantization, "linear_class", is_first ? "autobitlinear" : "bitlinear");
-        const std::string_view mode = string_or(quantization, "quantization_mode", usual_mode);
-        if (linear != "bitlinear" && linear != "autobitlinear") {
-            fail(errc::unsupported_architecture,
-                 {"'linear_class' is ", quoted{linear}, ", bitlinear and autobitlinear can be read"});
-        } else if (mode != "offline" && mode != "online") {
-            fail(errc::unsupported_architecture,
-                 {"'quantization_mode' is ", quoted{mode}, ", offline and online can be read"});
-        } else if (is_first && (offline == online || linear != "autobitlinear" || mode != usual_mode)) {
-            fail(errc::inconsistent, {"'offline_quantization' is ", (offline ? "true" : "false"),
-                                      ", 'online_quantization' ", (online ? "true" : "false"), ", 'linear_class' ",
-                                      linear, " and 'quantization_mode' ", mode, ", which do not fit together"});
-        }
-        made_.online = linear == "autobitlinear" && mode == "online";
-        made_.divides = linear == "bitlinear";
-        made_.scale_rule = is_first        ? "offline_quantization"
-                           : made_.divides ? "linear_class bitlinear"
-                                           : "linear_class autobitlinear";
-    }
-
-    /// Linear layers that stay as they are, beside the head.
-    void refuse_unconverted(config_object& quantization) {
-        const auto list = quantization.find("modules_to_not_convert");
-        if (!list) {
-            return;
-        }
-        if (!list->is_array()) {
-            return fail_type("modules_to_not_convert", "an array", *list);
-        }
-        for (const json_value module : list->elements()) {
-            const auto name = module.as_string().value_or("");
-            if (name != "lm_head" && name != "embed_tokens" && name != "model.embed_tokens") {
-                fail(errc::unsupported_architecture,
-                     {"'modules_to_not_convert' names ", quoted_name(name), "; only lm_head may stay unconverted"});
-            }
-        }
-    }
-
-    void refuse_unread(const config_object& object, std::string_view name) {
-        if (const auto unread = object.unread(); !unread.empty()) {
-            fail(errc::unsupported_architecture, {"'", name, "' has members that are not known: ", listed(unread)});
-        }
-    }
-
-    void note_unread() {
-        std::vector<std::string_view> unread = config_.unread();
-        std::erase_if(unread, [](std::string_view each) { return is_any_of(each, config_without_effect); });
-        if (!unread.empty()) {
-            made_.notes.push_back(sentence({"members of config.json that are not read: ", listed(unread)}));
-        }
-    }
-
-    /// Local attention equals global attention as long as the context fits its window.
-    void read_context() {
-        std::uint32_t context = size("max_position_embeddings");
-        const bool knows_windows = made_.is_gemma() || made_.architecture.starts_with("qwen");
-        const bool wants_windows = bool_or(config_, "use_sliding_window", made_.is_gemma());
-        const bool has_local_layers = may_have_local_layers();
-        if (knows_windows && find("sliding_window") && wants_windows && has_local_layers) {
-            has_local_attention_ = true;
-            const std::uint32_t window = size("sliding_window");
-            out_.add(key("attention.sliding_window"), window);
-            if (window < context) {
-                made_.notes.push_back(sentence({"the context ends at ", window, " of its ", context,
-                                                " positions, where local attention would begin"}));
-                context = window;
-            }
-        }
-        out_.add(key("context_length"), context);
-    }
-
-    /// Whether not all layers attend to all positions, as far as the file lists them.
-    [[nodiscard]] bool may_have_local_layers() {
-        const auto kinds = find("layer_types");
-        if (!kinds) {
-            return true;
-        }
-        if (!kinds->is_array()) {
-            fail_type("layer_types", "an array", *kinds);
-        }
-        bool found = false;
-        for (const json_value kind : kinds->elements()) {
-            const auto name = kind.as_string().value_or("");
-            found = found || name == "sliding_attention";
-            if (name != "full_attention" && name != "sliding_attention") {
-                fail(errc::unsupported_architecture,
-                     {"'layer_types' names ", quoted{name}, "; full_attention and sliding_attention can be run"});
-            }
-        }
-        return found;
-    }
-
-    void read_sizes() {
-        out_.add(key("vocab_size"), size("vocab_size"));
-        read_context();
-        out_.add(key("embedding_length"), size("hidden_size"));
-        made_.layers = size("num_hidden_layers");
-        out_.add(key("block_count"), static_cast<std::uint32_t>(made_.layers));
-        out_.add(key("feed_forward_length"), size("intermediate_size"));
-        const std::uint32_t heads = size("num_attention_heads");
-        out_.add(key("attention.head_count"), heads);
-        out_.add(key("attention.head_count_kv"), find("num_key_value_heads") ? size("num_key_value_heads") : heads);
-        if (find("head_dim")) {
-            head_size_ = size("head_dim");
-            out_.add(key("attention.key_length"), head_size_);
-            out_.add(key("attention.value_length"), head_size_);
-        } else {
-            head_size_ = size("hidden_size") / (std::max)(heads, 1u); // hyper_parameters refuses a remainder
-        }
-        out_.add(key("attention.layer_norm_rms_epsilon"), static_cast<float>(number(config_, "rms_norm_eps")));
-    }
-
-    /// MiniCPM's numbers, as the converter of GGUF files makes scales of them; hyper_parameters refuses what is not
-    /// above zero.
-    void read_scales() {
-        if (made_.architecture != "minicpm") {
-            return;
-        }
-        const float root = exact_square_root(static_cast<float>(made_.layers));
-        out_.add(key("embedding_scale"), static_cast<float>(number(config_, "scale_emb")));
-        out_.add(key("residual_scale"), exact_quotient(static_cast<float>(number(config_, "scale_depth")), root));
-        out_.add(key("logit_scale"), exact_quotient(static_cast<float>(size("hidden_size")),
-                                                    static_cast<float>(number(config_, "dim_model_base"))));
-        if (find("sparse_config")) {
-            fail(errc::unsupported_architecture, {"'sparse_config' is set, which cannot be run"});
-        }
-    }
+    /// Borrows all. \param has_local_attention whether there are layers with a window, though it holds the whole
+    /// context
+    rotary_config_reader(config_object& config, gguf_writer& out, hugging_face_config& made, std::uint32_t head_size,
+                         bool has_local_attention)
+        : config_(config), out_(out), made_(made), head_size_(head_size), has_local_attention_(has_local_attention) {}
 
     /// Where the rotary embedding is described: rope_parameters since transformers 5, one for each kind of attention in
     /// Gemma, the top level and rope_scaling before.
-    void read_rotary() {
+    void run() {
         out_.add("bitnet_hpp.rotary", "halves"); // rows are not permuted here as converters do for LLaMA
-        const auto parameters = object_called("rope_parameters");
-        auto scaling = object_called("rope_scaling");
+        const auto parameters = config_.object("rope_parameters");
+        auto scaling = config_.object("rope_scaling");
         if (parameters && scaling) {
-            fail(errc::inconsistent, {"there are both 'rope_parameters' and 'rope_scaling'"});
+            config_.fail(errc::inconsistent, {"there are both 'rope_parameters' and 'rope_scaling'"});
         } else if (parameters) {
             read_rope_parameters(*parameters);
         } else {
@@ -14564,14 +14792,9 @@ private:
         }
     }
 
-    /// The object `key`; nullopt if it is missing, null or, after a failure, of another type.
-    [[nodiscard]] std::optional<config_object> object_called(std::string_view key) {
-        const auto found = find(key);
-        if (found && !found->is_object()) {
-            fail_type(key, "an object", *found);
-        }
-        return found && found->is_object() ? std::optional(config_object(*found)) : std::nullopt;
-    }
+private:
+    static constexpr std::string_view original_length = "original_max_position_embeddings";
+    static constexpr std::uint64_t most_head_size = 1u << 16; // only bounds a table; hyper_parameters has the real cap
 
     void read_rope_parameters(config_object parameters) {
         const auto global = parameters.find("full_attention");
@@ -14581,31 +14804,31 @@ private:
             read_rotary_scaling(parameters, "rope_parameters");
             return read_local_theta();
         }
-        refuse_unread(parameters, "rope_parameters");
-        config_object of_all(*global);
+        parameters.refuse_unread("rope_parameters");
+        config_object of_all = config_.within(*global);
         read_theta(of_all);
         read_rotary_scaling(of_all, "full_attention");
         if (local) {
-            config_object of_near(*local);
-            refuse_second_rotation(number(of_near, "rope_theta"));
-            if (string_or(of_near, "rope_type", "default") != "default") {
-                fail(errc::unsupported_architecture, {"'sliding_attention' has a scaled rotation of its own"});
+            config_object of_near = config_.within(*local);
+            refuse_second_rotation(of_near.number("rope_theta"));
+            if (of_near.string_or("rope_type", "default") != "default") {
+                config_.fail(errc::unsupported_architecture, {"'sliding_attention' has a scaled rotation of its own"});
             }
-            refuse_unread(of_near, "sliding_attention");
+            of_near.refuse_unread("sliding_attention");
         } else {
             read_local_theta();
         }
     }
 
     void read_theta(config_object& object) {
-        theta_ = static_cast<float>(number(object, "rope_theta"));
-        out_.add(key("rope.freq_base"), theta_);
+        theta_ = static_cast<float>(object.number("rope_theta"));
+        out_.add(made_.key("rope.freq_base"), theta_);
     }
 
     /// Gemma's local layers have a theta of their own, 10000 if the file says none.
     void read_local_theta() {
-        if (find("rope_local_base_freq")) {
-            refuse_second_rotation(number(config_, "rope_local_base_freq"));
+        if (config_.find("rope_local_base_freq")) {
+            refuse_second_rotation(config_.number("rope_local_base_freq"));
         } else if (made_.is_gemma() && has_local_attention_) {
             refuse_second_rotation(10000);
         }
@@ -14614,166 +14837,277 @@ private:
     /// Local layers, where there are any, rotate with `theta`, never scaled.
     void refuse_second_rotation(double theta) {
         if (static_cast<float>(theta) != theta_) {
-            fail(errc::unsupported_architecture,
-                 {"local attention rotates with theta ", std::to_string(theta), ", global attention with ",
-                  std::to_string(theta_), "; only one rotation for all layers can be run"});
+            config_.fail(errc::unsupported_architecture,
+                         {"local attention rotates with theta ", std::to_string(theta), ", global attention with ",
+                          std::to_string(theta_), "; only one rotation for all layers can be run"});
         } else if (has_local_attention_ && scales_rotation_) {
-            fail(errc::unsupported_architecture, {"the rotation of global attention is scaled, that of local attention "
-                                                  "is not; only one rotation for all layers can be run"});
+            config_.fail(errc::unsupported_architecture,
+                         {"the rotation of global attention is scaled, that of local attention "
+                          "is not; only one rotation for all layers can be run"});
         } else if (has_local_attention_) {
-            out_.add(key("rope.freq_base_swa"), theta_);
+            out_.add(made_.key("rope.freq_base_swa"), theta_);
         }
     }
 
     /// \param name what error messages call `scaling`
     void read_rotary_scaling(config_object& scaling, std::string_view name) {
-        const std::string_view old_type = string_or(scaling, "type", "default");
-        const std::string_view type = string_or(scaling, "rope_type", old_type);
+        const std::string_view old_type = scaling.string_or("type", "default");
+        const std::string_view type = scaling.string_or("rope_type", old_type);
         if (scaling.find("type") && type != old_type) {
-            return fail(errc::inconsistent, {"'rope_type' is ", quoted{type}, ", 'type' is ", quoted{old_type}});
+            return config_.fail(errc::inconsistent,
+                                {"'rope_type' is ", quoted{type}, ", 'type' is ", quoted{old_type}});
         }
         scales_rotation_ = type != "default";
-        same_or_missing(scaling, "partial_rotary_factor", 1);
+        scaling.same_or_missing("partial_rotary_factor", 1);
         if (type == "llama3") {
             read_llama3_scaling(scaling);
         } else if (scales_rotation_) {
-            out_.add(key("rope.scaling.type"), type); // hyper_parameters refuses what it does not know
+            out_.add(made_.key("rope.scaling.type"), type); // hyper_parameters refuses what it does not know
         }
         if (type == "yarn") {
             read_yarn_scaling(scaling);
         } else if (type == "longrope") {
             read_longrope_scaling(scaling);
         } else if (type == "linear" && scaling.find("factor")) {
-            out_.add(key("rope.scaling.factor"), static_cast<float>(number(scaling, "factor")));
+            out_.add(made_.key("rope.scaling.factor"), static_cast<float>(scaling.number("factor")));
         }
         constexpr std::string_view known[] = {"default", "llama3", "linear", "yarn", "longrope"};
         if (is_any_of(type, known)) {
-            refuse_unread(scaling, name);
+            scaling.refuse_unread(name);
         }
     }
 
     /// attention_factor takes the place of what follows from the factor; in GGUF metadata attn_factor multiplies it.
     void read_yarn_scaling(config_object& scaling) {
-        const double factor = number(scaling, "factor");
-        out_.add(key("rope.scaling.factor"), static_cast<float>(factor));
+        const double factor = scaling.number("factor");
+        out_.add(made_.key("rope.scaling.factor"), static_cast<float>(factor));
         if (const auto original = original_context(scaling)) {
-            out_.add(key("rope.scaling.original_context_length"), *original);
+            out_.add(made_.key("rope.scaling.original_context_length"), *original);
         }
         for (const std::string_view beta : {"beta_fast", "beta_slow"}) {
             if (scaling.find(beta)) {
-                out_.add(key(sentence({"rope.scaling.yarn_", beta})), static_cast<float>(number(scaling, beta)));
+                out_.add(made_.key(sentence({"rope.scaling.yarn_", beta})), static_cast<float>(scaling.number(beta)));
             }
         }
         const bool is_sane = factor >= 1 && factor <= static_cast<double>(rotary_scaling::most);
         if (scaling.find("attention_factor") && is_sane) {
             const yarn_scaling yarn{.factor = factor};
-            out_.add(key("rope.scaling.attn_factor"),
-                     static_cast<float>(number(scaling, "attention_factor") / yarn.magnitude()));
+            out_.add(made_.key("rope.scaling.attn_factor"),
+                     static_cast<float>(scaling.number("attention_factor") / yarn.magnitude()));
         }
-        if (!bool_or(scaling, "truncate", true)) {
-            fail(errc::unsupported_architecture, {"'truncate' is false, which cannot be run"});
+        if (!scaling.bool_or("truncate", true)) {
+            config_.fail(errc::unsupported_architecture, {"'truncate' is false, which cannot be run"});
         }
     }
 
     /// The factors become tensors as in GGUF files.
     void read_longrope_scaling(config_object& scaling) {
-        const double context = size("max_position_embeddings");
-        const double original = original_context(scaling).value_or(size("max_position_embeddings"));
-        out_.add(key("rope.scaling.original_context_length"), static_cast<std::uint32_t>(original));
-        made_.long_factors = numbers(scaling, "long_factor");
-        made_.short_factors = numbers(scaling, "short_factor");
-        out_.add(key("rope.scaling.attn_factor"), scaling.find("attention_factor")
-                                                      ? static_cast<float>(number(scaling, "attention_factor"))
-                                                      : longrope_magnitude(context, (std::max)(original, 1.0)));
-        same_or_missing(scaling, "factor", context / (std::max)(original, 1.0));
+        const double context = config_.size("max_position_embeddings");
+        const double original = original_context(scaling).value_or(config_.size("max_position_embeddings"));
+        out_.add(made_.key("rope.scaling.original_context_length"), static_cast<std::uint32_t>(original));
+        made_.long_factors = scaling.numbers("long_factor");
+        made_.short_factors = scaling.numbers("short_factor");
+        out_.add(made_.key("rope.scaling.attn_factor"), scaling.find("attention_factor")
+                                                            ? static_cast<float>(scaling.number("attention_factor"))
+                                                            : longrope_magnitude(context, (std::max)(original, 1.0)));
+        scaling.same_or_missing("factor", context / (std::max)(original, 1.0));
     }
 
     /// Beside the scaling, or beside max_position_embeddings.
     [[nodiscard]] std::optional<std::uint32_t> original_context(config_object& scaling) {
-        constexpr std::string_view name = "original_max_position_embeddings";
-        const auto found = scaling.find(name) ? scaling.find(name) : find(name);
+        const auto found =
+            scaling.find(original_length) ? scaling.find(original_length) : config_.find(original_length);
         const auto number = found ? found->as_integer<std::uint32_t>() : std::nullopt;
         if (found && !number) {
-            fail_type(name, "a whole number below 2^32", *found);
+            config_.fail_type(original_length, "a whole number below 2^32", *found);
         }
         return number;
     }
 
-    [[nodiscard]] std::vector<float> numbers(config_object& object, std::string_view key) {
-        constexpr double most = 0x1p127; // a float can hold it, and hyper_parameters refuses far less
-        std::vector<float> made;
-        const auto list = need(object, key);
-        if (!list || !list->is_array()) {
-            if (list) {
-                fail_type(key, "an array", *list);
-            }
-            return made;
-        }
-        for (const json_value each : list->elements()) {
-            const auto value = each.as_double();
-            if (!value) {
-                fail_type(key, "an array of numbers", each);
-            }
-            made.push_back(static_cast<float>(std::clamp(value.value_or(0), -most, most)));
-        }
-        return made;
-    }
-
     void read_llama3_scaling(config_object& scaling) {
         llama3_rotary_scaling wanted;
-        wanted.factor = number(scaling, "factor");
-        wanted.low = number(scaling, "low_freq_factor");
-        wanted.high = number(scaling, "high_freq_factor");
-        wanted.context = number(scaling.find("original_max_position_embeddings") ? scaling : config_,
-                                "original_max_position_embeddings");
+        wanted.factor = scaling.number("factor");
+        wanted.low = scaling.number("low_freq_factor");
+        wanted.high = scaling.number("high_freq_factor");
+        wanted.context = (scaling.find(original_length) ? scaling : config_).number(original_length);
         const bool sane = wanted.factor >= 1 && wanted.low > 0 && wanted.high > wanted.low && wanted.context >= 1;
         if (!sane || !(theta_ >= 1) || !(theta_ < 0x1p126f) || head_size_ == 0 || head_size_ > most_head_size) {
-            fail(errc::out_of_range, {"the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
-                                      "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1"});
+            config_.fail(errc::out_of_range,
+                         {"the rotary scaling llama3 needs factor >= 1, 0 < low_freq_factor < "
+                          "high_freq_factor, original_max_position_embeddings >= 1 and rope_theta >= 1"});
             return;
         }
         made_.rotary_divisors = llama3_rotary_divisors(theta_, head_size_, wanted);
     }
 
+    config_object& config_;
+    gguf_writer& out_;
+    hugging_face_config& made_;
+    std::uint32_t head_size_;
+    bool has_local_attention_;
+    float theta_ = 0;
+    bool scales_rotation_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// One reading of a config.json; the first failure stays. Use hugging_face_config::read.
+class hugging_face_config_reader {
+public:
+    hugging_face_config_reader(json_value config, std::string_view name, gguf_writer& out)
+        : config_(config, name, failure_), out_(out) {}
+
+    [[nodiscard]] result<hugging_face_config> run() {
+        if (const json_type type = config_.value().type(); type != json_type::object) {
+            config_.fail(errc::wrong_type, {"the text is a JSON ", name_of(type), ", it must be an object"});
+        }
+        if (const hugging_face_family* family = read_family(config_, made_.notes)) { // all keys begin with it
+            write_family(*family);
+            read_quantization(config_, made_);
+            read_sizes();
+            read_scales();
+            rotary_config_reader(config_, out_, made_, head_size_, has_local_attention_).run();
+            refuse_what_is_not_computed();
+            note_unread();
+        }
+        if (failure_.code != errc{}) {
+            return std::move(failure_);
+        }
+        return std::move(made_);
+    }
+
+private:
+    void write_family(const hugging_face_family& family) {
+        made_.architecture = family.architecture;
+        out_.add("general.architecture", family.architecture);
+        out_.add(made_.key("hidden_activation"), name_of(family.function()));
+    }
+
+    void read_sizes() {
+        out_.add(made_.key("vocab_size"), config_.size("vocab_size"));
+        read_context();
+        out_.add(made_.key("embedding_length"), config_.size("hidden_size"));
+        made_.layers = config_.size("num_hidden_layers");
+        out_.add(made_.key("block_count"), static_cast<std::uint32_t>(made_.layers));
+        out_.add(made_.key("feed_forward_length"), config_.size("intermediate_size"));
+        const std::uint32_t heads = config_.size("num_attention_heads");
+        out_.add(made_.key("attention.head_count"), heads);
+        out_.add(made_.key("attention.head_count_kv"),
+                 config_.find("num_key_value_heads") ? config_.size("num_key_value_heads") : heads);
+        if (config_.find("head_dim")) {
+            head_size_ = config_.size("head_dim");
+            out_.add(made_.key("attention.key_length"), head_size_);
+            out_.add(made_.key("attention.value_length"), head_size_);
+        } else {
+            head_size_ = config_.size("hidden_size") / (std::max)(heads, 1u); // hyper_parameters refuses a remainder
+        }
+        out_.add(made_.key("attention.layer_norm_rms_epsilon"), static_cast<float>(config_.number("rms_norm_eps")));
+    }
+
+    /// Local attention equals global attention as long as the context fits its window.
+    void read_context() {
+        std::uint32_t context = config_.size("max_position_embeddings");
+        const bool knows_windows = made_.is_gemma() || made_.architecture.starts_with("qwen");
+        const bool wants_windows = config_.bool_or("use_sliding_window", made_.is_gemma());
+        const bool has_local_layers = may_have_local_layers();
+        if (knows_windows && config_.find("sliding_window") && wants_windows && has_local_layers) {
+            has_local_attention_ = true;
+            const std::uint32_t window = config_.size("sliding_window");
+            out_.add(made_.key("attention.sliding_window"), window);
+            if (window < context) {
+                made_.notes.push_back(sentence({"the context ends at ", window, " of its ", context,
+                                                " positions, where local attention would begin"}));
+                context = window;
+            }
+        }
+        out_.add(made_.key("context_length"), context);
+    }
+
+    /// Whether not all layers attend to all positions, as far as the file lists them.
+    [[nodiscard]] bool may_have_local_layers() {
+        const auto kinds = config_.find("layer_types");
+        if (!kinds) {
+            return true;
+        }
+        if (!kinds->is_array()) {
+            config_.fail_type("layer_types", "an array", *kinds);
+        }
+        bool found = false;
+        for (const json_value kind : kinds->elements()) {
+            const auto name = kind.as_string().value_or("");
+            found = found || name == "sliding_attention";
+            if (name != "full_attention" && name != "sliding_attention") {
+                config_.fail(errc::unsupported_architecture, {"'layer_types' names ", quoted{name},
+                                                              "; full_attention and sliding_attention can be run"});
+            }
+        }
+        return found;
+    }
+
+    /// MiniCPM's numbers, as the converter of GGUF files makes scales of them; hyper_parameters refuses what is not
+    /// above zero.
+    void read_scales() {
+        if (made_.architecture != "minicpm") {
+            return;
+        }
+        const float root = exact_square_root(static_cast<float>(made_.layers));
+        out_.add(made_.key("embedding_scale"), static_cast<float>(config_.number("scale_emb")));
+        out_.add(made_.key("residual_scale"), exact_quotient(static_cast<float>(config_.number("scale_depth")), root));
+        out_.add(made_.key("logit_scale"), exact_quotient(static_cast<float>(config_.size("hidden_size")),
+                                                          static_cast<float>(config_.number("dim_model_base"))));
+        if (config_.find("sparse_config")) {
+            config_.fail(errc::unsupported_architecture, {"'sparse_config' is set, which cannot be run"});
+        }
+    }
+
     /// What would change a result and is not computed here.
     void refuse_what_is_not_computed() {
-        if (find("tie_word_embeddings")) {
-            made_.tied = bool_or(config_, "tie_word_embeddings", false);
+        if (config_.find("tie_word_embeddings")) {
+            made_.tied = config_.bool_or("tie_word_embeddings", false);
         } else if (made_.architecture == "minicpm") {
             made_.tied = true; // the class's own default
         }
         for (const std::string_view flag : {"attention_bias", "mlp_bias", "use_bidirectional_attention"}) {
             const bool is_known = flag == "attention_bias" && made_.may_have_biases();
-            if (bool_or(config_, flag, false) && !is_known) {
-                fail(errc::unsupported_architecture, {"'", flag, "' is true, which cannot be run"});
+            if (config_.bool_or(flag, false) && !is_known) {
+                config_.fail(errc::unsupported_architecture, {"'", flag, "' is true, which cannot be run"});
             }
         }
         for (const std::string_view cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
-            if (find(cap)) {
-                fail(errc::unsupported_architecture, {"'", cap, "' is set, which cannot be run"});
+            if (config_.find(cap)) {
+                config_.fail(errc::unsupported_architecture, {"'", cap, "' is set, which cannot be run"});
             }
         }
-        same_or_missing(config_, "partial_rotary_factor", 1);
-        same_or_missing(config_, "weight_bits", 1);
-        same_or_missing(config_, "input_bits", 8);
-        same_or_missing(config_, "query_pre_attn_scalar", head_size_);
+        config_.same_or_missing("partial_rotary_factor", 1);
+        config_.same_or_missing("weight_bits", 1);
+        config_.same_or_missing("input_bits", 8);
+        config_.same_or_missing("query_pre_attn_scalar", head_size_);
     }
-    void same_or_missing(config_object& object, std::string_view key, double wanted) {
-        if (object.find(key) && number(object, key) != wanted) {
-            fail(errc::unsupported_architecture, {"'", key, "' is ", std::to_string(number(object, key)), ", only ",
-                                                  std::to_string(wanted), " can be run"});
+
+    void note_unread() {
+        std::vector<std::string_view> unread = config_.unread();
+        std::erase_if(unread, [](std::string_view each) { return is_any_of(each, config_without_effect); });
+        if (!unread.empty()) {
+            made_.notes.push_back(sentence({"members of config.json that are not read: ", listed(unread)}));
         }
     }
 
+    error failure_;
     config_object config_;
-    std::string name_;
     gguf_writer& out_;
     hugging_face_config made_;
     std::uint32_t head_size_ = 0;
-    float theta_ = 0;
-    bool scales_rotation_ = false;
     bool has_local_attention_ = false; ///< layers with a window, though it holds the whole context
-    error failure_;
 };
 
 inline result<hugging_face_config> hugging_face_config::read(json_value config, std::string_view name,
@@ -26526,8 +26860,8 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
     }
 
 private:
-    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory, with 2, 4 and 8 tokens: 23, 12 and 6.2 GB/s;
-    // two rows with six tokens, which have as many sums, 21, 8 and 5.2.
+    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory, with 2, 4 and 8 tokens: 23, 12 and 6.2
+    // GB/s; two rows with six tokens, which have as many sums, 21, 8 and 5.2.
     static constexpr std::size_t most_tokens = 3;
     static constexpr std::size_t tile_rows = 4;
     using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;
@@ -41944,6 +42278,187 @@ private:
 #ifndef BITNET_RUN_SCHEDULER_CORE_HPP
 #define BITNET_RUN_SCHEDULER_CORE_HPP
 
+// ---- bitnet/run/pass_answers.hpp ----
+// pass_answers: the tokens that a pass of a scheduler gives: what the head has to compute for them, and how they are
+// chosen.
+#ifndef BITNET_RUN_PASS_ANSWERS_HPP
+#define BITNET_RUN_PASS_ANSWERS_HPP
+
+// ---- bitnet/run/served_speaker.hpp ----
+// served_speaker: a speaker of a scheduler, and what it has in the present pass.
+#ifndef BITNET_RUN_SERVED_SPEAKER_HPP
+#define BITNET_RUN_SERVED_SPEAKER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A place for one, as long as it is served.
+struct served_speaker {
+    /// Whether there is something to do for it.
+    [[nodiscard]] bool has_work() const noexcept {
+        return who != nullptr && !is_refused && (session->queued() != 0 || who->chooser().has_value());
+    }
+    /// Whether its session is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept { return revision != session->revision(); }
+
+    /// It gets nothing more in this step.
+    void refuse(stop_reason why) noexcept {
+        is_refused = true;
+        who->take(session->stopped(why));
+    }
+    void refuse(error why) noexcept {
+        is_refused = true;
+        who->take(session->stopped(std::move(why)));
+    }
+
+    /// It has no part in a pass yet.
+    void leave_pass() noexcept {
+        is_in_pass = is_answered = false;
+        rows = ahead = 0;
+        round.begin_without();
+    }
+    /// Before a pass. \return whether there is something to do for it, and that can be done
+    [[nodiscard]] bool prepare() noexcept {
+        if (who == nullptr || is_refused) {
+            return false;
+        }
+        const bool is_asked = who->chooser().has_value();
+        if (session->queued() == 0 && !is_asked) {
+            return false;
+        }
+        if (session->is_cancelled()) {
+            refuse(stop_reason::cancelled);
+            return false;
+        }
+        is_speaking = session->queued() == 0;
+        wants_answer = is_asked && !session->is_full();
+        if (is_speaking && session->is_full()) {
+            refuse(stop_reason::context_full);
+            return false;
+        }
+        if (auto prepared = guarded([&] { return session->prepare_for_pass(wants_answer); }); !prepared) {
+            refuse(failed(prepared));
+            return false;
+        }
+        return true;
+    }
+    void drop_rows_ahead() noexcept {
+        if (std::exchange(ahead, 0) != 0) {
+            session->drop_rows_ahead();
+        }
+    }
+
+    speaker* who = nullptr; ///< null: the place is free
+    session_core* session = nullptr;
+    int priority = 0;
+    std::uint64_t last_turn = 0; ///< served_speakers::next_turn() when it had something, or was added
+    std::uint64_t revision = 0;  ///< of the session, so that a change is seen
+    std::size_t first_row = 0;
+    std::size_t rows = 0;
+    std::size_t ahead = 0; ///< rows of guesses behind these
+    guess_round round;
+    std::size_t rows_taken = 0; ///< of those ahead
+    bool goes_on = false;       ///< its last token is that of the next row ahead
+    bool is_refused = false;    ///< by this step
+    bool is_in_pass = false;
+    bool is_answered = false;  ///< by this pass
+    bool wants_answer = false; ///< behind its queue
+    bool is_speaking = false;  ///< wants an answer and has no queue
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/served_speakers.hpp ----
+// served_speakers: who is served by a scheduler: places for speakers, and whose turn it was when.
+#ifndef BITNET_RUN_SERVED_SPEAKERS_HPP
+#define BITNET_RUN_SERVED_SPEAKERS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Allocates in open() only. A speaker keeps its place until it is removed.
+class served_speakers {
+public:
+    /// \return errc::out_of_memory
+    [[nodiscard]] result<void> open(std::size_t most, const memory_from& from) {
+        error failure;
+        allocate(places_, most, "scheduler", failure, from);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+
+    /// All of them, free ones too.
+    [[nodiscard]] std::span<served_speaker> places() noexcept { return places_.span(); }
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    /// Null where it is not served.
+    [[nodiscard]] served_speaker* find(const speaker& who) noexcept {
+        const auto found = std::find_if(places().begin(), places().end(),
+                                        [&](const served_speaker& each) noexcept { return each.who == &who; });
+        return found != places().end() ? &*found : nullptr;
+    }
+    [[nodiscard]] bool has_work() const noexcept {
+        return std::any_of(places_.span().begin(), places_.span().end(),
+                           [](const served_speaker& each) noexcept { return each.has_work(); });
+    }
+    /// Whether a session of the pass is not as it was when the pass began.
+    [[nodiscard]] bool has_changed() const noexcept {
+        return std::any_of(places_.span().begin(), places_.span().end(),
+                           [](const served_speaker& each) noexcept { return each.is_in_pass && each.has_changed(); });
+    }
+
+    /// \param parameters of the model that is run \return errc::invalid_argument
+    [[nodiscard]] result<void> add(speaker& who, int priority, const hyper_parameters& parameters) {
+        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
+        if (!session.is_of(parameters)) {
+            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
+        }
+        served_speaker* place = nullptr;
+        for (served_speaker& each : places()) {
+            if (each.who == &who || each.session == &session) {
+                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
+            }
+            place = place == nullptr && each.who == nullptr ? &each : place;
+        }
+        if (place == nullptr) {
+            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
+                                                           " speakers are served, and "
+                                                           "scheduler_options::speakers makes room for no more"})};
+        }
+        *place = {};
+        place->who = &who;
+        place->session = &session;
+        place->priority = priority;
+        place->last_turn = next_turn();
+        ++count_;
+        return {};
+    }
+    /// Its place is free.
+    void remove(served_speaker& each) noexcept {
+        each = {};
+        --count_;
+    }
+
+    /// A number higher than all before: one for each addition, and for each part of a pass.
+    [[nodiscard]] std::uint64_t next_turn() noexcept { return ++turns_; }
+
+private:
+    buffer<served_speaker> places_;
+    std::size_t count_ = 0;
+    std::uint64_t turns_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/run/shared_head.hpp ----
 // shared_head: the logits of several rows of a pass, or the largest of them.
 #ifndef BITNET_RUN_SHARED_HEAD_HPP
@@ -42180,499 +42695,41 @@ private:
 
 #endif
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-class scheduler_core final : public scheduler_base {
+/// One for each speaker whose last token has run, and one behind each guess that comes true. Allocates in open() only.
+class pass_answers {
 public:
-    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
-    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
-        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
-        if (!pool) {
-            return failed(pool);
-        }
-        if (auto checked = check_options(model.parameters, options); !checked) {
-            return failed(checked);
-        }
-        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
-        if (made == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
-        }
-        if (auto allocated = made->allocate_all(); !allocated) {
-            return failed(allocated);
-        }
-        return std::unique_ptr<scheduler_base>(std::move(made));
-    }
+    pass_answers(served_speakers& speakers, pool_ref pool) noexcept : speakers_(speakers), pool_(pool) {}
 
-    result<void> add(speaker& who, int priority) override {
-        return guarded([&] { return add_checked(who, priority); });
-    }
-
-    bool set_priority(const speaker& who, int priority) noexcept override {
-        served* const found = find(who);
-        if (found != nullptr) {
-            found->priority = priority;
-        }
-        return found != nullptr;
-    }
-
-    bool remove(const speaker& who) noexcept override {
-        served* const found = find(who);
-        if (found == nullptr) {
-            return false;
-        }
-        if (stage_ == stage::layers && found->is_in_pass) {
-            drop_pass(); // its pages may be gone when the others' layers run
-        }
-        drop_rows_ahead(*found);
-        *found = {};
-        --count_;
-        return true;
-    }
-
-    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
-        for (served& each : all_.span()) {
-            each.is_refused = false;
-        }
-        if (budget) {
-            steps_.start(*budget, nullptr);
-        } else {
-            steps_.start(nullptr);
-        }
-        for (;;) {
-            const auto start = clock::now();
-            if (stage_ == stage::none && !begin_pass()) {
-                return step_state::ready;
-            }
-            const bool is_done = go_on();
-            pass_time_ += clock::now() - start;
-            if (!is_done) {
-                return step_state::working;
-            }
-            end_rounds();
-            if (!budget || steps_.is_over()) {
-                return has_work() ? step_state::working : step_state::ready;
-            }
-        }
-    }
-
-    std::size_t speakers() const noexcept override { return count_; }
-    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
-
-private:
-    using clock = std::chrono::steady_clock;
-
-    /// How far a pass is.
-    enum class stage { none, layers, head, choosing };
-
-    /// A speaker, and what it has in the present pass.
-    struct served {
-        speaker* who = nullptr; ///< null: the place is free
-        session_core* session = nullptr;
-        int priority = 0;
-        std::uint64_t last_turn = 0; ///< the turns_ when it had something, or was added
-        std::uint64_t revision = 0;  ///< of the session, so that a change is seen
-        std::size_t first_row = 0;
-        std::size_t rows = 0;
-        std::size_t ahead = 0; ///< rows of guesses behind these
-        guess_round round;
-        std::size_t rows_taken = 0; ///< of those ahead
-        bool goes_on = false;       ///< its last token is that of the next row ahead
-        bool is_refused = false;    ///< by this step
-        bool is_in_pass = false;
-        bool is_answered = false;  ///< by this pass
-        bool wants_answer = false; ///< behind its queue
-        bool is_speaking = false;  ///< wants an answer and has no queue
-    };
-
-    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
-    struct answer {
-        served* whose;
-        std::size_t ahead;
-        std::size_t row;   ///< of the pass
-        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
-    };
-    static constexpr std::size_t later = static_cast<std::size_t>(-1);
-
-    /// What a pass has left.
-    struct places {
-        std::size_t rows;
-        std::size_t prompts; ///< of the rows
-        std::size_t answers;
-    };
-
-    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
-        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()) {}
-
-    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
-                                                    const scheduler_options& options) {
-        struct range {
-            std::string_view what;
-            std::size_t asked;
-            std::size_t most;
-        };
-        const range ranges[] = {
-            {"speakers", options.speakers, scheduler_options::most_speakers},
-            {"answers to a pass", options.answers, scheduler_options::most_answers},
-            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
-            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
-        for (const auto& [what, asked, most] : ranges) {
-            if (asked == 0 || asked > most) {
-                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
-                                                               " were asked for, 1 to ", most, " are possible"})};
-            }
-        }
-        if (options.speculation.most > draft_length::most) {
-            return error{errc::invalid_argument,
-                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
-                                   draft_length::most, " are possible"})};
-        }
-        if (parameters.is_embedder) {
-            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
-                                           "session::embed()"};
-        }
-        return {};
-    }
-
-    [[nodiscard]] std::size_t most_rows() const noexcept {
-        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
-    }
-
-    [[nodiscard]] result<void> allocate_all() {
-        const memory_from from{options_.memory, {memory_use::scratch, false}};
-        auto forward =
-            transformer::open(model_.tables, model_.parameters, model_.tensors, most_rows(), options_.memory);
-        if (!forward) {
-            return failed(forward);
-        }
-        forward_.emplace(*std::move(forward));
-        if (auto opened = head_.open(model_, options_.answers, from); !opened) {
+    /// Borrows the model and `forward`, which passes run in. \return errc::out_of_memory
+    [[nodiscard]] result<void> open(const model_parts& model, transformer& forward, std::size_t most,
+                                    const memory_from& from) {
+        forward_ = &forward;
+        if (auto opened = head_.open(model, most, from); !opened) {
             return opened;
         }
         error failure;
-        allocate(all_, options_.speakers, "scheduler", failure, from);
-        allocate(order_, options_.speakers, "scheduler", failure, from);
-        allocate(rows_, most_rows(), "scheduler", failure, from);
-        allocate(answers_, options_.answers, "scheduler", failure, from);
+        allocate(answers_, most, "scheduler", failure, from);
         allocate_uninitialized(listed_, allowed_tokens::most_listed, "scheduler", failure, from);
         allocate_uninitialized(listed_values_, allowed_tokens::most_listed, "scheduler", failure, from);
         return failure.code == errc{} ? result<void>{} : failure;
     }
 
-    [[nodiscard]] served* find(const speaker& who) noexcept {
-        for (served& each : all_.span()) {
-            if (each.who == &who) {
-                return &each;
-            }
-        }
-        return nullptr;
-    }
-
-    [[nodiscard]] result<void> add_checked(speaker& who, int priority) {
-        auto& session = static_cast<session_core&>(who.session().base()); // there is no other session_base
-        if (!session.is_of(model_.parameters)) {
-            return error{errc::invalid_argument, "scheduler: the speaker's session is one of another model"};
-        }
-        served* place = nullptr;
-        for (served& each : all_.span()) {
-            if (each.who == &who || each.session == &session) {
-                return error{errc::invalid_argument, "scheduler: the speaker or its session is served already"};
-            }
-            place = place == nullptr && each.who == nullptr ? &each : place;
-        }
-        if (place == nullptr) {
-            return error{errc::invalid_argument, sentence({"scheduler: ", count_,
-                                                           " speakers are served, and "
-                                                           "scheduler_options::speakers makes room for no more"})};
-        }
-        *place = {};
-        place->who = &who;
-        place->session = &session;
-        place->priority = priority;
-        place->last_turn = ++turns_;
-        ++count_;
-        return {};
-    }
-
-    [[nodiscard]] bool has_work() const noexcept {
-        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
-            return each.who != nullptr && !each.is_refused &&
-                   (each.session->queued() != 0 || each.who->chooser().has_value());
-        });
-    }
-
-    /// Tells a speaker that it gets nothing more in this step.
-    void refuse(served& each, stop_reason why) noexcept {
-        each.is_refused = true;
-        each.who->take(each.session->stopped(why));
-    }
-    void refuse(served& each, error why) noexcept {
-        each.is_refused = true;
-        each.who->take(each.session->stopped(std::move(why)));
-    }
-
-    /// Whether there is something to do for a speaker, what it is, and that it can be done.
-    [[nodiscard]] bool is_active(served& each) noexcept {
-        if (each.who == nullptr || each.is_refused) {
-            return false;
-        }
-        const bool is_asked = each.who->chooser().has_value();
-        session_core& session = *each.session;
-        if (session.queued() == 0 && !is_asked) {
-            return false;
-        }
-        if (session.is_cancelled()) {
-            refuse(each, stop_reason::cancelled);
-            return false;
-        }
-        each.is_speaking = session.queued() == 0;
-        each.wants_answer = is_asked && !session.is_full();
-        if (each.is_speaking && session.is_full()) {
-            refuse(each, stop_reason::context_full);
-            return false;
-        }
-        if (auto prepared = guarded([&] { return session.prepare_for_pass(each.wants_answer); }); !prepared) {
-            refuse(each, failed(prepared));
-            return false;
-        }
-        return true;
-    }
-
-    /// Plans a pass. \return whether there is anything to do
-    [[nodiscard]] bool begin_pass() noexcept {
-        ++passes_;
-        pass_time_ = {};
-        std::size_t active = 0;
-        bool is_anybody_speaking = false;
-        for (served& each : all_.span()) {
-            each.is_in_pass = each.is_answered = false;
-            each.rows = each.ahead = 0;
-            each.round.begin_without();
-            if (is_active(each)) {
-                order_[active++] = &each;
-                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
-            }
-        }
-        const std::span<served*> order = order_.span().first(active);
-        sort(order);
-        used_rows_ = 0;
-        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
-                    options_.answers};
-        bool is_anybody_served = false;
-        for (served* each : order) {
-            is_anybody_served = give(*each, left) || is_anybody_served;
-        }
-        if (!is_anybody_served) {
-            return false;
-        }
-        give_guesses(order, left);
-        for (served* each : order) {
-            place_rows(*each);
-        }
-        stage_ = stage::layers;
-        pass_.begin(rows_.span().first(used_rows_));
-        return true;
-    }
-
-    /// By priority and how long they waited; in every fourth pass only by that.
-    void sort(std::span<served*> order) const noexcept {
-        const bool is_by_priority = passes_ % 4 != 0;
-        std::sort(order.begin(), order.end(), [&](const served* a, const served* b) noexcept {
-            if (is_by_priority && a->priority != b->priority) {
-                return a->priority > b->priority;
-            }
-            return a->last_turn < b->last_turn;
-        });
-    }
-
-    /// Gives a speaker its part of a pass. \return whether there is one
-    [[nodiscard]] bool give(served& each, places& left) noexcept {
-        session_core& session = *each.session;
-        const std::size_t waiting = session.waiting();
-        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
-        count = (std::min)(count, session.next_room());
-        each.is_answered = each.wants_answer && count == waiting;
-        if (each.is_answered && left.answers == 0) {
-            if (each.is_speaking) {
-                return false;
-            }
-            --count; // its last token in a pass that has an answer for it
-            each.is_answered = false;
-        }
-        // A state that is there already needs a row for the head alone.
-        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
-        if (taken == 0 || taken > left.rows) {
-            return false;
-        }
-        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
-            refuse(each, failed(reserved));
-            return false;
-        }
-        left.rows -= taken;
-        left.prompts -= each.is_speaking ? 0 : count;
-        left.answers -= each.is_answered ? 1 : 0;
-        each.is_in_pass = true;
-        each.last_turn = ++turns_;
-        each.rows = count;
-        return true;
-    }
-
-    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
-    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
-    /// then has none, to see what it takes.
-    void give_guesses(std::span<served* const> order, const places& left) noexcept {
-        std::size_t rows = 0;
-        std::size_t guessing = 0; // speakers that may
-        for (const served* each : order) {
-            rows += each->rows;
-            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
-        }
-        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
-        if (plain_rows_ == 0) {
-            return;
-        }
-        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
-        for (served* each : order) {
-            if (each->rows != 0) {
-                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
-                                         ? (room + guessing - 1) / guessing
-                                         : 0);
-                --guessing;
-            }
-        }
-    }
-    /// \return how many rows ahead a speaker gets
-    [[nodiscard]] std::size_t guess(served& each, std::size_t limit) noexcept {
-        session_core& session = *each.session;
-        limit = (std::min)(limit, session.next_room() - 1);
-        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
-                                        options_.speculation.is_adaptive,
-                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
-        // What the chooser knows runs, where the speaker does not guess that and more.
-        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
-        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
-        forced = forced.first((std::min)(forced.size(), limit));
-        if (!forced.empty() &&
-            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
-            guesses = each.round.begin_known(forced);
-        }
-        const std::size_t count = session.usable(guesses);
-        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
-            each.ahead = count;
-            each.round.run(count);
-        }
-        return each.ahead;
-    }
-
-    void place_rows(served& each) noexcept {
-        if (!each.is_in_pass) {
-            return;
-        }
-        each.goes_on = false;
-        each.rows_taken = 0;
-        each.revision = each.session->revision();
-        each.first_row = used_rows_;
-        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
-        used_rows_ += each.rows;
-        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
-        used_rows_ += each.ahead;
-    }
-
-    /// A pass is over, and perhaps was dropped.
-    void end_rounds() noexcept {
-        if (plain_rows_ == 0) {
-            return;
-        }
-        std::size_t rows = plain_rows_;
-        for (const served& each : all_.span()) {
-            rows += each.is_in_pass ? each.ahead : 0;
-        }
-        const std::chrono::nanoseconds took = pass_time_;
-        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
-        for (served& each : all_.span()) {
-            if (each.is_in_pass) {
-                each.round.end(times_, plain_rows_);
-                drop_rows_ahead(each);
-            }
-        }
-        plain_rows_ = 0;
-    }
-    static void drop_rows_ahead(served& each) noexcept {
-        if (std::exchange(each.ahead, 0) != 0) {
-            each.session->drop_rows_ahead();
-        }
-    }
-
-    /// Goes on with a pass until it is done or the step ends. \return whether it is done
-    [[nodiscard]] bool go_on() noexcept {
-        if (stage_ == stage::layers) {
-            if (has_changed()) {
-                drop_pass();
-                return true;
-            }
-            if (used_rows_ != 0 && !pass_.run(steps_, *forward_)) {
-                return false;
-            }
-            end_layers();
-            stage_ = stage::head;
-        }
-        if (stage_ == stage::head) {
-            if (!head_.run(pass_, steps_, *forward_)) {
-                return false;
-            }
-            stage_ = stage::choosing;
-        }
-        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
-            if (!is_first && steps_.is_over()) {
-                return false;
-            }
-            if (!choose(answers_[chosen_])) {
-                ask_for_rest(chosen_);
-                if (!head_.run(pass_, steps_, *forward_)) {
-                    stage_ = stage::head;
-                    return false;
-                }
-                static_cast<void>(choose(answers_[chosen_]));
-            }
-        }
-        pass_.drop();
-        stage_ = stage::none;
-        return true;
-    }
-
-    void drop_pass() noexcept {
-        pass_.drop();
-        stage_ = stage::none;
-        plain_rows_ = 0;
-        for (served& each : all_.span()) {
-            drop_rows_ahead(each);
-        }
-    }
-
-    /// Whether a session of the pass is not as it was when the pass began.
-    [[nodiscard]] bool has_changed() const noexcept {
-        return std::any_of(all_.span().begin(), all_.span().end(), [](const served& each) noexcept {
-            return each.is_in_pass && each.revision != each.session->revision();
-        });
-    }
-
-    /// Sessions take over what has run, and the head is told what to compute.
-    void end_layers() noexcept {
+    /// The layers have run: sessions take over their rows, and the head is told what to compute.
+    /// \param rows of the pass: those behind them are free
+    void begin(std::size_t rows) noexcept {
         head_.clear();
+        is_head_done_ = false;
         chosen_ = answered_ = 0;
-        std::size_t spare_row = used_rows_;
-        for (served& each : all_.span()) {
+        std::size_t spare_row = rows;
+        for (served_speaker& each : speakers_.places()) {
             if (!each.is_in_pass) {
                 continue;
             }
@@ -42689,16 +42746,56 @@ private:
                 row = spare_row++;
                 forward_->set_state(each.session->state(), row);
             }
-            const bool is_later = needs_little(*chooser);
-            const std::size_t needs = needs_of(*chooser);
-            for (std::size_t i = 0; i <= each.ahead; ++i) {
-                answers_[answered_++] = {&each, i, row + i, is_later ? later : head_.size()};
-                if (!is_later) {
-                    head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
-                }
-            }
+            ask_for(each, *chooser, row);
         }
         head_.choose_way();
+    }
+
+    /// Goes on until all tokens are chosen or the step ends. \return whether they are
+    [[nodiscard]] bool run(forward_pass& pass, stepped_pool& steps) noexcept {
+        if (!is_head_done_ && !run_head(pass, steps)) {
+            return false;
+        }
+        for (bool is_first = true; chosen_ < answered_; ++chosen_, is_first = false) {
+            if (!is_first && steps.is_over()) {
+                return false;
+            }
+            if (!choose(answers_[chosen_])) {
+                ask_for_rest(chosen_);
+                if (!run_head(pass, steps)) {
+                    return false;
+                }
+                static_cast<void>(choose(answers_[chosen_]));
+            }
+        }
+        return true;
+    }
+
+private:
+    /// Whose a token to be chosen is: that behind its last token, or behind which guess, counted from 1.
+    struct answer {
+        served_speaker* whose;
+        std::size_t ahead;
+        std::size_t row;   ///< of the pass
+        std::size_t asked; ///< number in head_; later: not asked of the head, which needs little for it, or nothing
+    };
+    static constexpr std::size_t later = static_cast<std::size_t>(-1);
+
+    [[nodiscard]] bool run_head(forward_pass& pass, stepped_pool& steps) noexcept {
+        is_head_done_ = head_.run(pass, steps, *forward_);
+        return is_head_done_;
+    }
+
+    /// \param row of its last token, with those of guesses behind it
+    void ask_for(served_speaker& whose, const any_chooser& chooser, std::size_t row) noexcept {
+        const bool is_later = needs_little(chooser);
+        const std::size_t needs = needs_of(chooser);
+        for (std::size_t i = 0; i <= whose.ahead; ++i) {
+            answers_[answered_++] = {&whose, i, row + i, is_later ? later : head_.size()};
+            if (!is_later) {
+                head_.add(row + i, needs != 0 ? needs + i : 0); // penalties may need one more for each token before
+            }
+        }
     }
     /// Whether the token behind the last one is chosen from few tokens or one. Those behind guesses are likely to be,
     /// too, where that is so, and not to be where it is not.
@@ -42712,10 +42809,11 @@ private:
     [[nodiscard]] bool is_listed(const allowed_tokens& allowed) const noexcept {
         return allowed.count == 0 || (!allowed.few.empty() && (allowed.count == 1 || forward_->has_listed_logits()));
     }
+
     /// All logits are needed of answer `i` after all: they are computed with those of the guesses behind it.
     void ask_for_rest(std::size_t i) noexcept {
         const std::size_t first = head_.size();
-        const served* const whose = answers_[i].whose;
+        const served_speaker* const whose = answers_[i].whose;
         for (; i < answered_ && answers_[i].whose == whose; ++i) {
             answers_[i].asked = head_.size();
             head_.add(answers_[i].row, 0);
@@ -42731,8 +42829,8 @@ private:
     /// Chooses the token of an answer, unless the speaker has left or thought of something else meanwhile.
     /// \return false: it needs all logits, which were not asked for; nothing has changed then
     [[nodiscard]] bool choose(answer& of) noexcept {
-        served& each = *of.whose;
-        if (!each.is_in_pass || each.revision != each.session->revision() || each.session->queued() != 0) {
+        served_speaker& each = *of.whose;
+        if (!each.is_in_pass || each.has_changed() || each.session->queued() != 0) {
             return true;
         }
         if (of.ahead != 0 && each.rows_taken != of.ahead) {
@@ -42752,7 +42850,7 @@ private:
             return true;
         }
         if (each.session->is_cancelled()) {
-            refuse(each, stop_reason::cancelled);
+            each.refuse(stop_reason::cancelled);
             return true;
         }
         return chooser->is_constrained() ? choose_allowed(of, *chooser) : choose_any(of, *chooser);
@@ -42799,14 +42897,14 @@ private:
     /// Reads the rows of these tokens alone.
     [[nodiscard]] std::span<const scored_token> logits_of(std::size_t row,
                                                           std::span<const std::uint32_t> ids) noexcept {
-        forward_->listed_logits(pool_.ref(), row, ids, listed_values_.data());
+        forward_->listed_logits(pool_, row, ids, listed_values_.data());
         for (std::size_t i = 0; i < ids.size(); ++i) {
             listed_[i] = {static_cast<token>(ids[i]), listed_values_[i]};
         }
         return listed_.span().first(ids.size());
     }
     void take(const answer& of, const any_chooser& chooser, token chosen) noexcept {
-        served& each = *of.whose;
+        served_speaker& each = *of.whose;
         const std::optional<token> given = each.session->take(chooser, chosen);
         each.revision = each.session->revision(); // before the speaker thinks of something else
         each.goes_on = given && each.round.take(*given) && each.ahead != 0;
@@ -42820,29 +42918,434 @@ private:
         each.who->take(given);
     }
 
+    served_speakers& speakers_;
+    pool_ref pool_;
+    transformer* forward_ = nullptr;
+    shared_head head_;
+    bool is_head_done_ = false;   ///< with all that was asked for
+    buffer<answer> answers_;      ///< [answers]
+    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
+    buffer<float> listed_values_;
+    std::size_t answered_ = 0; ///< answers of the pass
+    std::size_t chosen_ = 0;   ///< of these
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/run/pass_plan.hpp ----
+// pass_plan: which rows of which speakers run in a pass of a scheduler.
+#ifndef BITNET_RUN_PASS_PLAN_HPP
+#define BITNET_RUN_PASS_PLAN_HPP
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The token behind the last one of all that are speaking, pieces of the prompts of others, and guesses where a pass
+/// has time for them. Borrows the options and the speakers. Allocates in open() only.
+class pass_plan {
+public:
+    pass_plan(const scheduler_options& options, served_speakers& speakers) noexcept
+        : options_(options), speakers_(speakers) {}
+
+    /// \return errc::out_of_memory
+    [[nodiscard]] result<void> open(const memory_from& from) {
+        error failure;
+        allocate(order_, options_.speakers, "scheduler", failure, from);
+        allocate(rows_, most_rows(), "scheduler", failure, from);
+        return failure.code == errc{} ? result<void>{} : failure;
+    }
+    [[nodiscard]] std::size_t most_rows() const noexcept {
+        return (std::max)(options_.prompt_chunk, options_.answers + options_.prompt_beside_answers);
+    }
+
+    /// Plans another pass. \return whether there is anything to do
+    [[nodiscard]] bool make() noexcept {
+        ++passes_;
+        std::size_t active = 0;
+        bool is_anybody_speaking = false;
+        for (served_speaker& each : speakers_.places()) {
+            each.leave_pass();
+            if (each.prepare()) {
+                order_[active++] = &each;
+                is_anybody_speaking = is_anybody_speaking || each.is_speaking;
+            }
+        }
+        const std::span<served_speaker*> order = order_.span().first(active);
+        sort(order);
+        used_rows_ = 0;
+        places left{most_rows(), is_anybody_speaking ? options_.prompt_beside_answers : options_.prompt_chunk,
+                    options_.answers};
+        bool is_anybody_served = false;
+        for (served_speaker* each : order) {
+            is_anybody_served = give(*each, left) || is_anybody_served;
+        }
+        if (!is_anybody_served) {
+            return false;
+        }
+        give_guesses(order, left);
+        for (served_speaker* each : order) {
+            place_rows(*each);
+        }
+        return true;
+    }
+    /// Of the pass; none where all that is asked for is there and the head alone has to run.
+    [[nodiscard]] std::span<sequence_row> rows() noexcept { return rows_.span().first(used_rows_); }
+
+    /// The pass is not run to its end.
+    void drop() noexcept {
+        plain_rows_ = 0;
+        for (served_speaker& each : speakers_.places()) {
+            each.drop_rows_ahead();
+        }
+    }
+    /// It is over, unless it was dropped: what its guesses have cost and brought is learned.
+    void end(std::chrono::nanoseconds took) noexcept {
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t rows = plain_rows_;
+        for (const served_speaker& each : speakers_.places()) {
+            rows += each.is_in_pass ? each.ahead : 0;
+        }
+        times_.learn(rows, static_cast<std::uint64_t>(took.count()));
+        for (served_speaker& each : speakers_.places()) {
+            if (each.is_in_pass) {
+                each.round.end(times_, plain_rows_);
+                each.drop_rows_ahead();
+            }
+        }
+        plain_rows_ = 0;
+    }
+
+private:
+    /// What a pass has left.
+    struct places {
+        std::size_t rows;
+        std::size_t prompts; ///< of the rows
+        std::size_t answers;
+    };
+
+    /// By priority and how long they waited; in every fourth pass only by that.
+    void sort(std::span<served_speaker*> order) const noexcept {
+        const bool is_by_priority = passes_ % 4 != 0;
+        std::sort(order.begin(), order.end(), [&](const served_speaker* a, const served_speaker* b) noexcept {
+            if (is_by_priority && a->priority != b->priority) {
+                return a->priority > b->priority;
+            }
+            return a->last_turn < b->last_turn;
+        });
+    }
+
+    /// Gives a speaker its part of a pass. \return whether there is one
+    [[nodiscard]] bool give(served_speaker& each, places& left) noexcept {
+        session_core& session = *each.session;
+        const std::size_t waiting = session.waiting();
+        std::size_t count = each.is_speaking ? waiting : (std::min)({waiting, left.prompts, left.rows});
+        count = (std::min)(count, session.next_room());
+        each.is_answered = each.wants_answer && count == waiting;
+        if (each.is_answered && left.answers == 0) {
+            if (each.is_speaking) {
+                return false;
+            }
+            --count; // its last token in a pass that has an answer for it
+            each.is_answered = false;
+        }
+        // A state that is there already needs a row for the head alone.
+        const std::size_t taken = (std::max)(count, each.is_answered ? std::size_t{1} : std::size_t{0});
+        if (taken == 0 || taken > left.rows) {
+            return false;
+        }
+        if (auto reserved = guarded([&] { return session.reserve_rows(count); }); !reserved) {
+            each.refuse(failed(reserved));
+            return false;
+        }
+        left.rows -= taken;
+        left.prompts -= each.is_speaking ? 0 : count;
+        left.answers -= each.is_answered ? 1 : 0;
+        each.is_in_pass = true;
+        each.last_turn = speakers_.next_turn();
+        each.rows = count;
+        return true;
+    }
+
+    /// Rows for guesses, where all rows of the pass are answers and so few that their products wait for the weights:
+    /// 16 with those of guesses, which is what is read together. Speakers share what room there is, and a pass now and
+    /// then has none, to see what it takes.
+    void give_guesses(std::span<served_speaker* const> order, const places& left) noexcept {
+        std::size_t rows = 0;
+        std::size_t guessing = 0; // speakers that may
+        for (const served_speaker* each : order) {
+            rows += each->rows;
+            guessing += each->is_answered && each->is_speaking && each->rows == 1 ? 1u : 0u;
+        }
+        plain_rows_ = rows == guessing && rows != 0 && rows <= pass_times::most_rows ? rows : 0;
+        if (plain_rows_ == 0) {
+            return;
+        }
+        std::size_t room = (std::min)({pass_times::most_rows - rows, left.rows, left.answers});
+        for (served_speaker* each : order) {
+            if (each->rows != 0) {
+                room -= guess(*each, passes_ % 64 != 0 || !options_.speculation.is_adaptive
+                                         ? (room + guessing - 1) / guessing
+                                         : 0);
+                --guessing;
+            }
+        }
+    }
+    /// \return how many rows ahead a speaker gets
+    [[nodiscard]] std::size_t guess(served_speaker& each, std::size_t limit) noexcept {
+        session_core& session = *each.session;
+        limit = (std::min)(limit, session.next_room() - 1);
+        auto guesses = each.round.begin((std::min)(limit, options_.speculation.most), times_, plain_rows_,
+                                        options_.speculation.is_adaptive,
+                                        [&](std::size_t count) noexcept { return each.who->guess(count); });
+        // What the chooser knows runs, where the speaker does not guess that and more.
+        const auto chooser = limit != 0 ? each.who->chooser() : std::nullopt;
+        std::span<const token> forced = chooser ? chooser->forced() : std::span<const token>();
+        forced = forced.first((std::min)(forced.size(), limit));
+        if (!forced.empty() &&
+            (guesses.size() < forced.size() || !std::equal(forced.begin(), forced.end(), guesses.begin()))) {
+            guesses = each.round.begin_known(forced);
+        }
+        const std::size_t count = session.usable(guesses);
+        if (count != 0 && guarded([&] { return session.reserve_rows(1 + count); })) {
+            each.ahead = count;
+            each.round.run(count);
+        }
+        return each.ahead;
+    }
+
+    void place_rows(served_speaker& each) noexcept {
+        if (!each.is_in_pass) {
+            return;
+        }
+        each.goes_on = false;
+        each.rows_taken = 0;
+        each.revision = each.session->revision();
+        each.first_row = used_rows_;
+        each.session->write_rows(rows_.span().subspan(used_rows_, each.rows));
+        used_rows_ += each.rows;
+        each.session->write_ahead(each.round.running().first(each.ahead), rows_.span().subspan(used_rows_, each.ahead));
+        used_rows_ += each.ahead;
+    }
+
+    const scheduler_options& options_;
+    served_speakers& speakers_;
+    buffer<served_speaker*> order_; ///< [speakers]
+    buffer<sequence_row> rows_;     ///< [most_rows()]
+    std::size_t used_rows_ = 0;
+    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
+    pass_times times_;           ///< of such passes
+    std::uint64_t passes_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// The order in which the parts of a pass take turns: what it has is planned (pass_plan) for who is served
+/// (served_speakers), the layers run (forward_pass), and the tokens behind are chosen (pass_answers).
+class scheduler_core final : public scheduler_base {
+public:
+    [[nodiscard]] static result<std::unique_ptr<scheduler_base>>
+    open(const model_parts& model, const scheduler_options& options, const pool_ref* borrowed) {
+        auto pool = session_pool::open(model.tables, options.threads, options.spin, borrowed);
+        if (!pool) {
+            return failed(pool);
+        }
+        if (auto checked = check_options(model.parameters, options); !checked) {
+            return failed(checked);
+        }
+        std::unique_ptr<scheduler_core> made(new (std::nothrow) scheduler_core(model, options, *std::move(pool)));
+        if (made == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({"scheduler: ", sizeof(scheduler_core), " bytes could not be allocated"})};
+        }
+        if (auto allocated = made->allocate_all(); !allocated) {
+            return failed(allocated);
+        }
+        return std::unique_ptr<scheduler_base>(std::move(made));
+    }
+
+    result<void> add(speaker& who, int priority) override {
+        return guarded([&] { return speakers_.add(who, priority, model_.parameters); });
+    }
+
+    bool set_priority(const speaker& who, int priority) noexcept override {
+        served_speaker* const found = speakers_.find(who);
+        if (found != nullptr) {
+            found->priority = priority;
+        }
+        return found != nullptr;
+    }
+
+    bool remove(const speaker& who) noexcept override {
+        served_speaker* const found = speakers_.find(who);
+        if (found == nullptr) {
+            return false;
+        }
+        if (stage_ == stage::layers && found->is_in_pass) {
+            drop_pass(); // its pages may be gone when the others' layers run
+        }
+        found->drop_rows_ahead();
+        speakers_.remove(*found);
+        return true;
+    }
+
+    step_state step(std::optional<std::chrono::nanoseconds> budget) noexcept override {
+        for (served_speaker& each : speakers_.places()) {
+            each.is_refused = false;
+        }
+        if (budget) {
+            steps_.start(*budget, nullptr);
+        } else {
+            steps_.start(nullptr);
+        }
+        for (;;) {
+            const auto start = clock::now();
+            if (stage_ == stage::none && !begin_pass()) {
+                return step_state::ready;
+            }
+            const bool is_done = go_on();
+            pass_time_ += clock::now() - start;
+            if (!is_done) {
+                return step_state::working;
+            }
+            plan_.end(pass_time_);
+            if (!budget || steps_.is_over()) {
+                return speakers_.has_work() ? step_state::working : step_state::ready;
+            }
+        }
+    }
+
+    std::size_t speakers() const noexcept override { return speakers_.count(); }
+    std::size_t threads() const noexcept override { return pool_.ref().threads(); }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    /// How far a pass is.
+    enum class stage { none, layers, answers };
+
+    scheduler_core(const model_parts& model, const scheduler_options& options, session_pool pool) noexcept
+        : model_(model), options_(options), pool_(std::move(pool)), steps_(pool_.ref()), plan_(options_, speakers_),
+          answers_(speakers_, pool_.ref()) {}
+
+    [[nodiscard]] static result<void> check_options(const hyper_parameters& parameters,
+                                                    const scheduler_options& options) {
+        struct range {
+            std::string_view what;
+            std::size_t asked;
+            std::size_t most;
+        };
+        const range ranges[] = {
+            {"speakers", options.speakers, scheduler_options::most_speakers},
+            {"answers to a pass", options.answers, scheduler_options::most_answers},
+            {"prompt tokens to a pass", options.prompt_chunk, session_options::largest_prompt_chunk},
+            {"prompt tokens beside answers", options.prompt_beside_answers, session_options::largest_prompt_chunk}};
+        for (const auto& [what, asked, most] : ranges) {
+            if (asked == 0 || asked > most) {
+                return error{errc::invalid_argument, sentence({"scheduler: ", asked, " ", what,
+                                                               " were asked for, 1 to ", most, " are possible"})};
+            }
+        }
+        if (options.speculation.most > draft_length::most) {
+            return error{errc::invalid_argument,
+                         sentence({"scheduler: ", options.speculation.most, " guesses to a pass were asked for, up to ",
+                                   draft_length::most, " are possible"})};
+        }
+        if (parameters.is_embedder) {
+            return error{errc::no_lm_head, "scheduler: the model is a text embedding model and has no head; see "
+                                           "session::embed()"};
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> allocate_all() {
+        const memory_from from{options_.memory, {memory_use::scratch, false}};
+        auto forward =
+            transformer::open(model_.tables, model_.parameters, model_.tensors, plan_.most_rows(), options_.memory);
+        if (!forward) {
+            return failed(forward);
+        }
+        forward_.emplace(*std::move(forward));
+        if (auto opened = answers_.open(model_, *forward_, options_.answers, from); !opened) {
+            return opened;
+        }
+        if (auto opened = speakers_.open(options_.speakers, from); !opened) {
+            return opened;
+        }
+        return plan_.open(from);
+    }
+
+    /// \return whether there is anything to do
+    [[nodiscard]] bool begin_pass() noexcept {
+        pass_time_ = {};
+        if (!plan_.make()) {
+            return false;
+        }
+        stage_ = stage::layers;
+        pass_.begin(plan_.rows());
+        return true;
+    }
+
+    /// Goes on with a pass until it is done or the step ends. \return whether it is done
+    [[nodiscard]] bool go_on() noexcept {
+        if (stage_ == stage::layers) {
+            if (speakers_.has_changed()) {
+                drop_pass();
+                return true;
+            }
+            const std::size_t rows = plan_.rows().size();
+            if (rows != 0 && !pass_.run(steps_, *forward_)) {
+                return false;
+            }
+            answers_.begin(rows);
+            stage_ = stage::answers;
+        }
+        if (!answers_.run(pass_, steps_)) {
+            return false;
+        }
+        pass_.drop();
+        stage_ = stage::none;
+        return true;
+    }
+
+    void drop_pass() noexcept {
+        pass_.drop();
+        stage_ = stage::none;
+        plan_.drop();
+    }
+
     model_parts model_;
     scheduler_options options_;
     session_pool pool_;
     stepped_pool steps_; ///< of pool_
     std::optional<transformer> forward_;
+    served_speakers speakers_;
+    pass_plan plan_;
     forward_pass pass_;
-    shared_head head_;
-    buffer<served> all_;          ///< [speakers], each at its place as long as it is served
-    buffer<served*> order_;       ///< [speakers]
-    buffer<sequence_row> rows_;   ///< [most_rows()]
-    buffer<answer> answers_;      ///< [answers]
-    buffer<scored_token> listed_; ///< [allowed_tokens::most_listed], as the next one
-    buffer<float> listed_values_;
+    pass_answers answers_;
     stage stage_ = stage::none;
-    std::size_t used_rows_ = 0;
-    std::size_t plain_rows_ = 0; ///< of a pass whose rows are all answers: without those of guesses
-    pass_times times_;           ///< of such passes
     clock::duration pass_time_{};
-    std::size_t answered_ = 0; ///< answers of the pass
-    std::size_t chosen_ = 0;   ///< of these
-    std::size_t count_ = 0;
-    std::uint64_t passes_ = 0;
-    std::uint64_t turns_ = 0; ///< parts of passes, and additions: no two alike
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -46966,7 +47469,7 @@ struct dialog_settings {
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// How many tokens two sequences begin with alike.
-[[nodiscard]] inline std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+[[nodiscard]] inline std::size_t common_prefix_length(std::span<const token> a, std::span<const token> b) noexcept {
     const std::size_t most = (std::min)(a.size(), b.size());
     std::size_t count = 0;
     while (count < most && a[count] == b[count]) {
@@ -47052,7 +47555,7 @@ private:
     }
 
     [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
+        const std::size_t taken = common_prefix_length(now_.tokens(), tokens);
         return error_saying(errc::context_full,
                             {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
                              session_.context(), " positions and ", taken, " are taken"});
@@ -47063,10 +47566,10 @@ private:
         const std::size_t sinks = session_.sinks();
         const std::size_t dropped = session_.dropped();
         const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        std::size_t kept = common_prefix_length(there.first(dropped != 0 ? sinks : there.size()), tokens);
         // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        if (dropped != 0 && kept == sinks && common_prefix_length(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common_prefix_length(there.subspan(sinks), tokens.subspan(sinks + dropped));
         }
         return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
     }
@@ -47689,7 +48192,7 @@ private:
             if (auto done = work(next); !done) {
                 return done;
             }
-            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const std::size_t told = next.tokens().size() - common_prefix_length(now_.tokens(), next.tokens());
             const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
             std::size_t dropped = 0;
             const bool is_guided = answers == fate::begins && guide_ != nullptr;

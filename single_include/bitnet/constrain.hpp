@@ -277,12 +277,12 @@ class automaton {
 public:
     [[nodiscard]] std::size_t size() const noexcept { return states_.size(); }
     [[nodiscard]] bool is_final(std::size_t state) const noexcept { return states_[state].is_final; }
-    [[nodiscard]] std::span<const byte_edge> byte_edges(std::size_t state) const noexcept {
+    [[nodiscard]] BITNET_ALWAYS_INLINE std::span<const byte_edge> byte_edges(std::size_t state) const noexcept {
         const std::size_t first = states_[state].first_byte;
         const std::size_t last = state + 1 < size() ? states_[state + 1].first_byte : bytes_.size();
         return {bytes_.data() + first, last - first};
     }
-    [[nodiscard]] std::span<const special_edge> special_edges(std::size_t state) const noexcept {
+    [[nodiscard]] BITNET_ALWAYS_INLINE std::span<const special_edge> special_edges(std::size_t state) const noexcept {
         const std::size_t first = states_[state].first_special;
         const std::size_t last = state + 1 < size() ? states_[state + 1].first_special : specials_.size();
         return {specials_.data() + first, last - first};
@@ -1010,7 +1010,7 @@ struct ternary_encoding;
 //     failed                     core/result.hpp
 //
 //     byte_taker                 io/byte_sink.hpp
-//     dims_text                  io/gguf_reader.hpp
+//     dims_text                  io/gguf_tensor.hpp
 //     element_count              io/gguf_types.hpp
 //     name_of                    io/gguf_types.hpp
 //     name_of                    io/json.hpp
@@ -5157,6 +5157,288 @@ inline void allow_all(std::span<std::uint64_t> bits, std::size_t tokens) noexcep
 #ifndef BITNET_CONSTRAIN_MATCHER_HPP
 #define BITNET_CONSTRAIN_MATCHER_HPP
 
+// ---- bitnet/constrain/match_compaction.hpp ----
+// Compaction of a match_store: what no way of reading can come back to gives up its place.
+#ifndef BITNET_CONSTRAIN_MATCH_COMPACTION_HPP
+#define BITNET_CONSTRAIN_MATCH_COMPACTION_HPP
+
+// ---- bitnet/constrain/match_store.hpp ----
+// match_store: the items, frames and links of a matcher, level by level.
+#ifndef BITNET_CONSTRAIN_MATCH_STORE_HPP
+#define BITNET_CONSTRAIN_MATCH_STORE_HPP
+
+// ---- bitnet/constrain/matcher_options.hpp ----
+// matcher_options: how much a matcher may hold.
+#ifndef BITNET_CONSTRAIN_MATCHER_OPTIONS_HPP
+#define BITNET_CONSTRAIN_MATCHER_OPTIONS_HPP
+
+#include <cstdint>
+
+namespace bitnet::inline BITNET_ABI {
+
+/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, 140 for each item at once (to
+/// find them again) and 4 for each rule: 10 MiB by default. matcher::open() allocates it, and touches next to none:
+/// pages that no text needs are never written.
+struct matcher_options {
+    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
+    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
+    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
+    std::uint32_t links = 262'144;           ///< ways back out of them
+    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
+};
+
+} // namespace bitnet::inline BITNET_ABI
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
+/// rule's counter may have come.
+struct match_item {
+    std::uint32_t state;
+    std::uint32_t frame;
+    std::uint32_t low;
+    std::uint32_t high;
+};
+
+/// Where a rule goes on when a text of it is complete: an item of the caller.
+struct match_link {
+    match_item back;
+    std::uint32_t next;  ///< link of the same frame, an older one, or none
+    std::uint32_t frame; ///< whose link it is
+};
+
+/// A rule that was called at one position, once for all its callers there.
+struct match_frame {
+    std::uint32_t rule;
+    std::uint32_t first_link;
+    std::uint32_t popped_at;    ///< the last pass in which it ended
+    std::uint32_t bytes_to_end; ///< scratch of match_distances
+    std::uint32_t moved_to;     ///< scratch of compact()
+    std::uint32_t seen;         ///< scratch of frame_watch
+};
+
+/// All that is known after one byte: the items from `first_item` on.
+struct match_level {
+    std::uint32_t first_item;
+    std::uint32_t first_frame;
+    std::uint32_t first_link;
+    bool can_end;
+};
+
+/// A place that a matcher can go back to.
+struct match_mark {
+    match_level level;
+    std::uint32_t items;
+    std::uint32_t frames;
+    std::uint32_t links;
+};
+
+/// Three stacks. Each byte begins a level on top of them, and going back takes the levels behind it off again.
+/// Allocates in open() alone.
+struct match_store {
+    static constexpr std::uint32_t none = 0xffffffffu; ///< of states: an item that is none any more, the end of a text
+
+    /// \return errc::out_of_memory
+    [[nodiscard]] static result<match_store> open(const matcher_options& options) {
+        match_store made;
+        error failure;
+        allocate_uninitialized(made.items, options.items, "matcher", failure);
+        allocate_uninitialized(made.frames, options.frames, "matcher", failure);
+        allocate_uninitialized(made.links, options.links, "matcher", failure);
+        allocate_uninitialized(made.levels, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
+        made.items_at_once = options.items_at_once;
+        return failure.code == errc{} ? result<match_store>(std::move(made)) : failure;
+    }
+
+    [[nodiscard]] match_level& last() noexcept { return levels[level]; }
+    [[nodiscard]] const match_level& last() const noexcept { return levels[level]; }
+
+    /// Begins level 0.
+    void clear() noexcept {
+        items_used = frames_used = links_used = level = 0;
+        levels[0] = {0, 0, 0, false};
+        has_overflowed = is_marked = false;
+    }
+    /// Begins another one. \pre level + 1 < levels.size()
+    void open_level() noexcept {
+        levels[++level] = {items_used, frames_used, links_used, false};
+        has_overflowed = false;
+    }
+    /// \pre to <= level
+    void go_back_to(std::uint32_t to) noexcept {
+        if (level == to) {
+            return;
+        }
+        items_used = levels[to + 1].first_item;
+        frames_used = levels[to + 1].first_frame;
+        links_used = levels[to + 1].first_link;
+        level = to;
+    }
+    /// The last level becomes the first: nothing goes back behind it.
+    void forget_levels() noexcept {
+        levels[0] = levels[level];
+        level = 0;
+    }
+
+    /// \pre level 0
+    void set_mark() noexcept {
+        mark = {levels[0], items_used, frames_used, links_used};
+        is_marked = true;
+    }
+    /// \pre is_marked, level 0
+    void go_back_to_mark() noexcept {
+        levels[0] = mark.level;
+        items_used = mark.items;
+        frames_used = mark.frames;
+        links_used = mark.links;
+    }
+
+    /// Whether a text can go on for a while without compact().
+    [[nodiscard]] bool is_room() const noexcept {
+        return items_used + items_at_once < items.size() && frames_used + frames.size() / 8 < frames.size() &&
+               links_used + links.size() / 8 < links.size();
+    }
+    [[nodiscard]] std::size_t size_bytes() const noexcept {
+        return items.size_bytes() + frames.size_bytes() + links.size_bytes() + levels.size_bytes();
+    }
+
+    buffer<match_item> items;
+    buffer<match_frame> frames;
+    buffer<match_link> links;
+    buffer<match_level> levels;
+    std::uint32_t items_used = 0;
+    std::uint32_t frames_used = 0;
+    std::uint32_t links_used = 0;
+    std::uint32_t level = 0;
+    std::uint32_t items_at_once = 0; ///< of one level
+    bool has_overflowed = false;     ///< the last level needs more than there is room for
+    bool is_marked = false;
+    match_mark mark{};
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Sets moved_to of the frames that items need to their new numbers, of the others to none.
+inline void number_needed_frames(match_store& of) noexcept {
+    constexpr std::uint32_t none = match_store::none;
+    for (std::uint32_t i = 0; i < of.frames_used; ++i) {
+        of.frames[i].moved_to = none;
+    }
+    std::uint32_t todo = none; // a list through bytes_to_end
+    const auto need = [&](std::uint32_t frame) {
+        if (frame != none && of.frames[frame].moved_to == none) {
+            of.frames[frame].moved_to = 0;
+            of.frames[frame].bytes_to_end = std::exchange(todo, frame);
+        }
+    };
+    for (std::uint32_t i = 0; i < of.items_used; ++i) {
+        need(of.items[i].state == none ? none : of.items[i].frame);
+    }
+    while (todo != none) {
+        const match_frame& frame = of.frames[todo];
+        todo = frame.bytes_to_end;
+        for (std::uint32_t i = frame.first_link; i != none; i = of.links[i].next) {
+            need(of.links[i].back.frame);
+        }
+    }
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < of.frames_used; ++i) {
+        of.frames[i].moved_to = of.frames[i].moved_to == none ? none : kept++;
+    }
+}
+
+/// Moves the links of numbered frames to the front, and drops the others. Older ones come first, so that each chain is
+/// made anew in its order.
+inline void move_needed_links(match_store& of) noexcept {
+    constexpr std::uint32_t none = match_store::none;
+    for (std::uint32_t i = 0; i < of.frames_used; ++i) {
+        of.frames[i].first_link = none;
+    }
+    std::uint32_t links = 0;
+    std::uint32_t marked = 0;
+    for (std::uint32_t i = 0; i < of.links_used; ++i) {
+        marked = i == of.mark.links ? links : marked;
+        match_link link = of.links[i];
+        match_frame& owner = of.frames[link.frame];
+        if (owner.moved_to == none) {
+            continue;
+        }
+        link.back.frame = link.back.frame == none ? none : of.frames[link.back.frame].moved_to;
+        link.frame = owner.moved_to;
+        link.next = std::exchange(owner.first_link, links);
+        of.links[links++] = link;
+    }
+    of.mark.links = of.mark.links < of.links_used ? marked : links;
+    of.links_used = links;
+}
+
+/// The same of the frames.
+inline void move_needed_frames(match_store& of) noexcept {
+    std::uint32_t frames = 0;
+    std::uint32_t marked = 0;
+    for (std::uint32_t i = 0; i < of.frames_used; ++i) {
+        marked = i == of.mark.frames ? frames : marked;
+        if (of.frames[i].moved_to != match_store::none) {
+            of.frames[frames++] = of.frames[i];
+        }
+    }
+    of.mark.frames = of.mark.frames < of.frames_used ? marked : frames;
+    of.frames_used = frames;
+}
+
+/// Gives back what the present items, and those of the mark, cannot reach. \pre level 0
+inline void compact(match_store& of) noexcept {
+    const std::uint32_t first = of.levels[0].first_item;
+    const bool is_apart = of.is_marked && of.mark.level.first_item != first;
+    const std::uint32_t marked = is_apart ? of.mark.items - of.mark.level.first_item : 0;
+    if (is_apart) {
+        std::copy_n(of.items.data() + of.mark.level.first_item, marked, of.items.data());
+    }
+    std::copy(of.items.data() + first, of.items.data() + of.items_used, of.items.data() + marked);
+    of.items_used -= first - marked;
+    number_needed_frames(of);
+    for (std::uint32_t i = 0; i < of.items_used; ++i) {
+        if (of.items[i].state != match_store::none) {
+            of.items[i].frame = of.frames[of.items[i].frame].moved_to;
+        }
+    }
+    move_needed_links(of);
+    move_needed_frames(of);
+    of.levels[0] = {marked, of.frames_used, of.links_used, of.levels[0].can_end};
+    of.mark.level.first_item = 0;
+    of.mark.items = is_apart ? marked : of.items_used;
+}
+
+/// The same where little room is left. \pre level 0
+inline void make_room(match_store& of) noexcept {
+    if (!of.is_room()) {
+        compact(of);
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/match_distances.hpp ----
+// match_distances: how many bytes a text needs to its end, from each way of reading it.
+#ifndef BITNET_CONSTRAIN_MATCH_DISTANCES_HPP
+#define BITNET_CONSTRAIN_MATCH_DISTANCES_HPP
+
 // ---- bitnet/constrain/compiled_grammar.hpp ----
 // compiled_grammar: the tables that a matcher runs over, and how many bytes each state is from the end of its rule.
 #ifndef BITNET_CONSTRAIN_COMPILED_GRAMMAR_HPP
@@ -5323,6 +5605,158 @@ private:
 
 #endif
 
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Computes bytes_to_end of frames: to the end of the text from where the frame's rule is complete. What is said of
+/// items holds once all frames of the store were measured.
+class match_distances {
+public:
+    match_distances(const compiled_grammar& tables, match_store& of) noexcept : tables_(tables), of_(of) {}
+
+    /// The frames from `first` on, given those before it.
+    void measure(std::uint32_t first) noexcept {
+        for (std::uint32_t i = first; i < of_.frames_used; ++i) {
+            of_.frames[i].bytes_to_end = endless;
+        }
+        for (bool is_shorter = first < of_.frames_used;
+             is_shorter;) { // links go to older frames, but for left recursion
+            is_shorter = false;
+            for (std::uint32_t i = first; i < of_.frames_used; ++i) {
+                is_shorter = shorten(of_.frames[i]) || is_shorter;
+            }
+        }
+    }
+    /// All frames. \return the most that one of them has
+    std::uint32_t measure_all() noexcept {
+        measure(0);
+        std::uint32_t most = 0;
+        for (std::uint32_t i = 0; i < of_.frames_used; ++i) {
+            most = (std::max)(most, of_.frames[i].bytes_to_end);
+        }
+        return most;
+    }
+
+    /// The fewest from an item of the last level.
+    [[nodiscard]] std::uint32_t from_level() const noexcept {
+        std::uint32_t fewest = of_.last().can_end ? 0 : endless;
+        for (std::uint32_t i = of_.last().first_item; i < of_.items_used; ++i) {
+            fewest = of_.items[i].state == match_store::none ? fewest : (std::min)(fewest, from(of_.items[i]));
+        }
+        return fewest;
+    }
+    [[nodiscard]] std::uint32_t from(const match_item& item) const noexcept {
+        return bytes_together(tables_.to_end[item.state], behind(item));
+    }
+    /// Of these, what does not depend on the state within the rule.
+    [[nodiscard]] std::uint32_t behind(const match_item& item) const noexcept {
+        const compiled_rule& rule = tables_.rules[tables_.rule_of[item.state]];
+        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
+        return bytes_together(missing * rule.step_bytes, of_.frames[item.frame].bytes_to_end);
+    }
+
+private:
+    [[nodiscard]] bool shorten(match_frame& frame) noexcept {
+        std::uint32_t fewest = frame.bytes_to_end;
+        for (std::uint32_t i = frame.first_link; i != match_store::none; i = of_.links[i].next) {
+            const match_item& back = of_.links[i].back;
+            fewest = (std::min)(fewest, back.state == match_store::none ? 0 : from(back));
+        }
+        return std::exchange(frame.bytes_to_end, fewest) != fewest;
+    }
+
+    const compiled_grammar& tables_;
+    match_store& of_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/match_lookahead.hpp ----
+// match_lookahead: goes on behind a place in a text, where the grammar leaves no choice and where it does, and back.
+#ifndef BITNET_CONSTRAIN_MATCH_LOOKAHEAD_HPP
+#define BITNET_CONSTRAIN_MATCH_LOOKAHEAD_HPP
+
+// ---- bitnet/constrain/match_readings.hpp ----
+// match_readings: all ways in which a grammar can read a text, byte by byte.
+#ifndef BITNET_CONSTRAIN_MATCH_READINGS_HPP
+#define BITNET_CONSTRAIN_MATCH_READINGS_HPP
+
+// ---- bitnet/constrain/frame_watch.hpp ----
+// frame_watch: which frames of a matcher are looked at while a mask is made.
+#ifndef BITNET_CONSTRAIN_FRAME_WATCH_HPP
+#define BITNET_CONSTRAIN_FRAME_WATCH_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// mask_key numbers frames in the order in which it meets them. What counts is the highest number of those whose links
+/// are looked at from start() to stop(); newer frames depend on them only through links that are looked at themselves.
+class frame_watch {
+public:
+    static constexpr std::uint32_t most = 64;             ///< frames that have numbers
+    static constexpr std::uint32_t unknown = 0xffffffffu; ///< the number of a frame that has none
+
+    /// No frame has a number. \param frames all there is room for
+    void forget(std::span<match_frame> frames) noexcept {
+        base_ += most;
+        if (base_ >= 0xffffff00u) {
+            for (match_frame& frame : frames) {
+                frame.seen = 0;
+            }
+            base_ = most;
+        }
+    }
+    [[nodiscard]] std::uint32_t number(const match_frame& frame) const noexcept {
+        return (frame.seen ^ base_) < most ? frame.seen - base_ : unknown;
+    }
+    void set_number(match_frame& frame, std::uint32_t number) const noexcept { frame.seen = base_ + number; }
+
+    /// Begins to watch the first `frames`.
+    void start(std::uint32_t frames) noexcept {
+        watched_ = frames;
+        looked_at_ = 0;
+    }
+    void look(const match_store& of, std::uint32_t frame) noexcept {
+        if (frame < watched_) {
+            note(of.frames[frame]);
+        }
+    }
+    /// Ends. \return how many of the numbered frames, from the first one on, include all that were looked at; unknown:
+    /// more than those
+    [[nodiscard]] std::uint32_t stop() noexcept {
+        watched_ = 0;
+        return looked_at_;
+    }
+
+private:
+    void note(const match_frame& frame) noexcept {
+        const std::uint32_t at = number(frame);
+        looked_at_ = at == unknown ? unknown : (std::max)(looked_at_, at + 1);
+    }
+
+    std::uint32_t watched_ = 0;
+    std::uint32_t base_ = 0; ///< what `seen` has of a numbered frame, in the upper bits
+    std::uint32_t looked_at_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/level_items.hpp ----
+// level_items: adds items to the last level of a match_store, each state of a frame once.
+#ifndef BITNET_CONSTRAIN_LEVEL_ITEMS_HPP
+#define BITNET_CONSTRAIN_LEVEL_ITEMS_HPP
+
 // ---- bitnet/constrain/stamp_table.hpp ----
 // stamp_table: finds numbers by three others, and forgets all of them at once.
 #ifndef BITNET_CONSTRAIN_STAMP_TABLE_HPP
@@ -5436,75 +5870,494 @@ private:
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Finds the item of a state and a frame: one after the other where they are few, by a table where they are many. Its
+/// functions take the same store each time.
+class level_items {
+public:
+    level_items() = default;
+    /// \param found with room for the items of a level
+    explicit level_items(stamp_table found) noexcept : found_(std::move(found)) {}
+
+    /// The last level is a new one.
+    void begin() noexcept { found_.forget(); }
+
+    /// Adds an item, or its counts to those of an item that is there, where no count is missing between them.
+    void add(match_store& of, match_item item) noexcept {
+        const std::uint32_t number = find(of, item);
+        if (of.has_overflowed || number == match_store::none) {
+            return of.has_overflowed ? void() : put(of, item);
+        }
+        match_item& found = of.items[number];
+        if (item.low >= found.low && item.high <= found.high) {
+            return;
+        }
+        const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
+        if (is_apart) {
+            return put(of, item);
+        }
+        item.low = (std::min)(item.low, found.low);
+        item.high = (std::max)(item.high, found.high);
+        if (number > at_) { // not followed yet
+            found = item;
+            return;
+        }
+        found.state = match_store::none;
+        put(of, item);
+    }
+
+    /// Calls follow() of each item, and of those that it adds.
+    template <class Follow> void for_each(match_store& of, Follow&& follow) noexcept {
+        for (at_ = of.last().first_item; at_ < of.items_used && !of.has_overflowed; ++at_) {
+            const match_item item = of.items[at_]; // a copy: it may end while it is followed
+            if (item.state != match_store::none) {
+                follow(item);
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return found_.size_bytes(); }
+
+private:
+    static constexpr std::uint32_t few = 8; ///< sought one after the other
+
+    /// The newest item with this state and frame; none where there is none.
+    [[nodiscard]] std::uint32_t find(match_store& of, const match_item& item) noexcept {
+        const std::uint32_t first = of.last().first_item;
+        if (of.items_used - first > few) {
+            const std::uint32_t* const slot = found_.at(item.state, item.frame, 0);
+            of.has_overflowed = of.has_overflowed || slot == nullptr;
+            return slot == nullptr ? match_store::none : *slot;
+        }
+        for (std::uint32_t i = of.items_used; i-- > first;) {
+            if (of.items[i].state == item.state && of.items[i].frame == item.frame) {
+                return i;
+            }
+        }
+        return match_store::none;
+    }
+    void put(match_store& of, const match_item& item) noexcept {
+        const std::uint32_t first = of.last().first_item;
+        if (of.items_used == of.items.size() || of.items_used - first == of.items_at_once) {
+            of.has_overflowed = true;
+            return;
+        }
+        of.items[of.items_used++] = item;
+        if (of.items_used - first <= few) {
+            return;
+        }
+        const bool is_first_of_many = of.items_used - first == few + 1;
+        for (std::uint32_t i = is_first_of_many ? first : of.items_used - 1; i < of.items_used; ++i) {
+            if (of.items[i].state != match_store::none) {
+                put_in_table(of, i);
+            }
+        }
+    }
+    void put_in_table(match_store& of, std::uint32_t number) noexcept {
+        std::uint32_t* const slot = found_.at(of.items[number].state, of.items[number].frame, 0);
+        of.has_overflowed = of.has_overflowed || slot == nullptr;
+        if (slot != nullptr) {
+            *slot = number;
+        }
+    }
+
+    stamp_table found_;    ///< (state, frame, 0) to an item
+    std::uint32_t at_ = 0; ///< the item that is being followed
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+// ---- bitnet/constrain/level_links.hpp ----
+// level_links: adds links to frames of the last level of a match_store, each way back once.
+#ifndef BITNET_CONSTRAIN_LEVEL_LINKS_HPP
+#define BITNET_CONSTRAIN_LEVEL_LINKS_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Finds links as level_items finds items. Its functions take the same store each time.
+class level_links {
+public:
+    level_links() = default;
+    /// \param found with room for the links of a level
+    explicit level_links(stamp_table found) noexcept : found_(std::move(found)) {}
+
+    /// The last level is a new one.
+    void begin() noexcept { found_.forget(); }
+
+    /// A text of the frame's rule goes on at `back`, too.
+    void add(match_store& of, std::uint32_t frame, match_item back) noexcept {
+        const std::uint32_t number = find(of, frame, back);
+        if (of.has_overflowed || of.links_used == of.links.size()) {
+            of.has_overflowed = true;
+            return;
+        }
+        if (number != match_store::none) {
+            match_item& found = of.links[number].back;
+            if (back.low <= found.high + 1 && found.low <= back.high + 1) {
+                found.low = (std::min)(back.low, found.low);
+                found.high = (std::max)(back.high, found.high);
+                return;
+            }
+        }
+        of.links[of.links_used] = {back, of.frames[frame].first_link, frame};
+        of.frames[frame].first_link = of.links_used++;
+        const std::uint32_t first = of.last().first_link;
+        if (of.links_used - first <= few) {
+            return;
+        }
+        const bool is_first_of_many = of.links_used - first == few + 1;
+        for (std::uint32_t i = is_first_of_many ? first : of.links_used - 1; i < of.links_used; ++i) {
+            put_in_table(of, i);
+        }
+    }
+
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return found_.size_bytes(); }
+
+private:
+    static constexpr std::uint32_t few = 8; ///< sought one after the other
+
+    [[nodiscard]] std::uint32_t find(match_store& of, std::uint32_t frame, const match_item& back) noexcept {
+        if (of.links_used - of.last().first_link > few) {
+            const std::uint32_t* const slot = found_.at(frame, back.state, back.frame);
+            of.has_overflowed = of.has_overflowed || slot == nullptr;
+            return slot == nullptr ? match_store::none : *slot;
+        }
+        std::uint32_t i = of.frames[frame].first_link;
+        while (i != match_store::none &&
+               (of.links[i].back.state != back.state || of.links[i].back.frame != back.frame)) {
+            i = of.links[i].next;
+        }
+        return i;
+    }
+    void put_in_table(match_store& of, std::uint32_t number) noexcept {
+        const match_link& link = of.links[number];
+        std::uint32_t* const slot = found_.at(link.frame, link.back.state, link.back.frame);
+        of.has_overflowed = of.has_overflowed || slot == nullptr;
+        if (slot != nullptr) {
+            *slot = number;
+        }
+    }
+
+    stamp_table found_; ///< (frame, state, caller's frame) to a link
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Every way is followed at once (as generalised LL parsers do: calls of one rule at one position share a frame). A
+/// byte makes a level: the targets of its edges, and all that is reached from there without a byte, by calls, counts
+/// and ends of rules. Allocates in open() alone.
+class match_readings {
+public:
+    match_readings() = default; ///< of nothing: see open()
+
+    /// \pre restart() comes next \return errc::out_of_memory
+    [[nodiscard]] static result<match_readings> open(std::shared_ptr<const compiled_grammar> tables,
+                                                     const matcher_options& options) {
+        match_readings made;
+        auto store = match_store::open(options);
+        if (!store) {
+            return failed(store);
+        }
+        made.store_ = *std::move(store);
+        error failure;
+        allocate(made.frame_of_rule_, tables->rules.size(), "matcher", failure);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        auto items = stamp_table::open(options.items_at_once);
+        auto links = stamp_table::open(options.items_at_once * 4);
+        if (!items || !links) {
+            return items ? failed(links) : failed(items);
+        }
+        made.items_ = level_items(*std::move(items));
+        made.links_ = level_links(*std::move(links));
+        made.tables_ = std::move(tables);
+        return made;
+    }
+
+    [[nodiscard]] const compiled_grammar& tables() const noexcept { return *tables_; }
+    [[nodiscard]] match_store& store() noexcept { return store_; }
+    [[nodiscard]] const match_store& store() const noexcept { return store_; }
+    [[nodiscard]] match_distances distances() noexcept { return {*tables_, store_}; }
+    [[nodiscard]] frame_watch& watch() noexcept { return watch_; }
+    [[nodiscard]] bool can_end() const noexcept { return store_.last().can_end; }
+    /// Whether the last step() was refused for lack of room.
+    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return store_.size_bytes() + frame_of_rule_.size_bytes() + items_.size_bytes() + links_.size_bytes();
+    }
+
+    /// Begins another text, at level 0.
+    void restart() noexcept {
+        store_.clear();
+        out_of_budget_ = false;
+        begin_level();
+        links_.add(store_, frame_of(tables_->root), {none, none, 0, 0});
+        close_level();
+        store_.last().can_end = tables_->rules[tables_->root].is_nullable;
+    }
+
+    /// Takes a byte, on a level of its own. \return whether it is allowed; all is as it was where it is not
+    [[nodiscard]] bool step(std::uint8_t byte) noexcept {
+        const std::uint32_t first = store_.last().first_item;
+        const std::uint32_t last = store_.items_used;
+        open_level();
+        for (std::uint32_t i = first; i < last && !store_.has_overflowed; ++i) {
+            add_targets(store_.items[i], byte);
+        }
+        close_level();
+        out_of_budget_ = store_.has_overflowed;
+        return keep_level();
+    }
+    /// Back to level 0, as if no step() had been tried from there.
+    void go_back() noexcept {
+        store_.go_back_to(0);
+        out_of_budget_ = false;
+    }
+
+    // Of a step: open_level(), add_targets() of what was there, close_level(), keep_level().
+
+    void open_level() noexcept {
+        store_.open_level();
+        begin_level();
+    }
+    /// Adds what an item, perhaps one that is none any more, becomes by a byte.
+    void add_targets(const match_item item, std::uint8_t byte) noexcept {
+        if (item.state == none) {
+            return;
+        }
+        for (const byte_edge edge : tables_->states.byte_edges(item.state)) {
+            if (byte < edge.low) {
+                break;
+            }
+            if (byte <= edge.high) {
+                items_.add(store_, {edge.target, item.frame, item.low, item.high});
+            }
+        }
+    }
+    /// Follows what needs no byte, from every item of the new level.
+    void close_level() noexcept {
+        const automaton& states = tables_->states;
+        items_.for_each(store_, [&](const match_item& item) noexcept {
+            if (states.is_final(item.state)) {
+                end_rule(item);
+            }
+            for (const special_edge& edge : states.special_edges(item.state)) {
+                follow(item, edge);
+            }
+        });
+    }
+    /// Goes back where the new level has too many ways of reading, or none. \return whether it did not
+    [[nodiscard]] bool keep_level() noexcept {
+        const bool is_empty = store_.items_used == store_.last().first_item && !can_end();
+        if (store_.has_overflowed || is_empty) {
+            store_.go_back_to(store_.level - 1);
+            return false;
+        }
+        return true;
+    }
+
+    /// The item behind an edge that counts; state none where the count is reached.
+    [[nodiscard]] BITNET_ALWAYS_INLINE match_item counted(const match_item& at,
+                                                          const special_edge& edge) const noexcept {
+        if (edge.value == no_limit) { // what exceeds the least count is the same
+            const std::uint32_t least = tables_->rules[tables_->rule_of[at.state]].least;
+            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
+        }
+        if (at.low >= edge.value) {
+            return {none, 0, 0, 0};
+        }
+        return {edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
+    }
+
+private:
+    static constexpr std::uint32_t none = match_store::none;
+    static constexpr std::uint32_t no_limit = 0xffffffffu;
+
+    void begin_level() noexcept {
+        ++pass_;
+        items_.begin();
+        links_.begin();
+    }
+
+    void follow(const match_item& item, const special_edge& edge) noexcept {
+        switch (edge.kind) {
+        case special_kind::skip:
+            return items_.add(store_, {edge.target, item.frame, item.low, item.high});
+        case special_kind::count:
+            if (const match_item next = counted(item, edge); next.state != none) {
+                items_.add(store_, next);
+            }
+            return;
+        case special_kind::call:
+        case special_kind::tail_call:
+            return call(item, edge);
+        }
+    }
+
+    void call(const match_item& item, const special_edge& edge) noexcept {
+        const std::uint32_t called = frame_of(edge.value);
+        if (called == none) {
+            return;
+        }
+        // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
+        // frame of this level may still become more.)
+        if (edge.kind == special_kind::tail_call && item.frame < store_.last().first_frame) {
+            watch_.look(store_, item.frame);
+            for (std::uint32_t i = store_.frames[item.frame].first_link; i != none && !store_.has_overflowed;
+                 i = store_.links[i].next) {
+                links_.add(store_, called, store_.links[i].back);
+            }
+            return;
+        }
+        links_.add(store_, called, {edge.target, item.frame, item.low, item.high});
+    }
+
+    /// The frame of a rule that is called here, made where it is the first call; none where there is no room.
+    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept {
+        const std::uint32_t known = frame_of_rule_[rule];
+        if (known >= store_.last().first_frame && known < store_.frames_used && store_.frames[known].rule == rule) {
+            return known;
+        }
+        if (store_.frames_used == store_.frames.size()) {
+            store_.has_overflowed = true;
+            return none;
+        }
+        const std::uint32_t made = store_.frames_used++;
+        store_.frames[made] = {rule, none, 0, endless, 0, 0};
+        frame_of_rule_[rule] = made;
+        items_.add(store_, {tables_->rules[rule].start, made, 0, 0});
+        return made;
+    }
+
+    /// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
+    void end_rule(const match_item& item) noexcept {
+        match_frame& frame = store_.frames[item.frame];
+        if (item.high < tables_->rules[frame.rule].least || item.frame >= store_.last().first_frame ||
+            std::exchange(frame.popped_at, pass_) == pass_) {
+            return;
+        }
+        watch_.look(store_, item.frame);
+        for (std::uint32_t i = frame.first_link; i != none && !store_.has_overflowed; i = store_.links[i].next) {
+            if (store_.links[i].back.state == none) {
+                store_.last().can_end = true;
+            } else {
+                items_.add(store_, store_.links[i].back);
+            }
+        }
+    }
+
+    std::shared_ptr<const compiled_grammar> tables_;
+    match_store store_;
+    level_items items_;
+    level_links links_;
+    buffer<std::uint32_t> frame_of_rule_; ///< [rules]: the last frame of each
+    frame_watch watch_;
+    std::uint32_t pass_ = 0; ///< counts levels, also those that were gone back from
+    bool out_of_budget_ = false;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Begins at level 0, and goes back there when it ends.
+class match_lookahead {
+public:
+    explicit match_lookahead(match_readings& of) noexcept : of_(of) { make_room(of.store()); }
+    match_lookahead(const match_lookahead&) = delete;
+    match_lookahead& operator=(const match_lookahead&) = delete;
+    ~match_lookahead() { of_.go_back(); }
+
+    /// Takes the bytes that have to come next, because there is no other one and the text may not end, and writes them,
+    /// as many as have room. \return how many
+    [[nodiscard]] std::size_t take_forced(std::span<char> out) noexcept {
+        const std::size_t most = (std::min)(out.size(), of_.store().levels.size() - 2);
+        std::size_t count = 0;
+        for (int byte = only_byte(); byte >= 0 && count < most; byte = only_byte()) {
+            if (!of_.step(static_cast<std::uint8_t>(byte))) {
+                break;
+            }
+            out[count++] = static_cast<char>(byte);
+        }
+        forced_level_ = of_.store().level;
+        return count;
+    }
+
+    enum class verdict : unsigned char { allowed, refused, unknown };
+    /// Tries `byte` as the one at `depth`, from 1 on, behind those that were forced, after those at lesser depths.
+    /// \return unknown: there is too little room to tell
+    [[nodiscard]] verdict try_byte(std::size_t depth, std::uint8_t byte) noexcept {
+        of_.store().go_back_to(static_cast<std::uint32_t>(forced_level_ + depth - 1));
+        if (of_.store().level + 2 > of_.store().levels.size()) {
+            return verdict::unknown;
+        }
+        return of_.step(byte) ? verdict::allowed : of_.out_of_budget() ? verdict::unknown : verdict::refused;
+    }
+    /// Goes back behind those that were forced.
+    void drop_tried() noexcept { of_.store().go_back_to(forced_level_); }
+
+private:
+    /// The byte that has to come next; below 0 where there are others, or the text may end.
+    [[nodiscard]] int only_byte() const noexcept {
+        const match_store& store = of_.store();
+        int found = -1;
+        for (std::uint32_t i = store.last().first_item; i < store.items_used && !of_.can_end(); ++i) {
+            if (store.items[i].state == match_store::none) {
+                continue;
+            }
+            for (const byte_edge edge : of_.tables().states.byte_edges(store.items[i].state)) {
+                if (edge.low != edge.high || (found >= 0 && found != edge.low)) {
+                    return -1;
+                }
+                found = edge.low;
+            }
+        }
+        return found;
+    }
+
+    match_readings& of_;
+    std::uint32_t forced_level_ = 0;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI {
-
-/// How much a matcher may hold. Its memory is 16 bytes an item, 24 a frame and 24 a link, 140 for each item at once (to
-/// find them again) and 4 for each rule: 10 MiB by default. open() allocates it, and touches next to none: pages that
-/// no text needs are never written.
-struct matcher_options {
-    std::uint32_t items = 65'536;            ///< of all positions that can be gone back to
-    std::uint32_t items_at_once = 8'192;     ///< ways in which one text can be read so far
-    std::uint32_t frames = 65'536;           ///< rules that are open, in all ways of reading
-    std::uint32_t links = 262'144;           ///< ways back out of them
-    std::uint32_t longest_lookahead = 1'024; ///< bytes that allows() looks at, such as those of the longest token
-};
-
-namespace detail {
-
-/// One way of reading the text so far: a state of a rule, the call it belongs to, and from how much to how much the
-/// rule's counter may have come.
-struct match_item {
-    std::uint32_t state;
-    std::uint32_t frame;
-    std::uint32_t low;
-    std::uint32_t high;
-};
-
-/// Where a rule goes on when a text of it is complete: an item of the caller.
-struct match_link {
-    match_item back;
-    std::uint32_t next;  ///< link of the same frame, an older one, or none
-    std::uint32_t frame; ///< whose link it is
-};
-
-/// A rule that was called at one position, once for all its callers there.
-struct match_frame {
-    std::uint32_t rule;
-    std::uint32_t first_link;
-    std::uint32_t popped_at;    ///< the last pass in which it ended
-    std::uint32_t bytes_to_end; ///< scratch of shortest_end()
-    std::uint32_t moved_to;     ///< scratch of compaction
-    std::uint32_t seen;         ///< scratch of mask_key
-
-    static constexpr std::uint32_t most_seen = 64; ///< that are told apart, in the lower bits
-};
-
-/// All that is known after one byte: the items from `first_item` on.
-struct match_level {
-    std::uint32_t first_item;
-    std::uint32_t first_frame;
-    std::uint32_t first_link;
-    bool can_end;
-};
-
-/// A place that a matcher can go back to.
-struct match_mark {
-    match_level level;
-    std::uint32_t items;
-    std::uint32_t frames;
-    std::uint32_t links;
-};
-
-class forced_tokens;
-class mask_key;
-class mask_walk;
-
-} // namespace detail
 
 /// Where a text stands in a grammar: which bytes may come next, and whether it may end. One matcher belongs to one
 /// thread at a time; it shares the grammar's tables. Allocates in open() alone.
@@ -5530,13 +6383,12 @@ public:
     /// Writes the bytes that have to come next, because there is no other one and the text may not end, as many as have
     /// room and no more than longest_lookahead; takes none. \return how many. Cost: that of allows().
     [[nodiscard]] std::size_t forced(std::span<char> out) noexcept {
-        const std::size_t count = go_forced(out);
-        go_back();
-        return count;
+        detail::match_lookahead ahead(readings_);
+        return ahead.take_forced(out);
     }
 
     /// Whether the text may end here.
-    [[nodiscard]] bool can_end() const noexcept { return levels_[level_].can_end; }
+    [[nodiscard]] bool can_end() const noexcept { return readings_.can_end(); }
     /// Whether it has to: no byte is allowed.
     [[nodiscard]] bool is_done() const noexcept;
     /// Bytes with which the text can be completed from here: the fewest, or, where a length is counted within a string,
@@ -5547,137 +6399,38 @@ public:
     [[nodiscard]] std::uint32_t shortest_end_after(std::string_view text) noexcept;
 
     /// Whether the last byte was refused because the ways of reading exceeded the options, not because of the grammar.
-    [[nodiscard]] bool out_of_budget() const noexcept { return out_of_budget_; }
+    [[nodiscard]] bool out_of_budget() const noexcept { return readings_.out_of_budget(); }
     /// Begins another text, and forgets the checkpoint.
-    void restart() noexcept;
+    void restart() noexcept { readings_.restart(); }
 
     /// Remembers this place, instead of the one remembered before.
-    void checkpoint() noexcept {
-        mark_ = {levels_[0], items_used_, frames_used_, links_used_};
-        is_marked_ = true;
-    }
+    void checkpoint() noexcept { readings_.store().set_mark(); }
     /// Goes back to the place that checkpoint() remembered, any number of times. \pre it did, after the last restart()
     void rewind() noexcept;
     /// Bytes that open() allocated.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return readings_.memory_bytes(); }
 
 private:
-    friend class detail::forced_tokens;
-    friend class detail::mask_key;
-    friend class detail::mask_walk;
-    friend class token_constraint;
+    friend class token_constraint; // which makes masks of the readings
 
-    static constexpr std::uint32_t none = 0xffffffffu;
-    static constexpr std::uint32_t few = 8; ///< items or links of a level: sought one after the other
+    [[nodiscard]] static result<void> check_options(const matcher_options& options);
 
-    /// As forced(), and stays behind these bytes until go_back().
-    [[nodiscard]] std::size_t go_forced(std::span<char> out) noexcept;
-    void go_back() noexcept {
-        if (level_ != 0) {
-            go_back_to(0);
-        }
-        out_of_budget_ = false;
-    }
-    /// The byte that has to come next; below 0 where there are others, or the text may end.
-    [[nodiscard]] int only_byte() const noexcept;
-    enum class ahead : unsigned char { allowed, refused, unknown };
-    /// Takes `byte` as the one at `depth`, from 1 on, behind the place where go_forced() stays, after those at lesser
-    /// depths. \return unknown: it cannot tell
-    [[nodiscard]] ahead try_ahead(std::size_t depth, std::uint8_t byte) noexcept {
-        const auto before = static_cast<std::uint32_t>(forced_level_ + depth - 1);
-        if (level_ != before) {
-            go_back_to(before);
-        }
-        if (level_ + 2 > levels_.size()) {
-            return ahead::unknown;
-        }
-        return step(byte) ? ahead::allowed : out_of_budget_ ? ahead::unknown : ahead::refused;
-    }
-    void drop_ahead() noexcept {
-        if (level_ != forced_level_) {
-            go_back_to(forced_level_);
-        }
-    }
-
-    [[nodiscard]] result<void> allocate(const matcher_options& options);
-    [[nodiscard]] bool step(std::uint8_t byte) noexcept;
-    [[nodiscard]] bool try_step(std::uint8_t byte) noexcept;
-    void open_level() noexcept;
-    void close_level() noexcept;
-    void go_back_to(std::uint32_t level) noexcept;
-    void forget_levels() noexcept;
-    void compact() noexcept;
-    void mark_frames() noexcept;
-    void move_frames() noexcept;
-
-    void add_item(detail::match_item item) noexcept;
-    void put_item(detail::match_item item) noexcept;
-    [[nodiscard]] std::uint32_t find_item(const detail::match_item& item) noexcept;
-    [[nodiscard]] std::uint32_t find_link(std::uint32_t frame, const detail::match_item& back) noexcept;
-    void index_item(std::uint32_t number) noexcept;
-    void index_link(std::uint32_t number) noexcept;
-    void follow(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void call(const detail::match_item& item, const detail::special_edge& edge) noexcept;
-    void add_link(std::uint32_t frame, detail::match_item back) noexcept;
-    void end_rule(const detail::match_item& item) noexcept;
-    [[nodiscard]] std::uint32_t frame_of(std::uint32_t rule) noexcept;
-    /// Sets bytes_to_end of the frames from `first` on, given those of the frames before it.
-    void measure_frames(std::uint32_t first) noexcept;
-    /// Sets bytes_to_end of all frames. \return the most of them.
-    std::uint32_t longest_frame() noexcept;
-    /// What can be completed from the items of the last level, given the same of all frames.
-    [[nodiscard]] std::uint32_t bytes_from_level() const noexcept;
-    [[nodiscard]] bool shorten(detail::match_frame& frame) noexcept;
-    /// The links of a frame are looked at.
-    void look(std::uint32_t frame) noexcept {
-        if (frame < watched_) {
-            looked_at(frame);
-        }
-    }
-    void looked_at(std::uint32_t frame) noexcept;
-    [[nodiscard]] std::uint32_t bytes_from(const detail::match_item& item) const noexcept;
-    /// Of these, what does not depend on the state within the rule.
-    [[nodiscard]] std::uint32_t bytes_behind(const detail::match_item& item) const noexcept;
-    [[nodiscard]] bool is_room() const noexcept {
-        return items_used_ + items_at_once_ < items_.size() && frames_used_ + frames_.size() / 8 < frames_.size() &&
-               links_used_ + links_.size() / 8 < links_.size();
-    }
-
-    std::shared_ptr<const detail::compiled_grammar> tables_;
-    buffer<detail::match_item> items_;
-    buffer<detail::match_frame> frames_;
-    buffer<detail::match_link> links_;
-    buffer<detail::match_level> levels_;
-    buffer<std::uint32_t> frame_of_rule_; // the last frame of each rule
-    detail::stamp_table found_items_;     // of the level that is being made: (state, frame, 0) to an item
-    detail::stamp_table found_links_;     // (frame, state, caller's frame) to a link
-    std::uint32_t items_used_ = 0;
-    std::uint32_t frames_used_ = 0;
-    std::uint32_t links_used_ = 0;
-    std::uint32_t level_ = 0;
-    std::uint32_t forced_level_ = 0; // where go_forced() stays
-    std::uint32_t items_at_once_ = 0;
-    std::uint32_t at_ = 0; // the item that is being followed
-    std::uint32_t pass_ = 0;
-    std::size_t memory_bytes_ = 0;
-    bool overflowed_ = false;
-    bool out_of_budget_ = false;
-    bool is_marked_ = false;
-    detail::match_mark mark_{};
-    std::uint32_t watched_ = 0;   // frames below are those of mask_key, while a mask is made
-    std::uint32_t watch_ = 0;     // what `seen` has of its frames, in the upper bits
-    std::uint32_t last_seen_ = 0; // the largest `seen` of those that were looked at; none: one that it does not know
+    detail::match_readings readings_;
 };
 
 inline result<matcher> matcher::open(const grammar& texts, matcher_options options) {
     return detail::guarded([&]() -> result<matcher> {
-        matcher made;
-        made.tables_ = detail::grammar_access::tables(texts);
-        if (auto allocated = made.allocate(options); !allocated) {
-            return failed(allocated);
+        if (auto checked = check_options(options); !checked) {
+            return failed(checked);
         }
+        auto opened = detail::match_readings::open(detail::grammar_access::tables(texts), options);
+        if (!opened) {
+            return failed(opened);
+        }
+        matcher made;
+        made.readings_ = *std::move(opened);
         made.restart();
-        if (made.overflowed_) {
+        if (made.readings_.store().has_overflowed) {
             return detail::error_saying(errc::grammar_budget,
                                         {"a text of the grammar can begin in more ways than a matcher holds (",
                                          options.items_at_once, " items at once, ", options.frames, " frames)"});
@@ -5686,531 +6439,74 @@ inline result<matcher> matcher::open(const grammar& texts, matcher_options optio
     });
 }
 
-inline result<void> matcher::allocate(const matcher_options& options) {
+inline result<void> matcher::check_options(const matcher_options& options) {
     if (options.items_at_once == 0 || options.frames == 0 || options.links == 0 || options.longest_lookahead == 0 ||
         options.items < options.items_at_once) {
         return detail::error_saying(errc::invalid_argument,
                                     {"matcher_options: ", options.items, " items, ", options.items_at_once,
                                      " at once: none of the options may be 0, and the first not below the second"});
     }
-    items_at_once_ = options.items_at_once;
-    error failure;
-    detail::allocate_uninitialized(items_, options.items, "matcher", failure);
-    detail::allocate_uninitialized(frames_, options.frames, "matcher", failure);
-    detail::allocate_uninitialized(links_, options.links, "matcher", failure);
-    detail::allocate_uninitialized(levels_, std::uint64_t{options.longest_lookahead} + 2, "matcher", failure);
-    detail::allocate(frame_of_rule_, tables_->rules.size(), "matcher", failure);
-    if (failure.code != errc{}) {
-        return failure;
-    }
-    auto found_items = detail::stamp_table::open(options.items_at_once);
-    auto found_links = detail::stamp_table::open(options.items_at_once * 4);
-    if (!found_items || !found_links) {
-        return found_items ? failed(found_links) : failed(found_items);
-    }
-    found_items_ = *std::move(found_items);
-    found_links_ = *std::move(found_links);
-    memory_bytes_ = items_.size_bytes() + frames_.size_bytes() + links_.size_bytes() + levels_.size_bytes() +
-                    frame_of_rule_.size_bytes() + found_items_.size_bytes() + found_links_.size_bytes();
     return {};
-}
-
-inline void matcher::restart() noexcept {
-    items_used_ = frames_used_ = links_used_ = level_ = 0;
-    levels_[0] = {0, 0, 0, false};
-    overflowed_ = out_of_budget_ = is_marked_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-    add_link(frame_of(tables_->root), {none, none, 0, 0});
-    close_level();
-    levels_[0].can_end = tables_->rules[tables_->root].is_nullable;
-}
-
-inline void matcher::open_level() noexcept {
-    ++level_;
-    levels_[level_] = {items_used_, frames_used_, links_used_, false};
-    overflowed_ = false;
-    ++pass_;
-    found_items_.forget();
-    found_links_.forget();
-}
-
-/// Follows what needs no byte, from every item of the new level.
-inline void matcher::close_level() noexcept {
-    const detail::automaton& states = tables_->states;
-    for (at_ = levels_[level_].first_item; at_ < items_used_ && !overflowed_; ++at_) {
-        const detail::match_item item = items_[at_];
-        if (item.state == none) {
-            continue;
-        }
-        if (states.is_final(item.state)) {
-            end_rule(item);
-        }
-        for (const detail::special_edge& edge : states.special_edges(item.state)) {
-            follow(item, edge);
-        }
-    }
-}
-
-inline bool matcher::try_step(std::uint8_t byte) noexcept {
-    const detail::match_level before = levels_[level_];
-    const std::uint32_t last = items_used_;
-    open_level();
-    for (std::uint32_t i = before.first_item; i < last && !overflowed_; ++i) {
-        const detail::match_item item = items_[i];
-        if (item.state == none) {
-            continue;
-        }
-        for (const detail::byte_edge edge : tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
-    }
-    close_level();
-    if (overflowed_ || (items_used_ == last && !levels_[level_].can_end)) {
-        go_back_to(level_ - 1);
-        return false;
-    }
-    return true;
-}
-
-inline bool matcher::step(std::uint8_t byte) noexcept {
-    out_of_budget_ = false;
-    const bool is_taken = try_step(byte);
-    out_of_budget_ = overflowed_;
-    return is_taken;
-}
-
-inline void matcher::go_back_to(std::uint32_t level) noexcept {
-    items_used_ = levels_[level + 1].first_item;
-    frames_used_ = levels_[level + 1].first_frame;
-    links_used_ = levels_[level + 1].first_link;
-    level_ = level;
 }
 
 inline std::size_t matcher::accept(std::string_view text) noexcept {
     std::size_t taken = 0;
     while (taken < text.size()) {
-        if (!is_room()) {
-            compact();
-        }
-        if (!step(static_cast<std::uint8_t>(text[taken]))) {
+        detail::make_room(readings_.store());
+        if (!readings_.step(static_cast<std::uint8_t>(text[taken]))) {
             break;
         }
-        forget_levels();
+        readings_.store().forget_levels();
         ++taken;
     }
     return taken;
 }
 
 inline bool matcher::allows(std::string_view text) noexcept {
-    if (text.size() + 2 > levels_.size()) {
+    if (text.size() + 2 > readings_.store().levels.size()) {
         return false;
     }
-    if (!is_room()) {
-        compact();
-    }
+    detail::make_room(readings_.store());
     std::size_t taken = 0;
-    while (taken < text.size() && step(static_cast<std::uint8_t>(text[taken]))) {
+    while (taken < text.size() && readings_.step(static_cast<std::uint8_t>(text[taken]))) {
         ++taken;
     }
-    if (taken != 0) {
-        go_back_to(0);
-    }
+    readings_.store().go_back_to(0);
     return taken == text.size();
 }
 
-inline int matcher::only_byte() const noexcept {
-    int found = -1;
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_ && !can_end(); ++i) {
-        if (items_[i].state == none) {
-            continue;
-        }
-        for (const detail::byte_edge edge : tables_->states.byte_edges(items_[i].state)) {
-            if (edge.low != edge.high || (found >= 0 && found != edge.low)) {
-                return -1;
-            }
-            found = edge.low;
-        }
-    }
-    return found;
-}
-
-inline std::size_t matcher::go_forced(std::span<char> out) noexcept {
-    if (!is_room()) {
-        compact();
-    }
-    std::size_t count = 0;
-    for (int byte = only_byte(); byte >= 0 && count < out.size() && count + 2 < levels_.size(); byte = only_byte()) {
-        if (!step(static_cast<std::uint8_t>(byte))) {
-            break;
-        }
-        out[count++] = static_cast<char>(byte);
-    }
-    forced_level_ = level_;
-    return count;
-}
-
-/// The level after the last byte becomes the first: nothing goes back behind it.
-inline void matcher::forget_levels() noexcept {
-    levels_[0] = levels_[level_];
-    level_ = 0;
-}
-
 inline bool matcher::is_done() const noexcept {
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        if (items_[i].state != none && !tables_->states.byte_edges(items_[i].state).empty()) {
+    const detail::match_store& store = readings_.store();
+    for (std::uint32_t i = store.last().first_item; i < store.items_used; ++i) {
+        const std::uint32_t state = store.items[i].state;
+        if (state != detail::match_store::none && !readings_.tables().states.byte_edges(state).empty()) {
             return false;
         }
     }
     return true;
 }
 
-/// The newest item of the last level with this state and frame; none where there is none.
-inline std::uint32_t matcher::find_item(const detail::match_item& item) noexcept {
-    const std::uint32_t first = levels_[level_].first_item;
-    if (items_used_ - first > few) {
-        const std::uint32_t* const slot = found_items_.at(item.state, item.frame, 0);
-        overflowed_ = overflowed_ || slot == nullptr;
-        return slot == nullptr ? none : *slot;
-    }
-    for (std::uint32_t i = items_used_; i-- > first;) {
-        if (items_[i].state == item.state && items_[i].frame == item.frame) {
-            return i;
-        }
-    }
-    return none;
-}
-
-inline void matcher::index_item(std::uint32_t number) noexcept {
-    std::uint32_t* const slot = found_items_.at(items_[number].state, items_[number].frame, 0);
-    overflowed_ = overflowed_ || slot == nullptr;
-    if (slot != nullptr) {
-        *slot = number;
-    }
-}
-
-inline void matcher::add_item(detail::match_item item) noexcept {
-    const std::uint32_t number = find_item(item);
-    if (overflowed_ || number == none) {
-        return overflowed_ ? void() : put_item(item);
-    }
-    detail::match_item& found = items_[number];
-    if (item.low >= found.low && item.high <= found.high) {
-        return;
-    }
-    const bool is_apart = item.low > found.high + 1 || found.low > item.high + 1;
-    if (is_apart) {
-        return put_item(item);
-    }
-    item.low = (std::min)(item.low, found.low);
-    item.high = (std::max)(item.high, found.high);
-    if (number > at_) { // not followed yet
-        found = item;
-        return;
-    }
-    found.state = none;
-    put_item(item);
-}
-
-inline void matcher::put_item(detail::match_item item) noexcept {
-    const std::uint32_t first = levels_[level_].first_item;
-    if (items_used_ == items_.size() || items_used_ - first == items_at_once_) {
-        overflowed_ = true;
-        return;
-    }
-    items_[items_used_++] = item;
-    const bool is_first_of_many = items_used_ - first == few + 1;
-    for (std::uint32_t i = is_first_of_many ? first : items_used_ - 1; items_used_ - first > few && i < items_used_;
-         ++i) {
-        if (items_[i].state != none) {
-            index_item(i);
-        }
-    }
-}
-
-inline void matcher::follow(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t least = tables_->rules[tables_->rule_of[item.state]].least;
-    switch (edge.kind) {
-    case detail::special_kind::skip:
-        return add_item({edge.target, item.frame, item.low, item.high});
-    case detail::special_kind::count:
-        if (edge.value == 0xffffffffu) { // no limit: what exceeds the least count is the same
-            add_item({edge.target, item.frame, (std::min)(item.low + 1, least), (std::min)(item.high + 1, least)});
-        } else if (item.low < edge.value) {
-            add_item({edge.target, item.frame, item.low + 1, (std::min)(item.high, edge.value - 1) + 1});
-        }
-        return;
-    case detail::special_kind::call:
-    case detail::special_kind::tail_call:
-        return call(item, edge);
-    }
-}
-
-inline void matcher::call(const detail::match_item& item, const detail::special_edge& edge) noexcept {
-    const std::uint32_t called = frame_of(edge.value);
-    if (called == none) {
-        return;
-    }
-    const detail::match_frame& caller = frames_[item.frame];
-    // Nothing is left to do in the caller: the called rule goes back to where that would have gone. (The links of a
-    // frame of this level may still become more.)
-    if (edge.kind == detail::special_kind::tail_call && item.frame < levels_[level_].first_frame) {
-        look(item.frame);
-        for (std::uint32_t i = caller.first_link; i != none && !overflowed_; i = links_[i].next) {
-            add_link(called, links_[i].back);
-        }
-        return;
-    }
-    add_link(called, {edge.target, item.frame, item.low, item.high});
-}
-
-/// The frame of a rule that is called here, made where it is the first call; none where there is no room.
-inline std::uint32_t matcher::frame_of(std::uint32_t rule) noexcept {
-    const std::uint32_t known = frame_of_rule_[rule];
-    if (known >= levels_[level_].first_frame && known < frames_used_ && frames_[known].rule == rule) {
-        return known;
-    }
-    if (frames_used_ == frames_.size()) {
-        overflowed_ = true;
-        return none;
-    }
-    const std::uint32_t made = frames_used_++;
-    frames_[made] = {rule, none, 0, detail::endless, 0, 0};
-    frame_of_rule_[rule] = made;
-    add_item({tables_->rules[rule].start, made, 0, 0});
-    return made;
-}
-
-/// The same of the links.
-inline std::uint32_t matcher::find_link(std::uint32_t frame, const detail::match_item& back) noexcept {
-    if (links_used_ - levels_[level_].first_link > few) {
-        const std::uint32_t* const slot = found_links_.at(frame, back.state, back.frame);
-        overflowed_ = overflowed_ || slot == nullptr;
-        return slot == nullptr ? none : *slot;
-    }
-    std::uint32_t i = frames_[frame].first_link;
-    while (i != none && (links_[i].back.state != back.state || links_[i].back.frame != back.frame)) {
-        i = links_[i].next;
-    }
-    return i;
-}
-
-inline void matcher::index_link(std::uint32_t number) noexcept {
-    const detail::match_link& link = links_[number];
-    std::uint32_t* const slot = found_links_.at(link.frame, link.back.state, link.back.frame);
-    overflowed_ = overflowed_ || slot == nullptr;
-    if (slot != nullptr) {
-        *slot = number;
-    }
-}
-
-inline void matcher::add_link(std::uint32_t frame, detail::match_item back) noexcept {
-    const std::uint32_t number = find_link(frame, back);
-    if (overflowed_ || links_used_ == links_.size()) {
-        overflowed_ = true;
-        return;
-    }
-    if (number != none) {
-        detail::match_item& found = links_[number].back;
-        if (back.low <= found.high + 1 && found.low <= back.high + 1) {
-            found.low = (std::min)(back.low, found.low);
-            found.high = (std::max)(back.high, found.high);
-            return;
-        }
-    }
-    links_[links_used_] = {back, frames_[frame].first_link, frame};
-    frames_[frame].first_link = links_used_++;
-    const std::uint32_t first = levels_[level_].first_link;
-    const bool is_first_of_many = links_used_ - first == few + 1;
-    for (std::uint32_t i = is_first_of_many ? first : links_used_ - 1; links_used_ - first > few && i < links_used_;
-         ++i) {
-        index_link(i);
-    }
-}
-
-inline void matcher::looked_at(std::uint32_t frame) noexcept {
-    const std::uint32_t seen = frames_[frame].seen;
-    last_seen_ = (seen ^ watch_) < detail::match_frame::most_seen ? (std::max)(last_seen_, seen) : none;
-}
-
-/// A text of the item's rule is complete. One that was called here has taken no byte: its callers skip it.
-inline void matcher::end_rule(const detail::match_item& item) noexcept {
-    detail::match_frame& frame = frames_[item.frame];
-    if (item.high < tables_->rules[frame.rule].least || item.frame >= levels_[level_].first_frame ||
-        std::exchange(frame.popped_at, pass_) == pass_) {
-        return;
-    }
-    look(item.frame);
-    for (std::uint32_t i = frame.first_link; i != none && !overflowed_; i = links_[i].next) {
-        if (links_[i].back.state == none) {
-            levels_[level_].can_end = true;
-        } else {
-            add_item(links_[i].back);
-        }
-    }
-}
-
-inline std::uint32_t matcher::bytes_behind(const detail::match_item& item) const noexcept {
-    const detail::compiled_rule& rule = tables_->rules[tables_->rule_of[item.state]];
-    const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-    return detail::bytes_together(missing * rule.step_bytes, frames_[item.frame].bytes_to_end);
-}
-
-inline std::uint32_t matcher::bytes_from(const detail::match_item& item) const noexcept {
-    return detail::bytes_together(tables_->to_end[item.state], bytes_behind(item));
-}
-
-inline bool matcher::shorten(detail::match_frame& frame) noexcept {
-    std::uint32_t fewest = frame.bytes_to_end;
-    for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-        fewest = (std::min)(fewest, links_[i].back.state == none ? 0 : bytes_from(links_[i].back));
-    }
-    return std::exchange(frame.bytes_to_end, fewest) != fewest;
-}
-
-inline void matcher::measure_frames(std::uint32_t first) noexcept {
-    for (std::uint32_t i = first; i < frames_used_; ++i) {
-        frames_[i].bytes_to_end = detail::endless;
-    }
-    for (bool is_shorter = first < frames_used_; is_shorter;) { // links go to older frames, but for left recursion
-        is_shorter = false;
-        for (std::uint32_t i = first; i < frames_used_; ++i) {
-            is_shorter = shorten(frames_[i]) || is_shorter;
-        }
-    }
-}
-
-inline std::uint32_t matcher::bytes_from_level() const noexcept {
-    std::uint32_t fewest = can_end() ? 0 : detail::endless;
-    for (std::uint32_t i = levels_[level_].first_item; i < items_used_; ++i) {
-        fewest = items_[i].state == none ? fewest : (std::min)(fewest, bytes_from(items_[i]));
-    }
-    return fewest;
-}
-
 inline std::uint32_t matcher::shortest_end() noexcept {
     if (can_end()) {
         return 0;
     }
-    measure_frames(0);
-    return bytes_from_level();
-}
-
-inline std::uint32_t matcher::longest_frame() noexcept {
-    measure_frames(0);
-    std::uint32_t most = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        most = (std::max)(most, frames_[i].bytes_to_end);
-    }
-    return most;
+    detail::match_distances distances = readings_.distances();
+    distances.measure_all();
+    return distances.from_level();
 }
 
 inline std::uint32_t matcher::shortest_end_after(std::string_view text) noexcept {
     for (const char byte : text) {
-        static_cast<void>(step(static_cast<std::uint8_t>(byte)));
+        static_cast<void>(readings_.step(static_cast<std::uint8_t>(byte)));
     }
     const std::uint32_t fewest = shortest_end();
-    if (level_ != 0) {
-        go_back_to(0);
-    }
+    readings_.store().go_back_to(0);
     return fewest;
 }
 
 inline void matcher::rewind() noexcept {
-    levels_[0] = mark_.level;
-    items_used_ = mark_.items;
-    frames_used_ = mark_.frames;
-    links_used_ = mark_.links;
-    out_of_budget_ = false;
-}
-
-/// Gives back what the present items, and those of the checkpoint, cannot reach. \pre level 0
-inline void matcher::compact() noexcept {
-    const std::uint32_t first = levels_[0].first_item;
-    const bool is_apart = is_marked_ && mark_.level.first_item != first;
-    const std::uint32_t marked = is_apart ? mark_.items - mark_.level.first_item : 0;
-    if (is_apart) {
-        std::copy_n(items_.data() + mark_.level.first_item, marked, items_.data());
-    }
-    std::copy(items_.data() + first, items_.data() + items_used_, items_.data() + marked);
-    items_used_ -= first - marked;
-    mark_frames();
-    move_frames();
-    levels_[0] = {marked, frames_used_, links_used_, levels_[0].can_end};
-    mark_.level.first_item = 0;
-    mark_.items = is_apart ? marked : items_used_;
-}
-
-/// Sets moved_to of the frames that are needed to their new numbers, of the others to none.
-inline void matcher::mark_frames() noexcept {
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = none;
-    }
-    std::uint32_t todo = none; // a list through bytes_to_end
-    const auto need = [&](std::uint32_t frame) {
-        if (frame != none && frames_[frame].moved_to == none) {
-            frames_[frame].moved_to = 0;
-            frames_[frame].bytes_to_end = std::exchange(todo, frame);
-        }
-    };
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        need(items_[i].state == none ? none : items_[i].frame);
-    }
-    while (todo != none) {
-        const detail::match_frame& frame = frames_[todo];
-        todo = frame.bytes_to_end;
-        for (std::uint32_t i = frame.first_link; i != none; i = links_[i].next) {
-            need(links_[i].back.frame);
-        }
-    }
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].moved_to = frames_[i].moved_to == none ? none : kept++;
-    }
-}
-
-/// Moves what is needed to the front. Older links come first, so that each chain is made anew in its order.
-inline void matcher::move_frames() noexcept {
-    for (std::uint32_t i = 0; i < items_used_; ++i) {
-        if (items_[i].state != none) {
-            items_[i].frame = frames_[items_[i].frame].moved_to;
-        }
-    }
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        frames_[i].first_link = none;
-    }
-    std::uint32_t links = 0;
-    std::uint32_t marked_links = 0;
-    for (std::uint32_t i = 0; i < links_used_; ++i) {
-        marked_links = i == mark_.links ? links : marked_links;
-        detail::match_link link = links_[i];
-        detail::match_frame& owner = frames_[link.frame];
-        if (owner.moved_to == none) {
-            continue;
-        }
-        link.back.frame = link.back.frame == none ? none : frames_[link.back.frame].moved_to;
-        link.frame = owner.moved_to;
-        link.next = std::exchange(owner.first_link, links);
-        links_[links++] = link;
-    }
-    mark_.links = mark_.links < links_used_ ? marked_links : links;
-    std::uint32_t frames = 0;
-    std::uint32_t marked_frames = 0;
-    for (std::uint32_t i = 0; i < frames_used_; ++i) {
-        marked_frames = i == mark_.frames ? frames : marked_frames;
-        if (frames_[i].moved_to != none) {
-            frames_[frames++] = frames_[i];
-        }
-    }
-    mark_.frames = mark_.frames < frames_used_ ? marked_frames : frames;
-    links_used_ = links;
-    frames_used_ = frames;
+    readings_.go_back();
+    readings_.store().go_back_to_mark();
 }
 
 } // namespace bitnet::inline BITNET_ABI
@@ -6665,7 +6961,7 @@ public:
         is_found_ = at_ < tokens_.size();
     }
     /// The tokens that come next, as many as are certain. \pre no byte is to come that `of` does not know
-    [[nodiscard]] std::span<const token> find(matcher& of) noexcept {
+    [[nodiscard]] std::span<const token> find(match_readings& of) noexcept {
         if (!is_found_) {
             forget();
             look(of);
@@ -6681,16 +6977,16 @@ private:
         is_found_ = false;
     }
 
-    void look(matcher& of) noexcept {
+    void look(match_readings& of) noexcept {
         const std::size_t before = put_before();
-        const std::size_t size = of.go_forced(std::span(text_).subspan(before));
+        match_lookahead ahead(of);
+        const std::size_t size = ahead.take_forced(std::span(text_).subspan(before));
         if (size != 0 && encode(before, size)) {
             const bool is_cut = before + size == window;
-            tokens_.resize(certain({text_.data() + before, size}, is_cut, of));
+            tokens_.resize(certain({text_.data() + before, size}, is_cut, ahead));
         } else {
             tokens_.clear();
         }
-        of.go_back();
     }
 
     /// Writes the bytes of the last tokens. \return how many
@@ -6744,9 +7040,9 @@ private:
         return at == size;
     }
 
-    /// How many of the tokens of `text` nothing that follows it can change. \pre `of` stands behind the text
+    /// How many of the tokens of `text`, which is what `ahead` took, nothing that follows it can change.
     /// \param is_cut it is a part of what is forced
-    [[nodiscard]] std::size_t certain(std::string_view text, bool is_cut, matcher& of) const noexcept {
+    [[nodiscard]] std::size_t certain(std::string_view text, bool is_cut, match_lookahead& ahead) const noexcept {
         const std::size_t count = tokens_.size();
         const std::size_t open = (std::min)(count, most_open);
         if (is_cut && open != count) {
@@ -6757,7 +7053,7 @@ private:
             at -= trie_->text().bytes_of(tokens_[i]).size();
         }
         for (std::size_t i = count - open; i < count; ++i) {
-            if (goes_on(text.substr(at), of)) {
+            if (goes_on(text.substr(at), ahead)) {
                 return i;
             }
             at += trie_->text().bytes_of(tokens_[i]).size();
@@ -6765,7 +7061,7 @@ private:
         return count;
     }
     /// Whether a token begins with `bytes`, is longer and allowed behind them.
-    [[nodiscard]] bool goes_on(std::string_view bytes, matcher& of) const noexcept {
+    [[nodiscard]] bool goes_on(std::string_view bytes, match_lookahead& ahead) const noexcept {
         const token_tree& tree = trie_access::all(*trie_);
         token_tree::place below = tree.root();
         for (const char byte : bytes) {
@@ -6775,14 +7071,15 @@ private:
         }
         const token_node* const nodes = tree.nodes();
         for (std::uint32_t n = below.first; n < below.last;) {
-            const auto step = of.try_ahead(nodes[n].depth - bytes.size(), nodes[n].byte);
-            if (step == matcher::ahead::unknown || (step == matcher::ahead::allowed && tree.ends(n))) {
-                of.drop_ahead();
+            const auto tried = ahead.try_byte(nodes[n].depth - bytes.size(), nodes[n].byte);
+            if (tried == match_lookahead::verdict::unknown ||
+                (tried == match_lookahead::verdict::allowed && tree.ends(n))) {
+                ahead.drop_tried();
                 return true;
             }
-            n = step == matcher::ahead::allowed ? n + 1 : nodes[n].next;
+            n = tried == match_lookahead::verdict::allowed ? n + 1 : nodes[n].next;
         }
-        of.drop_ahead();
+        ahead.drop_tried();
         return false;
     }
 
@@ -6826,8 +7123,7 @@ public:
     static constexpr std::size_t most_depths = 8;
 
     /// \param longest_token bytes. \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_key> open(const matcher& of, std::size_t longest_token) {
-        const compiled_grammar& tables = *of.tables_;
+    [[nodiscard]] static result<mask_key> open(const compiled_grammar& tables, std::size_t longest_token) {
         mask_key made;
         made.longest_ = static_cast<std::uint32_t>(longest_token);
         error failure;
@@ -6847,19 +7143,18 @@ public:
 
     /// Reads the place where the matcher is, and makes it watch which frames are left from now on.
     /// \pre at level 0
-    void read(matcher& of) noexcept {
-        if (!of.is_room()) {
-            of.compact();
-        }
+    void read(match_readings& of) noexcept {
+        match_store& store = of.store();
+        make_room(store);
         size_ = 0;
         depths_ = 0;
         known_ = 0;
         is_whole_ = true;
-        next_watch(of);
+        of.watch().forget(store.frames.span());
         put(of.can_end() ? 1 : 0);
-        for (std::uint32_t i = of.levels_[0].first_item; i < of.items_used_; ++i) {
-            const match_item& item = of.items_[i];
-            if (item.state != matcher::none && !of.tables_->states.byte_edges(item.state).empty()) {
+        for (std::uint32_t i = store.levels[0].first_item; i < store.items_used; ++i) {
+            const match_item& item = store.items[i];
+            if (item.state != match_store::none && !of.tables().states.byte_edges(item.state).empty()) {
                 put_item(of, item);
             }
         }
@@ -6871,8 +7166,7 @@ public:
                 put_links(of, frames_[expanded]);
             }
         }
-        of.watched_ = of.frames_used_;
-        of.last_seen_ = 0;
+        of.watch().start(store.frames_used);
     }
 
     /// How many depths there are keys for: at least one, if the items are not too many.
@@ -6883,14 +7177,13 @@ public:
     }
 
     /// The depth of what was looked at since read(), which ends; depths() where it is beyond all keys.
-    [[nodiscard]] std::size_t looked_at(matcher& of) const noexcept {
-        of.watched_ = 0;
-        if (of.last_seen_ == 0) {
+    [[nodiscard]] std::size_t looked_at(match_readings& of) const noexcept {
+        const std::uint32_t frames = of.watch().stop();
+        if (frames == 0) {
             return 0;
         }
-        const std::uint32_t number = of.last_seen_ - of.watch_;
         std::size_t depth = 0;
-        while (depth < depths_ && (of.last_seen_ == matcher::none || number >= frames_at_[depth])) {
+        while (depth < depths_ && frames > frames_at_[depth]) {
             ++depth;
         }
         return (std::min)(depth + 1, depths_);
@@ -6899,56 +7192,48 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return most_.size_bytes(); }
 
 private:
-    static constexpr std::uint32_t most_frames = match_frame::most_seen;
+    static constexpr std::uint32_t most_frames = frame_watch::most;
     static constexpr std::uint32_t root = 0xffffffffu;
 
-    /// A number for `seen` that no frame has.
-    void next_watch(matcher& of) noexcept {
-        of.watch_ += most_frames;
-        if (of.watch_ >= 0xffffff00u) {
-            for (std::size_t i = 0; i < of.frames_.size(); ++i) {
-                of.frames_[i].seen = 0;
-            }
-            of.watch_ = most_frames;
-        }
-    }
     void put(std::uint32_t word) noexcept {
         is_whole_ = is_whole_ && size_ < words_.size();
         if (is_whole_) {
             words_[size_++] = word;
         }
     }
-    void put_item(matcher& of, const match_item& item) noexcept {
+    void put_item(match_readings& of, const match_item& item) noexcept {
         put(item.state);
         if (item.state == root) {
             return;
         }
         put(number_of(of, item.frame));
-        const std::uint32_t rule = of.tables_->rule_of[item.state];
+        const std::uint32_t rule = of.tables().rule_of[item.state];
         if (most_[rule] != 0) {
-            put(clamped(item.low, of.tables_->rules[rule].least, most_[rule]));
-            put(clamped(item.high, of.tables_->rules[rule].least, most_[rule]));
+            put(clamped(item.low, of.tables().rules[rule].least, most_[rule]));
+            put(clamped(item.high, of.tables().rules[rule].least, most_[rule]));
         }
     }
-    void put_links(matcher& of, std::uint32_t frame) noexcept {
-        put(of.frames_[frame].rule);
-        for (std::uint32_t i = of.frames_[frame].first_link; i != matcher::none && is_whole_; i = of.links_[i].next) {
-            put_item(of, of.links_[i].back);
+    void put_links(match_readings& of, std::uint32_t frame) noexcept {
+        const match_store& store = of.store();
+        put(store.frames[frame].rule);
+        for (std::uint32_t i = store.frames[frame].first_link; i != match_store::none && is_whole_;
+             i = store.links[i].next) {
+            put_item(of, store.links[i].back);
         }
         put(root - 1); // no state has that number
     }
     /// What a frame is called: a number in the order in which they are met.
-    [[nodiscard]] std::uint32_t number_of(matcher& of, std::uint32_t frame) noexcept {
-        std::uint32_t& seen = of.frames_[frame].seen;
-        if ((seen ^ of.watch_) < most_frames) {
-            return seen - of.watch_;
+    [[nodiscard]] std::uint32_t number_of(match_readings& of, std::uint32_t frame) noexcept {
+        match_frame& met = of.store().frames[frame];
+        if (const std::uint32_t number = of.watch().number(met); number != frame_watch::unknown) {
+            return number;
         }
         is_whole_ = is_whole_ && known_ < most_frames;
         if (!is_whole_) {
             return 0;
         }
         frames_[known_] = frame;
-        seen = of.watch_ + known_;
+        of.watch().set_number(met, known_);
         return known_++;
     }
     /// A count, the same for all from which one token cannot tell the bounds apart.
@@ -7267,7 +7552,7 @@ public:
     static constexpr std::uint64_t most_work = 8'000'000;
 
     /// \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
+    [[nodiscard]] static result<mask_walk> open(const compiled_grammar& tables, const token_trie& trie) {
         mask_walk made;
         error failure;
         allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
@@ -7275,7 +7560,7 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto rows = state_rows::open(*of.tables_);
+        auto rows = state_rows::open(tables);
         if (!rows) {
             return failed(rows);
         }
@@ -7286,7 +7571,7 @@ public:
     /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
     /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
     /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
-    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
+    [[nodiscard]] walked_mask run(match_readings& of, const token_trie& trie, std::uint32_t most_left,
                                   std::span<std::uint64_t> bits) noexcept {
         begin(of, most_left, bits);
         if (add_plain(trie)) {
@@ -7294,8 +7579,7 @@ public:
         } else {
             walk(trie_access::all(trie));
         }
-        back_to(0);
-        of.overflowed_ = false;
+        store_->go_back_to(0);
         return made_;
     }
 
@@ -7325,33 +7609,28 @@ private:
     static constexpr std::uint32_t nowhere = 0xffffffffu;
     static constexpr match_item no_item{none, 0, 0, 0};
 
-    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
+    void begin(match_readings& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
         of_ = &of;
+        store_ = &of.store();
         bits_ = bits;
         most_left_ = most_left;
         made_ = {};
         work_ = 0;
         if (most_left == any_end) {
-            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
-                of.frames_[i].bytes_to_end = 0;
+            for (std::uint32_t i = 0; i < store_->frames_used; ++i) {
+                store_->frames[i].bytes_to_end = 0;
             }
         }
         places_[0] = place_of_level();
         put_point(0);
     }
 
-    void back_to(std::uint32_t level) noexcept {
-        if (of_->level_ != level) {
-            of_->go_back_to(level);
-        }
-    }
-
     /// The last level of the matcher as a place.
     [[nodiscard]] place place_of_level() noexcept {
-        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
-        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+        place made{no_item, no_item, store_->level, of_->distances().from_level(), false};
+        for (std::uint32_t i = store_->levels[store_->level].first_item; i < store_->items_used; ++i) {
+            const match_item item = store_->items[i];
+            if (item.state == none || of_->tables().states.byte_edges(item.state).empty()) {
                 continue;
             }
             if (made.second.state != none) {
@@ -7425,11 +7704,11 @@ private:
         const point at = path_[depth];
         if (at.origin == depth || at.origin == nowhere) {
             const place& here = places_[depth];
-            return here.left != unknown ? here.left : of_->bytes_from(here.first);
+            return here.left != unknown ? here.left : of_->distances().from(here.first);
         }
         place& origin = places_[at.origin];
-        origin.behind = origin.behind != unknown ? origin.behind : of_->bytes_behind(origin.first);
-        return bytes_together(of_->tables_->to_end[at.state], origin.behind);
+        origin.behind = origin.behind != unknown ? origin.behind : of_->distances().behind(origin.first);
+        return bytes_together(of_->tables().to_end[at.state], origin.behind);
     }
     /// Takes the tokens that end at a point, unless they leave too much to be written.
     void take(std::uint32_t depth, std::span<const std::uint32_t> tokens) noexcept {
@@ -7473,15 +7752,15 @@ private:
     /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
     /// two items. \return whether it does
     [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
-        const automaton& states = of_->tables_->states;
+        const automaton& states = of_->tables().states;
         const std::span<const special_edge> special = states.special_edges(at.state);
-        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
+        place made{no_item, no_item, from.level, of_->distances().from(at), false};
         if (!special.empty()) {
             if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
                 rows_.needs_closing(special[0].target)) {
                 return false;
             }
-            made.first = counted(at, special[0]);
+            made.first = of_->counted(at, special[0]);
         } else if (!states.byte_edges(at.state).empty()) {
             made.first = at;
         }
@@ -7489,7 +7768,7 @@ private:
             return false;
         }
         for (const match_item& item : {made.first, made.second}) {
-            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
+            made.left = item.state == none ? made.left : (std::min)(made.left, of_->distances().from(item));
         }
         to = made;
         return true;
@@ -7497,12 +7776,12 @@ private:
     /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
     /// one
     [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
-        const match_frame& frame = of_->frames_[at.frame];
-        if (at.high < of_->tables_->rules[frame.rule].least) {
+        const match_frame& frame = store_->frames[at.frame];
+        if (at.high < of_->tables().rules[frame.rule].least) {
             return true;
         }
-        of_->look(at.frame);
-        const match_link& link = of_->links_[frame.first_link];
+        of_->watch().look(*store_, at.frame);
+        const match_link& link = store_->links[frame.first_link];
         if (link.next != none) {
             return false;
         }
@@ -7513,26 +7792,16 @@ private:
         (made.first.state == none ? made.first : made.second) = link.back;
         return !rows_.needs_closing(link.back.state);
     }
-    /// The item behind an edge that counts; none where the count is reached.
-    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
-        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
-        if (edge.value == none) {
-            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
-        }
-        return at.low >= edge.value
-                   ? no_item
-                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
-    }
     /// The same where there are more than two items: without a level if one of them alone goes on.
     [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        back_to(from.level);
-        const std::uint32_t last = of_->items_used_;
-        const std::uint32_t first = of_->levels_[from.level].first_item;
+        store_->go_back_to(from.level);
+        const std::uint32_t last = store_->items_used;
+        const std::uint32_t first = store_->levels[from.level].first_item;
         work_ += last - first;
         std::uint32_t going = none;
         std::uint32_t found = state_rows::dead;
         for (std::uint32_t i = first; i < last; ++i) {
-            const std::uint32_t state = of_->items_[i].state;
+            const std::uint32_t state = store_->items[i].state;
             const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
             if (target == state_rows::dead) {
                 continue;
@@ -7543,56 +7812,41 @@ private:
             going = i;
             found = target;
         }
-        const match_item item = going == none ? no_item : of_->items_[going];
+        const match_item item = going == none ? no_item : store_->items[going];
         return going != none && go(from, item, found, byte, to);
     }
 
     [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        matcher& of = *of_;
-        back_to(from.level);
-        const std::uint32_t first = of.levels_[from.level].first_item;
-        const std::uint32_t last = of.items_used_;
-        of.open_level();
+        store_->go_back_to(from.level);
+        const std::uint32_t first = store_->last().first_item;
+        const std::uint32_t last = store_->items_used;
+        of_->open_level();
         if (from.is_level) {
             for (std::uint32_t i = first; i < last; ++i) {
-                add_targets(of.items_[i], byte);
+                of_->add_targets(store_->items[i], byte);
             }
         } else {
-            add_targets(from.first, byte);
-            add_targets(from.second, byte);
+            of_->add_targets(from.first, byte);
+            of_->add_targets(from.second, byte);
         }
-        of.close_level();
-        work_ += of.items_used_ - last;
-        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
-            made_.is_whole = made_.is_whole && !of.overflowed_;
-            back_to(from.level);
+        of_->close_level();
+        work_ += store_->items_used - last;
+        if (!of_->keep_level()) {
+            made_.is_whole = made_.is_whole && !store_->has_overflowed;
             return false;
         }
-        of.measure_frames(of.levels_[of.level_].first_frame);
+        of_->distances().measure(store_->last().first_frame);
         to = place_of_level();
         return true;
-    }
-    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
-        if (item.state == none) {
-            return;
-        }
-        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                of_->add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
     }
 
     /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
     /// \return whether it did, and all others of them are not
     [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
-        const std::uint32_t first = of_->levels_[0].first_item;
-        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+        const std::uint32_t first = store_->levels[0].first_item;
+        for (std::uint32_t i = first; i < store_->items_used; ++i) {
+            const match_item item = store_->items[i];
+            if (item.state == none || of_->tables().states.byte_edges(item.state).empty()) {
                 continue;
             }
             const plain_text fit = rows_.plain(item.state);
@@ -7624,23 +7878,21 @@ private:
     }
     /// The most that plain text leaves to the end.
     [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
-        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
-        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
+        return bytes_together(fit.to_end, of_->distances().behind(item));
     }
     /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
     [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
-        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
-            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
+        for (std::uint32_t i = store_->levels[0].first_item; i < store_->items_used; ++i) {
+            if (i != number && store_->items[i].state != none && rows_.begins_plain(store_->items[i].state)) {
                 return false;
             }
         }
         if (!may_leave) {
             return true;
         }
-        of_->look(item.frame);
-        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
-            const std::uint32_t back = of_->links_[i].back.state;
+        of_->watch().look(*store_, item.frame);
+        for (std::uint32_t i = store_->frames[item.frame].first_link; i != none; i = store_->links[i].next) {
+            const std::uint32_t back = store_->links[i].back.state;
             if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
                 return false;
             }
@@ -7648,7 +7900,8 @@ private:
         return true;
     }
 
-    matcher* of_ = nullptr;
+    match_readings* of_ = nullptr;
+    match_store* store_ = nullptr; ///< of these
     std::span<std::uint64_t> bits_;
     std::uint32_t most_left_ = 0;
     walked_mask made_;
@@ -7832,7 +8085,7 @@ public:
         if (options_.forced == forced_text::off || has_ended_ || is_broken_ || begun_at_ != begun_.size()) {
             return {};
         }
-        const std::span<const token> found = forced_.find(matcher_);
+        const std::span<const token> found = forced_.find(matcher_.readings_);
         return found.empty() || allows(found.front()) ? found : std::span<const token>();
     }
     /// Whether the grammar, and the limit, allow a token next: any of those that are text as it goes on. Cost: that of
@@ -7949,8 +8202,9 @@ private:
             return failed(opened);
         }
         token_constraint made(*std::move(opened), trie, options);
-        auto key = detail::mask_key::open(made.matcher_, longest);
-        auto walk = detail::mask_walk::open(made.matcher_, trie);
+        const detail::compiled_grammar& tables = *detail::grammar_access::tables(texts);
+        auto key = detail::mask_key::open(tables, longest);
+        auto walk = detail::mask_walk::open(tables, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
         error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
         detail::allocate_uninitialized(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
@@ -8015,12 +8269,13 @@ private:
         if (const std::span<const token> next = forced(); !next.empty()) {
             return only(next.front());
         }
-        key_.read(matcher_);
+        key_.read(matcher_.readings_);
         std::size_t at = cache_.find(key_);
         const bool is_new = at == detail::mask_cache::nowhere;
         if (is_new) {
             at = cache_.make_room();
-            const detail::walked_mask made = walk_.run(matcher_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
+            const detail::walked_mask made =
+                walk_.run(matcher_.readings_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
             if (!made.is_whole) {
                 return budget_error();
             }
@@ -8035,21 +8290,22 @@ private:
     }
     void keep(std::size_t at, const detail::walked_mask& made) noexcept {
         last_ = made;
-        if (const std::size_t depth = key_.looked_at(matcher_); depth < key_.depths()) {
+        if (const std::size_t depth = key_.looked_at(matcher_.readings_); depth < key_.depths()) {
             cache_.keep(at, made, key_, depth);
         }
     }
+    std::uint32_t measure_frames() noexcept { return matcher_.readings_.distances().measure_all(); }
     /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
     [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
-        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
+        return tokens_ < *limit_ && std::uint64_t{found.most_left} + measure_frames() <= std::uint64_t{room()};
     }
     [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
         std::fill_n(own_.data(), own_.size(), 0u);
         detail::walked_mask made;
         if (tokens_ < *limit_) {
-            matcher_.longest_frame(); // measures them
+            measure_frames();
             const auto most = static_cast<std::uint32_t>((std::min)(room(), std::size_t{detail::endless}));
-            made = walk_.run(matcher_, *trie_, most, own_.span());
+            made = walk_.run(matcher_.readings_, *trie_, most, own_.span());
         }
         if (!made.is_whole) {
             return budget_error();

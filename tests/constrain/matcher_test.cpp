@@ -233,6 +233,33 @@ TEST_CASE("the shortest end counts what is still to come, and following it close
     CHECK(matcher.can_end());
 }
 
+TEST_CASE("a matcher that moves together what it still needs allows what one with much room does") {
+    const auto grammar = must(bitnet::grammar::gbnf("root ::= list\n"
+                                                    "list ::= \"[\" (value (\",\" value)*)? \"]\"\n"
+                                                    "value ::= list | word | word \"=\" value\n"
+                                                    "word ::= [a-c]+\n"));
+    auto small = must(bitnet::matcher::open(grammar, {.items = 128, .items_at_once = 64, .frames = 256, .links = 512}));
+    auto large = must(bitnet::matcher::open(grammar, {.items = 1'000'000, .frames = 1'000'000, .links = 1'000'000}));
+    std::mt19937 random(3);
+    std::size_t depth = 0;
+    for (int i = 0; i < 4000; ++i) {
+        std::string allowed;
+        for (const char byte : std::string_view("[],=abc")) {
+            const bool is_allowed = large.allows({&byte, 1});
+            REQUIRE(small.allows({&byte, 1}) == is_allowed);
+            const bool is_wanted = byte == '[' ? depth < 12 : byte != ']' || depth > 1;
+            allowed += is_allowed && is_wanted ? std::string(1, byte) : "";
+        }
+        REQUIRE(!small.out_of_budget());
+        REQUIRE(small.shortest_end() == large.shortest_end());
+        REQUIRE(!allowed.empty());
+        const char next = allowed[random() % allowed.size()];
+        REQUIRE(small.accept({&next, 1}) == 1);
+        REQUIRE(large.accept({&next, 1}) == 1);
+        depth = next == '[' ? depth + 1 : next == ']' ? depth - 1 : depth;
+    }
+}
+
 TEST_CASE("options of a matcher have to fit the grammar") {
     const auto grammar = must(bitnet::grammar::gbnf("root ::= \"a\""));
     CHECK(!bitnet::matcher::open(grammar, {.items = 1, .items_at_once = 2}).has_value());

@@ -6,6 +6,7 @@
 #include <bitnet/checkpoint/block_rows.hpp>
 #include <bitnet/checkpoint/graph_parts.hpp>
 #include <bitnet/checkpoint/hugging_face_config.hpp>
+#include <bitnet/checkpoint/hugging_face_config_reader.hpp>
 #include <bitnet/checkpoint/hugging_face_names.hpp>
 #include <bitnet/checkpoint/model_file.hpp>
 #include <bitnet/checkpoint/sentence_pooling.hpp>

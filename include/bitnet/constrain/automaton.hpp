@@ -41,12 +41,12 @@ class automaton {
 public:
     [[nodiscard]] std::size_t size() const noexcept { return states_.size(); }
     [[nodiscard]] bool is_final(std::size_t state) const noexcept { return states_[state].is_final; }
-    [[nodiscard]] std::span<const byte_edge> byte_edges(std::size_t state) const noexcept {
+    [[nodiscard]] BITNET_ALWAYS_INLINE std::span<const byte_edge> byte_edges(std::size_t state) const noexcept {
         const std::size_t first = states_[state].first_byte;
         const std::size_t last = state + 1 < size() ? states_[state + 1].first_byte : bytes_.size();
         return {bytes_.data() + first, last - first};
     }
-    [[nodiscard]] std::span<const special_edge> special_edges(std::size_t state) const noexcept {
+    [[nodiscard]] BITNET_ALWAYS_INLINE std::span<const special_edge> special_edges(std::size_t state) const noexcept {
         const std::size_t first = states_[state].first_special;
         const std::size_t last = state + 1 < size() ? states_[state + 1].first_special : specials_.size();
         return {specials_.data() + first, last - first};

@@ -3,7 +3,8 @@
 #ifndef BITNET_CONSTRAIN_FORCED_TEXT_HPP
 #define BITNET_CONSTRAIN_FORCED_TEXT_HPP
 
-#include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/match_lookahead.hpp>
+#include <bitnet/constrain/match_readings.hpp>
 #include <bitnet/constrain/token_tree.hpp>
 #include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/core/config.hpp>
@@ -71,7 +72,7 @@ public:
         is_found_ = at_ < tokens_.size();
     }
     /// The tokens that come next, as many as are certain. \pre no byte is to come that `of` does not know
-    [[nodiscard]] std::span<const token> find(matcher& of) noexcept {
+    [[nodiscard]] std::span<const token> find(match_readings& of) noexcept {
         if (!is_found_) {
             forget();
             look(of);
@@ -87,16 +88,16 @@ private:
         is_found_ = false;
     }
 
-    void look(matcher& of) noexcept {
+    void look(match_readings& of) noexcept {
         const std::size_t before = put_before();
-        const std::size_t size = of.go_forced(std::span(text_).subspan(before));
+        match_lookahead ahead(of);
+        const std::size_t size = ahead.take_forced(std::span(text_).subspan(before));
         if (size != 0 && encode(before, size)) {
             const bool is_cut = before + size == window;
-            tokens_.resize(certain({text_.data() + before, size}, is_cut, of));
+            tokens_.resize(certain({text_.data() + before, size}, is_cut, ahead));
         } else {
             tokens_.clear();
         }
-        of.go_back();
     }
 
     /// Writes the bytes of the last tokens. \return how many
@@ -150,9 +151,9 @@ private:
         return at == size;
     }
 
-    /// How many of the tokens of `text` nothing that follows it can change. \pre `of` stands behind the text
+    /// How many of the tokens of `text`, which is what `ahead` took, nothing that follows it can change.
     /// \param is_cut it is a part of what is forced
-    [[nodiscard]] std::size_t certain(std::string_view text, bool is_cut, matcher& of) const noexcept {
+    [[nodiscard]] std::size_t certain(std::string_view text, bool is_cut, match_lookahead& ahead) const noexcept {
         const std::size_t count = tokens_.size();
         const std::size_t open = (std::min)(count, most_open);
         if (is_cut && open != count) {
@@ -163,7 +164,7 @@ private:
             at -= trie_->text().bytes_of(tokens_[i]).size();
         }
         for (std::size_t i = count - open; i < count; ++i) {
-            if (goes_on(text.substr(at), of)) {
+            if (goes_on(text.substr(at), ahead)) {
                 return i;
             }
             at += trie_->text().bytes_of(tokens_[i]).size();
@@ -171,7 +172,7 @@ private:
         return count;
     }
     /// Whether a token begins with `bytes`, is longer and allowed behind them.
-    [[nodiscard]] bool goes_on(std::string_view bytes, matcher& of) const noexcept {
+    [[nodiscard]] bool goes_on(std::string_view bytes, match_lookahead& ahead) const noexcept {
         const token_tree& tree = trie_access::all(*trie_);
         token_tree::place below = tree.root();
         for (const char byte : bytes) {
@@ -181,14 +182,15 @@ private:
         }
         const token_node* const nodes = tree.nodes();
         for (std::uint32_t n = below.first; n < below.last;) {
-            const auto step = of.try_ahead(nodes[n].depth - bytes.size(), nodes[n].byte);
-            if (step == matcher::ahead::unknown || (step == matcher::ahead::allowed && tree.ends(n))) {
-                of.drop_ahead();
+            const auto tried = ahead.try_byte(nodes[n].depth - bytes.size(), nodes[n].byte);
+            if (tried == match_lookahead::verdict::unknown ||
+                (tried == match_lookahead::verdict::allowed && tree.ends(n))) {
+                ahead.drop_tried();
                 return true;
             }
-            n = step == matcher::ahead::allowed ? n + 1 : nodes[n].next;
+            n = tried == match_lookahead::verdict::allowed ? n + 1 : nodes[n].next;
         }
-        of.drop_ahead();
+        ahead.drop_tried();
         return false;
     }
 

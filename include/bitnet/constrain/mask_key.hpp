@@ -4,7 +4,10 @@
 #define BITNET_CONSTRAIN_MASK_KEY_HPP
 
 #include <bitnet/constrain/compiled_grammar.hpp>
-#include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/frame_watch.hpp>
+#include <bitnet/constrain/match_compaction.hpp>
+#include <bitnet/constrain/match_readings.hpp>
+#include <bitnet/constrain/match_store.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
 #include <bitnet/core/result.hpp>
@@ -25,8 +28,7 @@ public:
     static constexpr std::size_t most_depths = 8;
 
     /// \param longest_token bytes. \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_key> open(const matcher& of, std::size_t longest_token) {
-        const compiled_grammar& tables = *of.tables_;
+    [[nodiscard]] static result<mask_key> open(const compiled_grammar& tables, std::size_t longest_token) {
         mask_key made;
         made.longest_ = static_cast<std::uint32_t>(longest_token);
         error failure;
@@ -46,19 +48,18 @@ public:
 
     /// Reads the place where the matcher is, and makes it watch which frames are left from now on.
     /// \pre at level 0
-    void read(matcher& of) noexcept {
-        if (!of.is_room()) {
-            of.compact();
-        }
+    void read(match_readings& of) noexcept {
+        match_store& store = of.store();
+        make_room(store);
         size_ = 0;
         depths_ = 0;
         known_ = 0;
         is_whole_ = true;
-        next_watch(of);
+        of.watch().forget(store.frames.span());
         put(of.can_end() ? 1 : 0);
-        for (std::uint32_t i = of.levels_[0].first_item; i < of.items_used_; ++i) {
-            const match_item& item = of.items_[i];
-            if (item.state != matcher::none && !of.tables_->states.byte_edges(item.state).empty()) {
+        for (std::uint32_t i = store.levels[0].first_item; i < store.items_used; ++i) {
+            const match_item& item = store.items[i];
+            if (item.state != match_store::none && !of.tables().states.byte_edges(item.state).empty()) {
                 put_item(of, item);
             }
         }
@@ -70,8 +71,7 @@ public:
                 put_links(of, frames_[expanded]);
             }
         }
-        of.watched_ = of.frames_used_;
-        of.last_seen_ = 0;
+        of.watch().start(store.frames_used);
     }
 
     /// How many depths there are keys for: at least one, if the items are not too many.
@@ -82,14 +82,13 @@ public:
     }
 
     /// The depth of what was looked at since read(), which ends; depths() where it is beyond all keys.
-    [[nodiscard]] std::size_t looked_at(matcher& of) const noexcept {
-        of.watched_ = 0;
-        if (of.last_seen_ == 0) {
+    [[nodiscard]] std::size_t looked_at(match_readings& of) const noexcept {
+        const std::uint32_t frames = of.watch().stop();
+        if (frames == 0) {
             return 0;
         }
-        const std::uint32_t number = of.last_seen_ - of.watch_;
         std::size_t depth = 0;
-        while (depth < depths_ && (of.last_seen_ == matcher::none || number >= frames_at_[depth])) {
+        while (depth < depths_ && frames > frames_at_[depth]) {
             ++depth;
         }
         return (std::min)(depth + 1, depths_);
@@ -98,56 +97,48 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return most_.size_bytes(); }
 
 private:
-    static constexpr std::uint32_t most_frames = match_frame::most_seen;
+    static constexpr std::uint32_t most_frames = frame_watch::most;
     static constexpr std::uint32_t root = 0xffffffffu;
 
-    /// A number for `seen` that no frame has.
-    void next_watch(matcher& of) noexcept {
-        of.watch_ += most_frames;
-        if (of.watch_ >= 0xffffff00u) {
-            for (std::size_t i = 0; i < of.frames_.size(); ++i) {
-                of.frames_[i].seen = 0;
-            }
-            of.watch_ = most_frames;
-        }
-    }
     void put(std::uint32_t word) noexcept {
         is_whole_ = is_whole_ && size_ < words_.size();
         if (is_whole_) {
             words_[size_++] = word;
         }
     }
-    void put_item(matcher& of, const match_item& item) noexcept {
+    void put_item(match_readings& of, const match_item& item) noexcept {
         put(item.state);
         if (item.state == root) {
             return;
         }
         put(number_of(of, item.frame));
-        const std::uint32_t rule = of.tables_->rule_of[item.state];
+        const std::uint32_t rule = of.tables().rule_of[item.state];
         if (most_[rule] != 0) {
-            put(clamped(item.low, of.tables_->rules[rule].least, most_[rule]));
-            put(clamped(item.high, of.tables_->rules[rule].least, most_[rule]));
+            put(clamped(item.low, of.tables().rules[rule].least, most_[rule]));
+            put(clamped(item.high, of.tables().rules[rule].least, most_[rule]));
         }
     }
-    void put_links(matcher& of, std::uint32_t frame) noexcept {
-        put(of.frames_[frame].rule);
-        for (std::uint32_t i = of.frames_[frame].first_link; i != matcher::none && is_whole_; i = of.links_[i].next) {
-            put_item(of, of.links_[i].back);
+    void put_links(match_readings& of, std::uint32_t frame) noexcept {
+        const match_store& store = of.store();
+        put(store.frames[frame].rule);
+        for (std::uint32_t i = store.frames[frame].first_link; i != match_store::none && is_whole_;
+             i = store.links[i].next) {
+            put_item(of, store.links[i].back);
         }
         put(root - 1); // no state has that number
     }
     /// What a frame is called: a number in the order in which they are met.
-    [[nodiscard]] std::uint32_t number_of(matcher& of, std::uint32_t frame) noexcept {
-        std::uint32_t& seen = of.frames_[frame].seen;
-        if ((seen ^ of.watch_) < most_frames) {
-            return seen - of.watch_;
+    [[nodiscard]] std::uint32_t number_of(match_readings& of, std::uint32_t frame) noexcept {
+        match_frame& met = of.store().frames[frame];
+        if (const std::uint32_t number = of.watch().number(met); number != frame_watch::unknown) {
+            return number;
         }
         is_whole_ = is_whole_ && known_ < most_frames;
         if (!is_whole_) {
             return 0;
         }
         frames_[known_] = frame;
-        seen = of.watch_ + known_;
+        of.watch().set_number(met, known_);
         return known_++;
     }
     /// A count, the same for all from which one token cannot tell the bounds apart.

@@ -4,7 +4,9 @@
 #define BITNET_CONSTRAIN_MASK_WALK_HPP
 
 #include <bitnet/constrain/compiled_grammar.hpp>
-#include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/match_distances.hpp>
+#include <bitnet/constrain/match_readings.hpp>
+#include <bitnet/constrain/match_store.hpp>
 #include <bitnet/constrain/state_rows.hpp>
 #include <bitnet/constrain/token_tree.hpp>
 #include <bitnet/constrain/token_trie.hpp>
@@ -36,7 +38,7 @@ public:
     static constexpr std::uint64_t most_work = 8'000'000;
 
     /// \return errc::out_of_memory.
-    [[nodiscard]] static result<mask_walk> open(const matcher& of, const token_trie& trie) {
+    [[nodiscard]] static result<mask_walk> open(const compiled_grammar& tables, const token_trie& trie) {
         mask_walk made;
         error failure;
         allocate_uninitialized(made.places_, trie_access::all(trie).longest() + 1, "grammar mask", failure);
@@ -44,7 +46,7 @@ public:
         if (failure.code != errc{}) {
             return failure;
         }
-        auto rows = state_rows::open(*of.tables_);
+        auto rows = state_rows::open(tables);
         if (!rows) {
             return failed(rows);
         }
@@ -55,7 +57,7 @@ public:
     /// Sets the bits of all tokens that are allowed next and after which no more than `most_left` bytes are missing.
     /// \param most_left any_end: as many as there may be; bytes_to_end of the frames is set to 0 then, and otherwise
     /// has to be what the matcher measured. \param bits all 0, one for each token \pre the matcher is at level 0
-    [[nodiscard]] walked_mask run(matcher& of, const token_trie& trie, std::uint32_t most_left,
+    [[nodiscard]] walked_mask run(match_readings& of, const token_trie& trie, std::uint32_t most_left,
                                   std::span<std::uint64_t> bits) noexcept {
         begin(of, most_left, bits);
         if (add_plain(trie)) {
@@ -63,8 +65,7 @@ public:
         } else {
             walk(trie_access::all(trie));
         }
-        back_to(0);
-        of.overflowed_ = false;
+        store_->go_back_to(0);
         return made_;
     }
 
@@ -94,33 +95,28 @@ private:
     static constexpr std::uint32_t nowhere = 0xffffffffu;
     static constexpr match_item no_item{none, 0, 0, 0};
 
-    void begin(matcher& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
+    void begin(match_readings& of, std::uint32_t most_left, std::span<std::uint64_t> bits) noexcept {
         of_ = &of;
+        store_ = &of.store();
         bits_ = bits;
         most_left_ = most_left;
         made_ = {};
         work_ = 0;
         if (most_left == any_end) {
-            for (std::uint32_t i = 0; i < of.frames_used_; ++i) {
-                of.frames_[i].bytes_to_end = 0;
+            for (std::uint32_t i = 0; i < store_->frames_used; ++i) {
+                store_->frames[i].bytes_to_end = 0;
             }
         }
         places_[0] = place_of_level();
         put_point(0);
     }
 
-    void back_to(std::uint32_t level) noexcept {
-        if (of_->level_ != level) {
-            of_->go_back_to(level);
-        }
-    }
-
     /// The last level of the matcher as a place.
     [[nodiscard]] place place_of_level() noexcept {
-        place made{no_item, no_item, of_->level_, of_->bytes_from_level(), false};
-        for (std::uint32_t i = of_->levels_[of_->level_].first_item; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+        place made{no_item, no_item, store_->level, of_->distances().from_level(), false};
+        for (std::uint32_t i = store_->levels[store_->level].first_item; i < store_->items_used; ++i) {
+            const match_item item = store_->items[i];
+            if (item.state == none || of_->tables().states.byte_edges(item.state).empty()) {
                 continue;
             }
             if (made.second.state != none) {
@@ -194,11 +190,11 @@ private:
         const point at = path_[depth];
         if (at.origin == depth || at.origin == nowhere) {
             const place& here = places_[depth];
-            return here.left != unknown ? here.left : of_->bytes_from(here.first);
+            return here.left != unknown ? here.left : of_->distances().from(here.first);
         }
         place& origin = places_[at.origin];
-        origin.behind = origin.behind != unknown ? origin.behind : of_->bytes_behind(origin.first);
-        return bytes_together(of_->tables_->to_end[at.state], origin.behind);
+        origin.behind = origin.behind != unknown ? origin.behind : of_->distances().behind(origin.first);
+        return bytes_together(of_->tables().to_end[at.state], origin.behind);
     }
     /// Takes the tokens that end at a point, unless they leave too much to be written.
     void take(std::uint32_t depth, std::span<const std::uint32_t> tokens) noexcept {
@@ -242,15 +238,15 @@ private:
     /// What the matcher does at a state where a rule may end, or a count goes on, as long as that leads to no more than
     /// two items. \return whether it does
     [[nodiscard]] bool close(const place& from, const match_item& at, place& to) noexcept {
-        const automaton& states = of_->tables_->states;
+        const automaton& states = of_->tables().states;
         const std::span<const special_edge> special = states.special_edges(at.state);
-        place made{no_item, no_item, from.level, of_->bytes_from(at), false};
+        place made{no_item, no_item, from.level, of_->distances().from(at), false};
         if (!special.empty()) {
             if (special.size() != 1 || special[0].kind != special_kind::count || !states.byte_edges(at.state).empty() ||
                 rows_.needs_closing(special[0].target)) {
                 return false;
             }
-            made.first = counted(at, special[0]);
+            made.first = of_->counted(at, special[0]);
         } else if (!states.byte_edges(at.state).empty()) {
             made.first = at;
         }
@@ -258,7 +254,7 @@ private:
             return false;
         }
         for (const match_item& item : {made.first, made.second}) {
-            made.left = item.state == none ? made.left : (std::min)(made.left, of_->bytes_from(item));
+            made.left = item.state == none ? made.left : (std::min)(made.left, of_->distances().from(item));
         }
         to = made;
         return true;
@@ -266,12 +262,12 @@ private:
     /// Adds the item behind the rule of `at`, whose text is complete. \return whether there is but one, and a simple
     /// one
     [[nodiscard]] bool leave(const match_item& at, place& made) noexcept {
-        const match_frame& frame = of_->frames_[at.frame];
-        if (at.high < of_->tables_->rules[frame.rule].least) {
+        const match_frame& frame = store_->frames[at.frame];
+        if (at.high < of_->tables().rules[frame.rule].least) {
             return true;
         }
-        of_->look(at.frame);
-        const match_link& link = of_->links_[frame.first_link];
+        of_->watch().look(*store_, at.frame);
+        const match_link& link = store_->links[frame.first_link];
         if (link.next != none) {
             return false;
         }
@@ -282,26 +278,16 @@ private:
         (made.first.state == none ? made.first : made.second) = link.back;
         return !rows_.needs_closing(link.back.state);
     }
-    /// The item behind an edge that counts; none where the count is reached.
-    [[nodiscard]] match_item counted(const match_item& at, const special_edge& edge) const noexcept {
-        const std::uint32_t least = of_->tables_->rules[of_->tables_->rule_of[at.state]].least;
-        if (edge.value == none) {
-            return {edge.target, at.frame, (std::min)(at.low + 1, least), (std::min)(at.high + 1, least)};
-        }
-        return at.low >= edge.value
-                   ? no_item
-                   : match_item{edge.target, at.frame, at.low + 1, (std::min)(at.high, edge.value - 1) + 1};
-    }
     /// The same where there are more than two items: without a level if one of them alone goes on.
     [[nodiscard]] bool step_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        back_to(from.level);
-        const std::uint32_t last = of_->items_used_;
-        const std::uint32_t first = of_->levels_[from.level].first_item;
+        store_->go_back_to(from.level);
+        const std::uint32_t last = store_->items_used;
+        const std::uint32_t first = store_->levels[from.level].first_item;
         work_ += last - first;
         std::uint32_t going = none;
         std::uint32_t found = state_rows::dead;
         for (std::uint32_t i = first; i < last; ++i) {
-            const std::uint32_t state = of_->items_[i].state;
+            const std::uint32_t state = store_->items[i].state;
             const std::uint32_t target = state == none ? state_rows::dead : rows_.of(state)[byte];
             if (target == state_rows::dead) {
                 continue;
@@ -312,56 +298,41 @@ private:
             going = i;
             found = target;
         }
-        const match_item item = going == none ? no_item : of_->items_[going];
+        const match_item item = going == none ? no_item : store_->items[going];
         return going != none && go(from, item, found, byte, to);
     }
 
     [[nodiscard]] bool open_level(const place& from, std::uint8_t byte, place& to) noexcept {
-        matcher& of = *of_;
-        back_to(from.level);
-        const std::uint32_t first = of.levels_[from.level].first_item;
-        const std::uint32_t last = of.items_used_;
-        of.open_level();
+        store_->go_back_to(from.level);
+        const std::uint32_t first = store_->last().first_item;
+        const std::uint32_t last = store_->items_used;
+        of_->open_level();
         if (from.is_level) {
             for (std::uint32_t i = first; i < last; ++i) {
-                add_targets(of.items_[i], byte);
+                of_->add_targets(store_->items[i], byte);
             }
         } else {
-            add_targets(from.first, byte);
-            add_targets(from.second, byte);
+            of_->add_targets(from.first, byte);
+            of_->add_targets(from.second, byte);
         }
-        of.close_level();
-        work_ += of.items_used_ - last;
-        if (of.overflowed_ || (of.items_used_ == last && !of.can_end())) {
-            made_.is_whole = made_.is_whole && !of.overflowed_;
-            back_to(from.level);
+        of_->close_level();
+        work_ += store_->items_used - last;
+        if (!of_->keep_level()) {
+            made_.is_whole = made_.is_whole && !store_->has_overflowed;
             return false;
         }
-        of.measure_frames(of.levels_[of.level_].first_frame);
+        of_->distances().measure(store_->last().first_frame);
         to = place_of_level();
         return true;
-    }
-    void add_targets(const match_item& item, std::uint8_t byte) noexcept {
-        if (item.state == none) {
-            return;
-        }
-        for (const byte_edge edge : of_->tables_->states.byte_edges(item.state)) {
-            if (byte < edge.low) {
-                break;
-            }
-            if (byte <= edge.high) {
-                of_->add_item({edge.target, item.frame, item.low, item.high});
-            }
-        }
     }
 
     /// Adds the tokens that are plain text where they are allowed whatever else is, by one item.
     /// \return whether it did, and all others of them are not
     [[nodiscard]] bool add_plain(const token_trie& trie) noexcept {
-        const std::uint32_t first = of_->levels_[0].first_item;
-        for (std::uint32_t i = first; i < of_->items_used_; ++i) {
-            const match_item item = of_->items_[i];
-            if (item.state == none || of_->tables_->states.byte_edges(item.state).empty()) {
+        const std::uint32_t first = store_->levels[0].first_item;
+        for (std::uint32_t i = first; i < store_->items_used; ++i) {
+            const match_item item = store_->items[i];
+            if (item.state == none || of_->tables().states.byte_edges(item.state).empty()) {
                 continue;
             }
             const plain_text fit = rows_.plain(item.state);
@@ -393,23 +364,21 @@ private:
     }
     /// The most that plain text leaves to the end.
     [[nodiscard]] std::uint32_t left_of_plain(const match_item& item, const plain_text& fit) const noexcept {
-        const compiled_rule& rule = of_->tables_->rules[of_->tables_->rule_of[item.state]];
-        const std::uint64_t missing = item.high < rule.least ? rule.least - item.high : 0;
-        return bytes_together(fit.to_end + missing * rule.step_bytes, of_->frames_[item.frame].bytes_to_end);
+        return bytes_together(fit.to_end, of_->distances().behind(item));
     }
     /// Whether plain text can be read in no other way than from one item on, not even behind its rule.
     [[nodiscard]] bool is_alone(const match_item& item, std::uint32_t number, bool may_leave) noexcept {
-        for (std::uint32_t i = of_->levels_[0].first_item; i < of_->items_used_; ++i) {
-            if (i != number && of_->items_[i].state != none && rows_.begins_plain(of_->items_[i].state)) {
+        for (std::uint32_t i = store_->levels[0].first_item; i < store_->items_used; ++i) {
+            if (i != number && store_->items[i].state != none && rows_.begins_plain(store_->items[i].state)) {
                 return false;
             }
         }
         if (!may_leave) {
             return true;
         }
-        of_->look(item.frame);
-        for (std::uint32_t i = of_->frames_[item.frame].first_link; i != none; i = of_->links_[i].next) {
-            const std::uint32_t back = of_->links_[i].back.state;
+        of_->watch().look(*store_, item.frame);
+        for (std::uint32_t i = store_->frames[item.frame].first_link; i != none; i = store_->links[i].next) {
+            const std::uint32_t back = store_->links[i].back.state;
             if (back != none && (rows_.needs_closing(back) || rows_.begins_plain(back))) {
                 return false;
             }
@@ -417,7 +386,8 @@ private:
         return true;
     }
 
-    matcher* of_ = nullptr;
+    match_readings* of_ = nullptr;
+    match_store* store_ = nullptr; ///< of these
     std::span<std::uint64_t> bits_;
     std::uint32_t most_left_ = 0;
     walked_mask made_;

@@ -3,6 +3,7 @@
 #ifndef BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 #define BITNET_CONSTRAIN_TOKEN_CONSTRAINT_HPP
 
+#include <bitnet/constrain/compiled_grammar.hpp>
 #include <bitnet/constrain/forced_text.hpp>
 #include <bitnet/constrain/grammar.hpp>
 #include <bitnet/constrain/mask_bits.hpp>
@@ -10,6 +11,7 @@
 #include <bitnet/constrain/mask_key.hpp>
 #include <bitnet/constrain/mask_walk.hpp>
 #include <bitnet/constrain/matcher.hpp>
+#include <bitnet/constrain/matcher_options.hpp>
 #include <bitnet/constrain/token_trie.hpp>
 #include <bitnet/core/buffer.hpp>
 #include <bitnet/core/config.hpp>
@@ -74,7 +76,7 @@ public:
         if (options_.forced == forced_text::off || has_ended_ || is_broken_ || begun_at_ != begun_.size()) {
             return {};
         }
-        const std::span<const token> found = forced_.find(matcher_);
+        const std::span<const token> found = forced_.find(matcher_.readings_);
         return found.empty() || allows(found.front()) ? found : std::span<const token>();
     }
     /// Whether the grammar, and the limit, allow a token next: any of those that are text as it goes on. Cost: that of
@@ -191,8 +193,9 @@ private:
             return failed(opened);
         }
         token_constraint made(*std::move(opened), trie, options);
-        auto key = detail::mask_key::open(made.matcher_, longest);
-        auto walk = detail::mask_walk::open(made.matcher_, trie);
+        const detail::compiled_grammar& tables = *detail::grammar_access::tables(texts);
+        auto key = detail::mask_key::open(tables, longest);
+        auto walk = detail::mask_walk::open(tables, trie);
         auto cache = detail::mask_cache::open(options.masks, detail::trie_access::words(trie));
         error failure = !key ? failed(key) : !walk ? failed(walk) : !cache ? failed(cache) : error{};
         detail::allocate_uninitialized(made.own_, detail::trie_access::words(trie), "grammar mask", failure);
@@ -257,12 +260,13 @@ private:
         if (const std::span<const token> next = forced(); !next.empty()) {
             return only(next.front());
         }
-        key_.read(matcher_);
+        key_.read(matcher_.readings_);
         std::size_t at = cache_.find(key_);
         const bool is_new = at == detail::mask_cache::nowhere;
         if (is_new) {
             at = cache_.make_room();
-            const detail::walked_mask made = walk_.run(matcher_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
+            const detail::walked_mask made =
+                walk_.run(matcher_.readings_, *trie_, detail::mask_walk::any_end, cache_.bits(at));
             if (!made.is_whole) {
                 return budget_error();
             }
@@ -277,21 +281,22 @@ private:
     }
     void keep(std::size_t at, const detail::walked_mask& made) noexcept {
         last_ = made;
-        if (const std::size_t depth = key_.looked_at(matcher_); depth < key_.depths()) {
+        if (const std::size_t depth = key_.looked_at(matcher_.readings_); depth < key_.depths()) {
             cache_.keep(at, made, key_, depth);
         }
     }
+    std::uint32_t measure_frames() noexcept { return matcher_.readings_.distances().measure_all(); }
     /// Whether all tokens of a mask leave so little to the end that the limit forbids none.
     [[nodiscard]] bool leaves_enough(const detail::walked_mask& found) noexcept {
-        return tokens_ < *limit_ && std::uint64_t{found.most_left} + matcher_.longest_frame() <= std::uint64_t{room()};
+        return tokens_ < *limit_ && std::uint64_t{found.most_left} + measure_frames() <= std::uint64_t{room()};
     }
     [[nodiscard]] result<allowed_tokens> near_limit(std::uint32_t before) {
         std::fill_n(own_.data(), own_.size(), 0u);
         detail::walked_mask made;
         if (tokens_ < *limit_) {
-            matcher_.longest_frame(); // measures them
+            measure_frames();
             const auto most = static_cast<std::uint32_t>((std::min)(room(), std::size_t{detail::endless}));
-            made = walk_.run(matcher_, *trie_, most, own_.span());
+            made = walk_.run(matcher_.readings_, *trie_, most, own_.span());
         }
         if (!made.is_whole) {
             return budget_error();

@@ -42,8 +42,8 @@ template <> struct kernel<isa::avx512_vnni, i2s> {
     }
 
 private:
-    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory, with 2, 4 and 8 tokens: 23, 12 and 6.2 GB/s;
-    // two rows with six tokens, which have as many sums, 21, 8 and 5.2.
+    // 24 of 32 registers for sums. Zen 4, rows of 2560 columns from memory, with 2, 4 and 8 tokens: 23, 12 and 6.2
+    // GB/s; two rows with six tokens, which have as many sums, 21, 8 and 5.2.
     static constexpr std::size_t most_tokens = 3;
     static constexpr std::size_t tile_rows = 4;
     using few_tokens = i2s_tiling<kernel, most_tokens, tile_rows>;

@@ -504,7 +504,7 @@ private:
             if (auto done = work(next); !done) {
                 return done;
             }
-            const std::size_t told = next.tokens().size() - common(now_.tokens(), next.tokens());
+            const std::size_t told = next.tokens().size() - common_prefix_length(now_.tokens(), next.tokens());
             const bool goes_on = answers == fate::begins || (answers == fate::stays && is_answering());
             std::size_t dropped = 0;
             const bool is_guided = answers == fate::begins && guide_ != nullptr;

@@ -18,7 +18,7 @@
 namespace bitnet::inline BITNET_ABI::detail {
 
 /// How many tokens two sequences begin with alike.
-[[nodiscard]] inline std::size_t common(std::span<const token> a, std::span<const token> b) noexcept {
+[[nodiscard]] inline std::size_t common_prefix_length(std::span<const token> a, std::span<const token> b) noexcept {
     const std::size_t most = (std::min)(a.size(), b.size());
     std::size_t count = 0;
     while (count < most && a[count] == b[count]) {
@@ -104,7 +104,7 @@ private:
     }
 
     [[nodiscard]] result<void> does_not_fit(std::span<const token> tokens) const {
-        const std::size_t taken = common(now_.tokens(), tokens);
+        const std::size_t taken = common_prefix_length(now_.tokens(), tokens);
         return error_saying(errc::context_full,
                             {"conversation: ", tokens.size() - taken, " tokens do not fit, the context has ",
                              session_.context(), " positions and ", taken, " are taken"});
@@ -115,10 +115,10 @@ private:
         const std::size_t sinks = session_.sinks();
         const std::size_t dropped = session_.dropped();
         const std::span<const token> there = session_.tokens();
-        std::size_t kept = common(there.first(dropped != 0 ? sinks : there.size()), tokens);
+        std::size_t kept = common_prefix_length(there.first(dropped != 0 ? sinks : there.size()), tokens);
         // Of what a window has dropped, the dialog knows which tokens it was.
-        if (dropped != 0 && kept == sinks && common(now_.tokens(), tokens) >= sinks + dropped) {
-            kept += dropped + common(there.subspan(sinks), tokens.subspan(sinks + dropped));
+        if (dropped != 0 && kept == sinks && common_prefix_length(now_.tokens(), tokens) >= sinks + dropped) {
+            kept += dropped + common_prefix_length(there.subspan(sinks), tokens.subspan(sinks + dropped));
         }
         return session_.can_rewind(kept) ? kept : (std::min)(kept, sinks);
     }

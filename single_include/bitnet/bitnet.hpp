@@ -26907,7 +26907,7 @@ private:
     }
 
     /// A row times one token, in lanes as join() gives them. One row after another, a line at a time, is how memory is
-    /// read fastest: 1.0 to 1.08 of a loop that only reads, where four rows side by side have 0.78 (Zen 5, a mapped
+    /// read fastest: 1.0 to 1.08 of a loop that only reads, where four rows side by side have 0.8 (Zen 5, a mapped
     /// file). Halves of a line are loaded, not lines, which would lie across two where a tensor is 32-byte aligned.
     static BITNET_ALWAYS_INLINE __m512i one_row(const std::uint8_t* w, std::size_t blocks,
                                                 const std::int8_t* x) noexcept {

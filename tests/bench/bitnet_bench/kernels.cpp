@@ -97,19 +97,18 @@ public:
         kernel_figure made =
             read(std::string(tables.ternary->layout->name), tables.isa, from, task_bytes, products_with(*one));
         const std::size_t some = from.bytes.size() / 8 / task_bytes * task_bytes; // or it would take long
-        const auto products_per_second = [&](std::size_t step, auto&& task) {
+        const auto multiply_many = products_with(*many);
+        const auto products_per_second = [&](auto&& task) {
             std::vector<double> speeds;
             const double products = static_cast<double>(some / task_bytes * rows_of_task * cols * many_tokens);
             for (std::size_t i = 0; i < choice_.repetitions; ++i) {
-                const double seconds =
-                    seconds_of(pool_, from.bytes.first(some), task_bytes,
-                               [&](const std::byte* rows) noexcept { task(step != 0 ? rows : from.bytes.data()); });
-                speeds.push_back(products / seconds / 1e9);
+                speeds.push_back(products / seconds_of(pool_, from.bytes.first(some), task_bytes, task) / 1e9);
             }
             return spread_of(std::move(speeds)).median;
         };
-        made.products_per_second = products_per_second(1, products_with(*many));
-        made.cached_products_per_second = products_per_second(0, products_with(*many));
+        made.products_per_second = products_per_second(multiply_many);
+        made.cached_products_per_second =
+            products_per_second([&](const std::byte*) noexcept { multiply_many(from.bytes.data()); });
         const double peak = int8_peak(pool_, tables.isa);
         made.of_peak = peak > 0 ? made.products_per_second / peak : 0;
         return made;

@@ -192,9 +192,13 @@ bitnet::result<std::vector<kernel_figure>> measure_kernels(const kernel_choice& 
     const memory file{mapped, "mapped"};
     const memory huge{reader.memory(), "huge"};
     const kernel_trial trial(choice, reader, **pool);
+    std::string_view isa = choice.isa;
     std::vector<kernel_figure> all;
     for (const bitnet::engine* tables : tools::engines_with("f16")) {
-        if (!(choice.isa.empty() || choice.isa == tables->isa) || !tables->enable()) {
+        if (isa.empty() && tables->enable()) {
+            isa = tables->isa; // the best one comes first
+        }
+        if (tables->isa != isa || !tables->enable()) {
             continue;
         }
         const bool is_i2s = tables->ternary->layout->name == bitnet::i2s::name;

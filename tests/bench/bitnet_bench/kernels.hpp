@@ -26,7 +26,7 @@ struct kernel_figure {
     double of_peak = 0;                    ///< of the products that the instructions make in registers alone
 };
 
-/// Which kernels to measure: all of this CPU's where `isa` is empty.
+/// Which kernels to measure: of the best instruction set of this CPU where `isa` is empty.
 struct kernel_choice {
     std::string_view isa;
     std::size_t threads;

@@ -86,8 +86,8 @@ struct settings {
         all.contents("--answers", "FILE", answers,
                      "for --schema: texts that the model is taken to write, one a line, instead of what it chooses");
         all.flag("--kernels", kernels,
-                 "instead, each kernel alone: what it reads with one token, and its products with 128, by --isa (all "
-                 "where none is named), -t and -r");
+                 "instead, each kernel alone: what it reads with one token, and its products with 128, by --isa, -t "
+                 "and -r");
         all.text("--json", "FILE", json, "write the results there, too");
         all.number("--price", "USD_PER_HOUR", price, 0.0, 1e6,
                    "what the machine costs: a column of dollars per million tokens", "none");

@@ -114,8 +114,8 @@ private:
     }
     static BITNET_ALWAYS_INLINE void add_planes(__m256i block, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
         BITNET_UNROLL
-        for (int plane = 0; plane < 4; ++plane) {
-            const __m256i codes = _mm256_and_si256(block, _mm256_set1_epi8(static_cast<char>(0xc0 >> 2 * plane)));
+        for (std::size_t plane = 0; plane < 4; ++plane) {
+            const __m256i codes = _mm256_and_si256(block, _mm256_set1_epi8(static_cast<char>(0xc0U >> 2 * plane)));
             add_dot_products(sums[plane], codes, load(x + 32 * plane));
         }
     }

@@ -459,7 +459,7 @@ private:
         __m256 low = _mm256_setzero_ps();
         __m256 high = _mm256_setzero_ps();
         for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
-            prefetch_screen(row);
+            prefetch_screen<1>(row, 4096); // on Intel and Zen 5; into the second level a tenth less
             float scale;
             std::memcpy(&scale, row + screen_layout::scale_at, sizeof scale);
             const __m256 s = _mm256_set1_ps(scale);

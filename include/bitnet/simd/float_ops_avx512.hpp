@@ -493,7 +493,8 @@ private:
     static BITNET_ALWAYS_INLINE float screen(const std::byte* row, const screen_input& x) noexcept {
         __m512 acc = _mm512_setzero_ps();
         for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
-            prefetch_screen(row);
+            prefetch_screen<2>(row, 4096); // on Intel a tenth faster than 4 KiB ahead into the first level
+            prefetch_screen<1>(row, 1024);
             acc = screen_block(row, b, x, acc);
         }
         return upper_bound_of<hardware_fma>(fold(acc), row, x);

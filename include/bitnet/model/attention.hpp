@@ -91,7 +91,7 @@ public:
         if (pool.threads() == 1 || is_enough || blocks == rows_.size() || blocks > attention_parts::most) {
             const std::size_t groups = (rows_.size() + rows_per_task() - 1) / rows_per_task();
             return parallel_for(pool, groups * model_.kv_heads, [&](std::size_t task) noexcept {
-                attend_rows(task / model_.kv_heads * rows_per_task(), task % model_.kv_heads);
+                attend_rows(task % groups * rows_per_task(), task / groups); // a head's keys and values stay in cache
             });
         }
         parallel_for(pool, blocks * model_.kv_heads,

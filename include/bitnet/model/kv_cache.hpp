@@ -39,6 +39,8 @@ struct kv_block {
 /// are dropped between, and positions are those that are there.
 class kv_cache {
 public:
+    static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
+
     kv_cache() noexcept = default;
     kv_cache(kv_cache&& other) noexcept { *this = std::move(other); }
     kv_cache& operator=(kv_cache&& other) noexcept {
@@ -336,8 +338,6 @@ public:
     }
 
 private:
-    static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
-
     /// A page that will take the place of a shared one.
     struct shared_copy {
         kv_page to{};

@@ -8,6 +8,7 @@
 #include <bitnet/core/result.hpp>
 #include <bitnet/engine.hpp>
 #include <bitnet/model/attention.hpp>
+#include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/linear.hpp>
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/scratch.hpp>
@@ -86,7 +87,14 @@ public:
     void layer(pool_ref pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
         query_key_value(pool, w);
-        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
+        // Neighbours by one thread: sixteen positions of a sequence write their keys to the same lines of cache.
+        const std::size_t most = std::clamp<std::size_t>(rows_.size() / (4 * pool.threads()), 1, kv_cache::key_lanes);
+        parallel_for(pool, (rows_.size() + most - 1) / most, [&](std::size_t task) noexcept {
+            const std::size_t end = (std::min)((task + 1) * most, rows_.size());
+            for (std::size_t r = task * most; r < end; ++r) {
+                rotate_and_store(w, index, r);
+            }
+        });
         attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), scratch_.sink_query(rows_.size()),
                   used(scratch_.attended), scratch_.parts)
             .run(pool);

@@ -35,6 +35,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
             const __m512 scaled = rounded_product(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
+            _mm_prefetch(reinterpret_cast<const char*>(x + n + i), _MM_HINT_T1); // of the next row, if there is one
             _mm512_storeu_ps(y + i, _mm512_mul_ps(scaled, _mm512_loadu_ps(weight + i)));
         }
         ops::scale_by(x + whole, weight + whole, factor, n - whole, y + whole);

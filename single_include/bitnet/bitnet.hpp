@@ -23103,13 +23103,17 @@ struct screen_layout {
 };
 
 #if BITNET_X86_64
-/// Called once for each block of rows that are read one after another, as memory holds them: four rows side by side
-/// were a sixth slower. Zen 5, huge pages: 4 KiB ahead into the first level 1.0 to 1.1 of a loop that only reads; 8 KiB
-/// ahead into the second 0.9.
-BITNET_ALWAYS_INLINE void prefetch_screen(const std::byte* block) noexcept {
-    constexpr std::size_t distance = 4096;
-    _mm_prefetch(reinterpret_cast<const char*>(block) + distance, _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(block) + distance + 64, _MM_HINT_T0);
+/// Asks level `Level` of the caches for a block of the rows that follow `distance` bytes behind. Called once for each
+/// block of rows that are read one after another, as memory holds them: four rows side by side were a sixth slower.
+template <int Level> BITNET_ALWAYS_INLINE void prefetch_screen(const std::byte* block, std::size_t distance) noexcept {
+    const char* const line = reinterpret_cast<const char*>(block) + distance;
+    if constexpr (Level == 1) {
+        _mm_prefetch(line, _MM_HINT_T0);
+        _mm_prefetch(line + 64, _MM_HINT_T0);
+    } else {
+        _mm_prefetch(line, _MM_HINT_T1);
+        _mm_prefetch(line + 64, _MM_HINT_T1);
+    }
 }
 #endif
 
@@ -26087,6 +26091,12 @@ template <std::size_t Rows> BITNET_ALWAYS_INLINE void prefetch_rows(const std::u
         _mm_prefetch(reinterpret_cast<const char*>(w) + distance + b * Rows * 32 + line * 64, _MM_HINT_T1);
     }
 }
+/// The same for one row that one token meets, a line at a time, and once more shortly before, into the first level: on
+/// an Intel Xeon (Sapphire Rapids class) AVX2 reads a quarter faster then, and decoding is a tenth faster.
+BITNET_ALWAYS_INLINE void prefetch_line_of_row(const std::uint8_t* w) noexcept {
+    prefetch_rows<1>(w, 0);
+    _mm_prefetch(reinterpret_cast<const char*>(w) + 1024, _MM_HINT_T0);
+}
 #endif
 
 /// Cuts rows x tokens into tiles of TileRows rows x up to MostTokens tokens, each computed by
@@ -26303,7 +26313,7 @@ private:
     }
     static BITNET_ALWAYS_INLINE void add_pair(const std::uint8_t* w, const std::int8_t* x,
                                               __m256i (&sums)[2][2]) noexcept {
-        prefetch_rows<1>(w, 0);
+        prefetch_line_of_row(w);
         const __m256i one = load(w);
         const __m256i other = load(w + 32);
         add_planes(one, x, sums[0]);
@@ -26916,7 +26926,7 @@ private:
         __m512i even[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         __m512i odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
-            prefetch_rows<1>(w, 0);
+            prefetch_line_of_row(w);
             const __m512i one = both_halves(w);
             const __m512i other = both_halves(w + 32);
             add_dot_products(even[0], _mm512_and_si512(one, first), _mm512_loadu_si512(x));
@@ -27521,7 +27531,7 @@ private:
                            _mm256_setzero_si256()};
         __m256i odd[4] = {even[0], even[0], even[0], even[0]};
         for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
-            prefetch_rows<1>(w, 0);
+            prefetch_line_of_row(w);
             const __m256i one = load(w);
             const __m256i other = load(w + 32);
             add_planes(one, x, even);
@@ -27538,8 +27548,8 @@ private:
     }
     static BITNET_ALWAYS_INLINE void add_planes(__m256i block, const std::int8_t* x, __m256i (&sums)[4]) noexcept {
         BITNET_UNROLL
-        for (int plane = 0; plane < 4; ++plane) {
-            const __m256i codes = _mm256_and_si256(block, _mm256_set1_epi8(static_cast<char>(0xc0 >> 2 * plane)));
+        for (std::size_t plane = 0; plane < 4; ++plane) {
+            const __m256i codes = _mm256_and_si256(block, _mm256_set1_epi8(static_cast<char>(0xc0U >> 2 * plane)));
             add_dot_products(sums[plane], codes, load(x + 32 * plane));
         }
     }
@@ -32130,6 +32140,8 @@ struct kv_block {
 /// are dropped between, and positions are those that are there.
 class kv_cache {
 public:
+    static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
+
     kv_cache() noexcept = default;
     kv_cache(kv_cache&& other) noexcept { *this = std::move(other); }
     kv_cache& operator=(kv_cache&& other) noexcept {
@@ -32427,8 +32439,6 @@ public:
     }
 
 private:
-    static constexpr std::size_t key_lanes = reduction_lanes; ///< positions whose keys are stored side by side
-
     /// A page that will take the place of a shared one.
     struct shared_copy {
         kv_page to{};
@@ -33019,7 +33029,7 @@ public:
         if (pool.threads() == 1 || is_enough || blocks == rows_.size() || blocks > attention_parts::most) {
             const std::size_t groups = (rows_.size() + rows_per_task() - 1) / rows_per_task();
             return parallel_for(pool, groups * model_.kv_heads, [&](std::size_t task) noexcept {
-                attend_rows(task / model_.kv_heads * rows_per_task(), task % model_.kv_heads);
+                attend_rows(task % groups * rows_per_task(), task / groups); // a head's keys and values stay in cache
             });
         }
         parallel_for(pool, blocks * model_.kv_heads,
@@ -34454,7 +34464,14 @@ public:
     void layer(pool_ref pool, std::size_t index) noexcept {
         const auto& w = weights_->layer(index);
         query_key_value(pool, w);
-        parallel_for(pool, rows_.size(), [&](std::size_t r) noexcept { rotate_and_store(w, index, r); });
+        // Neighbours by one thread: sixteen positions of a sequence write their keys to the same lines of cache.
+        const std::size_t most = std::clamp<std::size_t>(rows_.size() / (4 * pool.threads()), 1, kv_cache::key_lanes);
+        parallel_for(pool, (rows_.size() + most - 1) / most, [&](std::size_t task) noexcept {
+            const std::size_t end = (std::min)((task + 1) * most, rows_.size());
+            for (std::size_t r = task * most; r < end; ++r) {
+                rotate_and_store(w, index, r);
+            }
+        });
         attention(*loops_, *tables_->kv, *model_, index, rows_, used(scratch_.query), scratch_.sink_query(rows_.size()),
                   used(scratch_.attended), scratch_.parts)
             .run(pool);
@@ -35631,7 +35648,7 @@ private:
         __m256 low = _mm256_setzero_ps();
         __m256 high = _mm256_setzero_ps();
         for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
-            prefetch_screen(row);
+            prefetch_screen<1>(row, 4096); // on Intel and Zen 5; into the second level a tenth less
             float scale;
             std::memcpy(&scale, row + screen_layout::scale_at, sizeof scale);
             const __m256 s = _mm256_set1_ps(scale);
@@ -35836,6 +35853,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         const std::size_t whole = n / 16 * 16;
         for (std::size_t i = 0; i < whole; i += 16) {
             const __m512 scaled = rounded_product(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
+            _mm_prefetch(reinterpret_cast<const char*>(x + n + i), _MM_HINT_T1); // of the next row, if there is one
             _mm512_storeu_ps(y + i, _mm512_mul_ps(scaled, _mm512_loadu_ps(weight + i)));
         }
         ops::scale_by(x + whole, weight + whole, factor, n - whole, y + whole);
@@ -36294,7 +36312,8 @@ private:
     static BITNET_ALWAYS_INLINE float screen(const std::byte* row, const screen_input& x) noexcept {
         __m512 acc = _mm512_setzero_ps();
         for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
-            prefetch_screen(row);
+            prefetch_screen<2>(row, 4096); // on Intel a tenth faster than 4 KiB ahead into the first level
+            prefetch_screen<1>(row, 1024);
             acc = screen_block(row, b, x, acc);
         }
         return upper_bound_of<hardware_fma>(fold(acc), row, x);

@@ -131,7 +131,7 @@ private:
     }
     static BITNET_ALWAYS_INLINE void add_pair(const std::uint8_t* w, const std::int8_t* x,
                                               __m256i (&sums)[2][2]) noexcept {
-        prefetch_rows<1>(w, 0);
+        prefetch_line_of_row(w);
         const __m256i one = load(w);
         const __m256i other = load(w + 32);
         add_planes(one, x, sums[0]);

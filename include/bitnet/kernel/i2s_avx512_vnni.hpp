@@ -98,7 +98,7 @@ private:
         __m512i even[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         __m512i odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
-            prefetch_rows<1>(w, 0);
+            prefetch_line_of_row(w);
             const __m512i one = both_halves(w);
             const __m512i other = both_halves(w + 32);
             add_dot_products(even[0], _mm512_and_si512(one, first), _mm512_loadu_si512(x));

@@ -97,7 +97,7 @@ private:
                            _mm256_setzero_si256()};
         __m256i odd[4] = {even[0], even[0], even[0], even[0]};
         for (std::size_t pair = 0; pair < blocks / 2; ++pair) {
-            prefetch_rows<1>(w, 0);
+            prefetch_line_of_row(w);
             const __m256i one = load(w);
             const __m256i other = load(w + 32);
             add_planes(one, x, even);

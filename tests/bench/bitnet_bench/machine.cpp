@@ -62,17 +62,20 @@ BITNET_TARGET_END
 
 BITNET_TARGET_BEGIN("avx2,avxvnni")
 namespace {
+/// vpdpbusd takes five cycles on Intel, where two can start in each: ten chains and more reach its peak.
+constexpr std::size_t vnni_chains = 12;
+
 std::uint64_t multiply_avx_vnni(std::size_t steps) noexcept {
-    __m256i sums[8] = {};
+    __m256i sums[vnni_chains] = {};
     __m256i x = _mm256_set1_epi8(1);
     for (std::size_t i = 0; i < steps; ++i) {
         BITNET_UNROLL
-        for (std::size_t s = 0; s < 8; ++s) {
+        for (std::size_t s = 0; s < vnni_chains; ++s) {
             sums[s] = _mm256_dpbusd_avx_epi32(sums[s], x, x);
             __asm__ volatile("" : "+x"(sums[s]));
         }
     }
-    return steps * 8 * 32;
+    return steps * vnni_chains * 32;
 }
 } // namespace
 BITNET_TARGET_END
@@ -97,16 +100,16 @@ template <std::size_t Ahead> std::uint64_t read_avx512(const std::byte* p, std::
 }
 
 std::uint64_t multiply_avx512_vnni(std::size_t steps) noexcept {
-    __m512i sums[8] = {};
+    __m512i sums[vnni_chains] = {};
     __m512i x = _mm512_set1_epi8(1);
     for (std::size_t i = 0; i < steps; ++i) {
         BITNET_UNROLL
-        for (std::size_t s = 0; s < 8; ++s) {
+        for (std::size_t s = 0; s < vnni_chains; ++s) {
             sums[s] = _mm512_dpbusd_epi32(sums[s], x, x);
             __asm__ volatile("" : "+v"(sums[s]));
         }
     }
-    return steps * 8 * 64;
+    return steps * vnni_chains * 64;
 }
 } // namespace
 BITNET_TARGET_END

@@ -17,6 +17,12 @@
 #endif
 #endif
 
+#if BITNET_X86_64 && defined(_WIN32)
+struct HINSTANCE__; // as windows.h has them
+extern "C" __declspec(dllimport) HINSTANCE__* __stdcall GetModuleHandleW(const wchar_t*);
+extern "C" __declspec(dllimport) long long(__stdcall* __stdcall GetProcAddress(HINSTANCE__*, const char*))();
+#endif
+
 #if BITNET_ARM64
 #if defined(__linux__)
 #include <sys/auxv.h>
@@ -112,6 +118,14 @@ struct registers {
 [[nodiscard]] inline x86_features detect_x86_features() noexcept { return {}; }
 #endif
 
+#if BITNET_X86_64 && defined(_WIN32)
+/// EnableProcessOptionalXStateFeatures of Windows 11 and Server 2022; null in older ones and in Wine, which have no tiles.
+[[nodiscard]] inline int(__stdcall* windows_enables_state() noexcept)(unsigned long long) {
+    const auto found = GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "EnableProcessOptionalXStateFeatures");
+    return reinterpret_cast<int(__stdcall*)(unsigned long long)>(reinterpret_cast<void (*)()>(found));
+}
+#endif
+
 /// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
 /// ARCH_GET_XCOMP_SUPP of arch_prctl).
 [[nodiscard]] inline bool has_amx_tiles() noexcept {
@@ -120,8 +134,8 @@ struct registers {
     constexpr std::uint64_t tile_data = std::uint64_t{1} << 18;
     std::uint64_t supported = 0;
     return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
-#elif defined(_WIN32)
-    return true;
+#elif BITNET_X86_64 && defined(_WIN32)
+    return windows_enables_state() != nullptr;
 #else
     return false;
 #endif
@@ -129,15 +143,16 @@ struct registers {
 
 /// Asks the operating system for AMX tile data; without that their first use would end the process. Linux grants it per
 /// process, to threads that start later too (ARCH_REQ_XCOMP_PERM of arch_prctl), unless a thread has too small a signal
-/// stack; asking again is harmless. Windows saves the tiles of every thread; elsewhere nothing is known and the answer
-/// is no.
+/// stack; asking again is harmless. Windows, too, has to be asked; elsewhere nothing is known and the answer is no.
 [[nodiscard]] inline bool permit_amx() noexcept {
 #if BITNET_X86_64 && defined(__linux__)
     constexpr long request_permission = 0x1023;
     constexpr long tile_data = 18;
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-#elif defined(_WIN32)
-    return true;
+#elif BITNET_X86_64 && defined(_WIN32)
+    constexpr unsigned long long tile_data = 1ull << 18; // XSTATE_MASK_AMX_TILE_DATA
+    const auto enable = windows_enables_state();
+    return enable != nullptr && enable(tile_data) != 0;
 #else
     return false;
 #endif

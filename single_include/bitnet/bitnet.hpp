@@ -25167,7 +25167,8 @@ struct registers {
 #endif
 
 #if BITNET_X86_64 && defined(_WIN32)
-/// EnableProcessOptionalXStateFeatures of Windows 11 and Server 2022; null in older ones and in Wine, which have no tiles.
+/// EnableProcessOptionalXStateFeatures of Windows 11 and Server 2022; null in older ones and in Wine, which have no
+/// tiles.
 [[nodiscard]] inline int(__stdcall* windows_enables_state() noexcept)(unsigned long long) {
     const auto found = GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "EnableProcessOptionalXStateFeatures");
     return reinterpret_cast<int(__stdcall*)(unsigned long long)>(reinterpret_cast<void (*)()>(found));

@@ -119,16 +119,18 @@ struct registers {
 #endif
 
 #if BITNET_X86_64 && defined(_WIN32)
-/// EnableProcessOptionalXStateFeatures of Windows 11 and Server 2022; null in older ones and in Wine, which have no
-/// tiles.
-[[nodiscard]] inline int(__stdcall* windows_enables_state() noexcept)(unsigned long long) {
+using enable_windows_state = int(__stdcall*)(unsigned long long features);
+
+/// EnableProcessOptionalXStateFeatures of Windows 11 and Server 2022; null where that is missing, as in Wine 8, which
+/// gives no tiles either.
+[[nodiscard]] inline enable_windows_state find_enable_windows_state() noexcept {
     const auto found = GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "EnableProcessOptionalXStateFeatures");
-    return reinterpret_cast<int(__stdcall*)(unsigned long long)>(reinterpret_cast<void (*)()>(found));
+    return reinterpret_cast<enable_windows_state>(reinterpret_cast<void (*)()>(found));
 }
 #endif
 
 /// Whether the operating system has AMX tiles to give. Asks and changes nothing (Linux 5.16 and later:
-/// ARCH_GET_XCOMP_SUPP of arch_prctl).
+/// ARCH_GET_XCOMP_SUPP of arch_prctl; Windows: whether it knows the function that permit_amx() calls).
 [[nodiscard]] inline bool has_amx_tiles() noexcept {
 #if BITNET_X86_64 && defined(__linux__)
     constexpr long get_supported = 0x1021;
@@ -136,7 +138,7 @@ struct registers {
     std::uint64_t supported = 0;
     return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && (supported & tile_data) != 0;
 #elif BITNET_X86_64 && defined(_WIN32)
-    return windows_enables_state() != nullptr;
+    return find_enable_windows_state() != nullptr;
 #else
     return false;
 #endif
@@ -152,7 +154,7 @@ struct registers {
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #elif BITNET_X86_64 && defined(_WIN32)
     constexpr unsigned long long tile_data = 1ull << 18; // XSTATE_MASK_AMX_TILE_DATA
-    const auto enable = windows_enables_state();
+    const enable_windows_state enable = find_enable_windows_state();
     return enable != nullptr && enable(tile_data) != 0;
 #else
     return false;

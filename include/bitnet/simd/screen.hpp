@@ -47,6 +47,7 @@ struct screen_layout {
 #if BITNET_X86_64
 /// Asks level `Level` of the caches for a block of the rows that follow `distance` bytes behind. Called once for each
 /// block of rows that are read one after another, as memory holds them: four rows side by side were a sixth slower.
+/// On Zen 5, from huge pages, 4 KiB into the first level alone gave 1.0 to 1.1 of a loop that only reads.
 template <int Level> BITNET_ALWAYS_INLINE void prefetch_screen(const std::byte* block, std::size_t distance) noexcept {
     const char* const line = reinterpret_cast<const char*>(block) + distance;
     if constexpr (Level == 1) {

@@ -68,7 +68,7 @@ TEST_CASE("every kind of value is read as its own type") {
 }
 
 TEST_CASE("a value of another type, or a number that does not fit, is nullopt") {
-    const auto document = parse(R"([300, -1, 1.0, 1e2, 18446744073709551615, 18446744073709551616, "5", 1e400])");
+    const auto document = parse(R"([300, -1, 1.0, 1e2, 18446744073709551615, 18446744073709551616, "5", 1e400, -0])");
     std::vector<bitnet::json_value> values;
     for (const auto value : document.root().elements()) {
         values.push_back(value);
@@ -80,6 +80,8 @@ TEST_CASE("a value of another type, or a number that does not fit, is nullopt") 
     CHECK(values[4].as_integer<std::uint64_t>() == UINT64_MAX);
     CHECK_FALSE(values[5].as_integer<std::uint64_t>().has_value());
     CHECK_FALSE(values[6].as_integer<int>().has_value());
+    CHECK(values[8].as_integer<std::uint8_t>() == std::uint8_t{0});
+    CHECK(values[8].as_integer<int>() == 0);
     CHECK_FALSE(values[6].as_double().has_value());
     CHECK_FALSE(values[6].as_bool().has_value());
     CHECK_FALSE(values[0].as_string().has_value());

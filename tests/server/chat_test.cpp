@@ -101,9 +101,8 @@ TEST_CASE("an answer follows a JSON Schema, or is a call that parses") {
     const auto engine = asked::opened();
     const std::string schema =
         R"({"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":99}},"required":["a"],"additionalProperties":false})";
-    const auto reply = chatted(
-        *engine, R"("max_tokens":40,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":)" +
-                     schema + "}}");
+    const std::string format = R"("response_format":{"type":"json_schema","json_schema":{"name":"x","schema":)";
+    const auto reply = chatted(*engine, R"("max_tokens":40,"seed":1,)" + format + schema + "}}");
     const read_json json(reply->whole().body);
     CHECK(json.text("choices.0.finish_reason") == "stop");
     CHECK(read_json(json.text("choices.0.message.content")).number("a") < 100);

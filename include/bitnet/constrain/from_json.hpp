@@ -115,7 +115,7 @@ private:
         if (!text) {
             return mismatch("an integer", from);
         }
-        const auto value = *text == "-0" ? std::optional<T>(T{0}) : from.as_integer<T>();
+        const auto value = from.as_integer<T>();
         to = value.value_or(T{0});
         const bool fits = value && (!limits.minimum || !std::cmp_less(to, *limits.minimum)) &&
                           (!limits.maximum || !std::cmp_greater(to, *limits.maximum));

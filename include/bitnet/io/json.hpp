@@ -72,10 +72,11 @@ public:
     [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
         return type() == json_type::string ? std::optional{characters()} : std::nullopt;
     }
-    /// A number that is written without fraction and exponent and fits T.
+    /// A number that is written without fraction and exponent and fits T; -0 is 0.
     template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
         T value{};
-        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        text.remove_prefix(text == "-0" ? 1 : 0);
         const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;

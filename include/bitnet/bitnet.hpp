@@ -100,7 +100,6 @@
 #include <bitnet/io/safetensors.hpp>
 #include <bitnet/io/ternary_tail.hpp>
 #include <bitnet/io/win32.hpp>
-#include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/base3_amx_int8.hpp>
 #include <bitnet/kernel/base3_avx2.hpp>
@@ -161,6 +160,7 @@
 #include <bitnet/kernel/tq2_0.hpp>
 #include <bitnet/kernel/unpacking_kernel.hpp>
 #include <bitnet/model/attention.hpp>
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/kv_page.hpp>
 #include <bitnet/model/kv_pool.hpp>
@@ -264,7 +264,9 @@
 #include <bitnet/run/tool_source.hpp>
 #include <bitnet/run/transcript.hpp>
 #include <bitnet/run/workspace.hpp>
+#include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/cpu.hpp>
+#include <bitnet/simd/dot_product_avx512.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -277,6 +279,8 @@
 #include <bitnet/simd/quad.hpp>
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/simd/screen.hpp>
+#include <bitnet/simd/screen_group.hpp>
+#include <bitnet/simd/screen_group_avx512.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>
 #include <bitnet/text/chat_dialog.hpp>

@@ -12250,10 +12250,11 @@ public:
     [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
         return type() == json_type::string ? std::optional{characters()} : std::nullopt;
     }
-    /// A number that is written without fraction and exponent and fits T.
+    /// A number that is written without fraction and exponent and fits T; -0 is 0.
     template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
         T value{};
-        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        text.remove_prefix(text == "-0" ? 1 : 0);
         const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;
@@ -23352,6 +23353,107 @@ BITNET_PRECISE_END
 
 #endif
 
+// ---- bitnet/simd/screen_group.hpp ----
+// screen_group: sixteen states that read a screen together, and the bounds of all of them as plain C++.
+#ifndef BITNET_SIMD_SCREEN_GROUP_HPP
+#define BITNET_SIMD_SCREEN_GROUP_HPP
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Up to sixteen screen_inputs side by side; those that are left are zero. The bound of screen_input holds for these
+/// sums, too: a block's 128 products are one integer, below 2^28, whose conversion to float is rounded, and b fmas add
+/// the blocks up; that is g(b + 1) where the other order has g(b + 4).
+struct screen_group {
+    static constexpr std::size_t inputs = 16;
+    static constexpr std::size_t most = 4; ///< groups that are bounded in one reading
+    static constexpr std::size_t part_bytes = 64 * inputs;
+
+    const std::int8_t* values = nullptr;   ///< [blocks][two halves][high, low][16 fours of columns][inputs][4]
+    const std::int32_t* offsets = nullptr; ///< [blocks][inputs] -32 times the sum of a block's integers
+    std::size_t blocks = 0;
+    float unit[inputs] = {};
+    float norm[inputs] = {};
+    float slack[inputs] = {};
+
+    [[nodiscard]] static constexpr std::size_t value_bytes(std::size_t blocks) noexcept {
+        return blocks * screen_layout::block_columns * 2 * inputs;
+    }
+    /// The high and after it the low bytes of half a block. [16 fours of columns][inputs][4] each
+    [[nodiscard]] const std::int8_t* part(std::size_t block, std::size_t half) const noexcept {
+        return values + (2 * block + half) * 2 * part_bytes;
+    }
+
+    /// Puts `x` to place `t`. `to_values` and `to_offsets` are the memory of values and offsets.
+    void put(std::size_t t, const screen_input& x, std::int8_t* to_values, std::int32_t* to_offsets) noexcept {
+        for (std::size_t half = 0; half < 2 * x.blocks; ++half) {
+            std::int8_t* to = to_values + half * 2 * part_bytes + 4 * t;
+            for (std::size_t c = 0; c < 64; c += 4, to += 4 * inputs) {
+                std::memcpy(to, x.high + half * 64 + c, 4);
+                std::memcpy(to + part_bytes, x.low + half * 64 + c, 4);
+            }
+        }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            std::int32_t sum = 0;
+            for (std::size_t l = 0; l < reduction_lanes; ++l) {
+                sum += x.offset[b * reduction_lanes + l];
+            }
+            to_offsets[b * inputs + t] = sum;
+        }
+        unit[t] = x.unit;
+        norm[t] = x.norm;
+        slack[t] = x.slack;
+    }
+};
+
+/// upper[g][r][t] = a bound of the dot product of row r of a screen with input t of group g, from above: the loop as
+/// plain C++, and the oracle. The integers of a block are added up, whole blocks follow as fmas.
+template <class Fma>
+void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                   float* upper) noexcept {
+    for (std::size_t g = 0; g < group_count; ++g) {
+        const screen_group& x = groups[g];
+        const std::byte* block = rows;
+        for (std::size_t r = 0; r < count; ++r, block += sizeof(row_bound), upper += screen_group::inputs) {
+            float acc[screen_group::inputs] = {};
+            for (std::size_t b = 0; b < x.blocks; ++b, block += screen_layout::block_bytes) {
+                std::int32_t sums[screen_group::inputs];
+                std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
+                for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
+                    const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
+                    const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
+                    const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
+                    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                        sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
+                    }
+                }
+                float scale;
+                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+                for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                    acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
+                }
+            }
+            for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                screen_input each;
+                each.unit = x.unit[t];
+                each.norm = x.norm[t];
+                each.slack = x.slack[t];
+                upper[t] = upper_bound_of<Fma>(acc[t], block, each);
+            }
+        }
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -23371,6 +23473,15 @@ struct element_loops {
     /// y[i] = dot(row rows[i] of w, x [cols]). Null for elements without a screen: see admits_screen.
     void (*dot_listed)(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows, const float* x,
                        std::size_t cols, float* y) noexcept;
+};
+
+/// The bounds of screen_rows() for many inputs.
+struct group_loops {
+    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null if screen_rows() for one input after
+    /// the other is as fast. \pre 1 <= group_count <= screen_group::most
+    void (*bound)(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                  float* upper) noexcept = nullptr;
+    std::size_t fewest = 0; ///< inputs for which it is faster
 };
 
 } // namespace detail
@@ -23410,6 +23521,7 @@ struct loop_table {
     void (*divide)(float* x, float divisor, std::size_t n) noexcept;     ///< x = x / divisor
     /// Upper bounds of the products of `count` rows of a screen with x.
     void (*screen_rows)(const std::byte* rows, std::size_t count, const detail::screen_input& x, float* upper) noexcept;
+    detail::group_loops screen_groups;
     detail::element_loops elements[detail::float_elements]; ///< in the order of float_element
 
     [[nodiscard]] const detail::element_loops& of(float_element element) const noexcept {
@@ -23443,6 +23555,14 @@ template <class Loops, class E> [[nodiscard]] constexpr element_loops element_lo
     return made;
 }
 
+template <class Loops> [[nodiscard]] constexpr group_loops group_loops_of() noexcept {
+    group_loops made;
+    if constexpr (requires { &Loops::screen_groups; }) {
+        made = {&Loops::screen_groups, Loops::fewest_in_groups};
+    }
+    return made;
+}
+
 /// The table of a class of static loops: float_ops<Isa>, or one that wraps it.
 template <class Loops>
 inline constexpr loop_table loop_table_of{&Loops::rms_norm,
@@ -23464,6 +23584,7 @@ inline constexpr loop_table loop_table_of{&Loops::rms_norm,
                                           &Loops::normalize,
                                           &Loops::divide,
                                           &Loops::screen_rows,
+                                          group_loops_of<Loops>(),
                                           {element_loops_of<Loops, float>(), element_loops_of<Loops, half>(),
                                            element_loops_of<Loops, bfloat16>(), element_loops_of<Loops, q8_0>(),
                                            element_loops_of<Loops, q6_k>(), element_loops_of<Loops, q4_k>(),
@@ -25846,66 +25967,6 @@ inline void append_python_json(std::string& out, json_value value, python_indent
 
 #endif
 
-// ---- bitnet/kernel/amx_tiles.hpp ----
-// amx_tiles: the tile registers of AMX as the matrix kernels use them. Empty on other architectures.
-#ifndef BITNET_KERNEL_AMX_TILES_HPP
-#define BITNET_KERNEL_AMX_TILES_HPP
-
-#include <cstddef>
-#include <cstdint>
-
-#if BITNET_X86_64
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// What ldtilecfg reads: 64 bytes, palette 1. Intel SDM volume 2, LDTILECFG.
-struct alignas(64) tile_configuration {
-    std::uint8_t palette = 1;
-    std::uint8_t start_row = 0;
-    std::uint8_t reserved[14] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64}; ///< of tiles 0..7; the palette has no more
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(tile_configuration) == 64);
-
-#if BITNET_AMX_ASSEMBLER
-/// The hardware's tiles. Written as assembly: the intrinsics of gcc and clang take literal tile numbers only.
-/// \pre isa::amx_int8::available(). State belongs to the thread: configure() before, release() after use.
-struct amx_tiles {
-    static void configure(const tile_configuration& c) noexcept { __asm__ volatile("ldtilecfg %0" ::"m"(c)); }
-    static void release() noexcept { __asm__ volatile("tilerelease" ::); }
-
-    template <int Tile> static BITNET_ALWAYS_INLINE void zero() noexcept {
-        __asm__ volatile("tilezero %%tmm%c0" ::"i"(Tile));
-    }
-    template <int Tile> static BITNET_ALWAYS_INLINE void load(const void* p, std::size_t stride) noexcept {
-        __asm__ volatile("{tileloadd (%0,%1,1), %%tmm%c2|tileloadd tmm%c2, [%0+%1*1]}" ::"r"(p), "r"(stride), "i"(Tile)
-                         : "memory");
-    }
-    /// load() of what is used once before it leaves the first level of cache.
-    template <int Tile> static BITNET_ALWAYS_INLINE void load_streamed(const void* p, std::size_t stride) noexcept {
-        __asm__ volatile("{tileloaddt1 (%0,%1,1), %%tmm%c2|tileloaddt1 tmm%c2, [%0+%1*1]}" ::"r"(p), "r"(stride),
-                         "i"(Tile)
-                         : "memory");
-    }
-    template <int Tile> static BITNET_ALWAYS_INLINE void store(void* p, std::size_t stride) noexcept {
-        __asm__ volatile("{tilestored %%tmm%c2, (%0,%1,1)|tilestored [%0+%1*1], tmm%c2}" ::"r"(p), "r"(stride),
-                         "i"(Tile)
-                         : "memory");
-    }
-    /// Sum += Values (signed bytes) * Codes (unsigned bytes), four by four.
-    template <int Sum, int Values, int Codes> static BITNET_ALWAYS_INLINE void multiply() noexcept {
-        __asm__ volatile("{tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbsud tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum),
-                         "i"(Values), "i"(Codes));
-    }
-};
-#endif
-
-} // namespace bitnet::inline BITNET_ABI::detail
-#endif
-
-#endif
-
 // ---- bitnet/kernel/base3_amx_int8.hpp ----
 // The base3 layout (five weights in a byte) for AMX. Empty on other architectures.
 #ifndef BITNET_KERNEL_BASE3_AMX_INT8_HPP
@@ -26563,33 +26624,6 @@ BITNET_TARGET_END
 #ifndef BITNET_KERNEL_I2S_AVX512_VNNI_HPP
 #define BITNET_KERNEL_I2S_AVX512_VNNI_HPP
 
-// ---- bitnet/kernel/dot_product_avx512.hpp ----
-// add_dot_products: AVX-512 VNNI's vpdpbusd. Empty on other architectures.
-#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
-#define BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
-
-#if BITNET_X86_64
-#include <immintrin.h>
-
-BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// sums[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3], `codes` unsigned and `values` signed. Of the intrinsic, gcc 12
-/// copies the accumulators in every step and clang 14 spills them.
-BITNET_ALWAYS_INLINE void add_dot_products(__m512i& sums, __m512i codes, __m512i values) noexcept {
-#if defined(__GNUC__)
-    __asm__("{vpdpbusd %2, %1, %0|vpdpbusd %0, %1, %2}" : "+v"(sums) : "v"(codes), "v"(values));
-#else
-    sums = _mm512_dpbusd_epi32(sums, codes, values);
-#endif
-}
-
-} // namespace bitnet::inline BITNET_ABI::detail
-BITNET_TARGET_END
-#endif
-
-#endif
-
 // ---- bitnet/kernel/i2s_lanes.hpp ----
 // i2s_lanes: I2_S (order A) times many tokens, with rows side by side in the lanes of registers.
 #ifndef BITNET_KERNEL_I2S_LANES_HPP
@@ -26751,6 +26785,33 @@ BITNET_ALWAYS_INLINE void fours_of_rows(const std::uint8_t* packed, std::size_t 
     fours[1] = _mm512_unpackhi_epi64(low01, low23);
     fours[2] = _mm512_unpacklo_epi64(high01, high23);
     fours[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
+// ---- bitnet/simd/dot_product_avx512.hpp ----
+// add_dot_products: AVX-512 VNNI's vpdpbusd. Empty on other architectures.
+#ifndef BITNET_SIMD_DOT_PRODUCT_AVX512_HPP
+#define BITNET_SIMD_DOT_PRODUCT_AVX512_HPP
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// sums[i] += a[4i] b[4i] + ... + a[4i + 3] b[4i + 3], `codes` unsigned and `values` signed. Of the intrinsic, gcc 12
+/// copies the accumulators in every step and clang 14 spills them.
+BITNET_ALWAYS_INLINE void add_dot_products(__m512i& sums, __m512i codes, __m512i values) noexcept {
+#if defined(__GNUC__)
+    __asm__("{vpdpbusd %2, %1, %0|vpdpbusd %0, %1, %2}" : "+v"(sums) : "v"(codes), "v"(values));
+#else
+    sums = _mm512_dpbusd_epi32(sums, codes, values);
+#endif
 }
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -27110,6 +27171,71 @@ BITNET_TARGET_END
 // I2_S (order A) for AMX. Empty on other architectures.
 #ifndef BITNET_KERNEL_I2S_AMX_INT8_HPP
 #define BITNET_KERNEL_I2S_AMX_INT8_HPP
+
+// ---- bitnet/simd/amx_tiles.hpp ----
+// amx_tiles: the tile registers of AMX as the matrix kernels use them. Empty on other architectures.
+#ifndef BITNET_SIMD_AMX_TILES_HPP
+#define BITNET_SIMD_AMX_TILES_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#if BITNET_X86_64
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// What ldtilecfg reads: 64 bytes, palette 1. Intel SDM volume 2, LDTILECFG.
+struct alignas(64) tile_configuration {
+    std::uint8_t palette = 1;
+    std::uint8_t start_row = 0;
+    std::uint8_t reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64}; ///< of tiles 0..7; the palette has no more
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(tile_configuration) == 64);
+
+#if BITNET_AMX_ASSEMBLER
+/// The hardware's tiles. Written as assembly: the intrinsics of gcc and clang take literal tile numbers only.
+/// \pre isa::amx_int8::available(). State belongs to the thread: configure() before, release() after use.
+struct amx_tiles {
+    static void configure(const tile_configuration& c) noexcept { __asm__ volatile("ldtilecfg %0" ::"m"(c)); }
+    static void release() noexcept { __asm__ volatile("tilerelease" ::); }
+
+    template <int Tile> static BITNET_ALWAYS_INLINE void zero() noexcept {
+        __asm__ volatile("tilezero %%tmm%c0" ::"i"(Tile));
+    }
+    template <int Tile> static BITNET_ALWAYS_INLINE void load(const void* p, std::size_t stride) noexcept {
+        __asm__ volatile("{tileloadd (%0,%1,1), %%tmm%c2|tileloadd tmm%c2, [%0+%1*1]}" ::"r"(p), "r"(stride), "i"(Tile)
+                         : "memory");
+    }
+    /// load() of what is used once before it leaves the first level of cache.
+    template <int Tile> static BITNET_ALWAYS_INLINE void load_streamed(const void* p, std::size_t stride) noexcept {
+        __asm__ volatile("{tileloaddt1 (%0,%1,1), %%tmm%c2|tileloaddt1 tmm%c2, [%0+%1*1]}" ::"r"(p), "r"(stride),
+                         "i"(Tile)
+                         : "memory");
+    }
+    template <int Tile> static BITNET_ALWAYS_INLINE void store(void* p, std::size_t stride) noexcept {
+        __asm__ volatile("{tilestored %%tmm%c2, (%0,%1,1)|tilestored [%0+%1*1], tmm%c2}" ::"r"(p), "r"(stride),
+                         "i"(Tile)
+                         : "memory");
+    }
+    /// Sum += Values (signed bytes) * Codes (unsigned bytes), four by four.
+    template <int Sum, int Values, int Codes> static BITNET_ALWAYS_INLINE void multiply() noexcept {
+        __asm__ volatile("{tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbsud tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum),
+                         "i"(Values), "i"(Codes));
+    }
+    /// The same with Codes as the left operand, [rows][64 columns], and Values as the right one.
+    template <int Sum, int Codes, int Values> static BITNET_ALWAYS_INLINE void multiply_codes() noexcept {
+        __asm__ volatile("{tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbusd tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum), "i"(Codes),
+                         "i"(Values));
+    }
+};
+#endif
+
+} // namespace bitnet::inline BITNET_ABI::detail
+#endif
+
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -33199,6 +33325,576 @@ private:
 
 #endif
 
+// ---- bitnet/model/joint_searches.hpp ----
+// joint_searches: the largest logits of several rows from one reading of the screen.
+#ifndef BITNET_MODEL_JOINT_SEARCHES_HPP
+#define BITNET_MODEL_JOINT_SEARCHES_HPP
+
+// ---- bitnet/model/screened_search.hpp ----
+// screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
+#ifndef BITNET_MODEL_SCREENED_SEARCH_HPP
+#define BITNET_MODEL_SCREENED_SEARCH_HPP
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only, what
+/// working_bytes() says.
+///
+/// 1. Every row's bound from above, out of the screen (screen_input has the proof).
+/// 2. The exact logits of the rows whose bounds are the largest: the k-th largest of them is a floor, which the k-th
+///    largest of all logits cannot be below.
+/// 3. The exact logits of every row whose bound reaches the floor: the k largest of all are among them.
+///
+/// The exact logits come from dot_rows over the head as stored, so they are the full head's bit for bit, and the result
+/// depends on nothing else: not on the instruction set, nor on the threads. Where logits are products divided by
+/// logit_scale, the bounds are divided, too: a rounded quotient never falls when its dividend rises.
+class screened_search {
+public:
+    static constexpr std::size_t most = 256; ///< logits that can be asked for
+
+    screened_search() noexcept = default;
+
+    /// What open() allocates for a head [rows, cols].
+    [[nodiscard]] static constexpr std::uint64_t working_bytes(std::size_t rows, std::size_t cols) noexcept {
+        const std::uint64_t columns = screen_layout::blocks(cols) * screen_layout::block_columns;
+        const std::uint64_t found = rows / 8 + 1 + most_candidates;
+        return 2 * columns + columns / 8 * sizeof(std::int32_t) + rows * sizeof(float) +
+               2 * groups_of(rows) * sizeof(peak) + found * sizeof(scored_token);
+    }
+
+    /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
+    /// \return errc::out_of_memory.
+    [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
+                                                      const lm_head_screen& screen, float logit_scale,
+                                                      const memory_source* memory = nullptr) {
+        const memory_from from{memory, {memory_use::scratch, false}};
+        screened_search made;
+        made.loops_ = &loops;
+        made.lm_head_ = &lm_head;
+        made.screen_ = &screen;
+        made.logit_scale_ = logit_scale;
+        made.group_ = group_of(lm_head.rows);
+        const std::size_t groups = groups_of(lm_head.rows);
+        const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
+        error failure;
+        allocate(made.high_, cols, "screened head, working memory", failure, from);
+        allocate(made.low_, cols, "screened head, working memory", failure, from);
+        allocate(made.offset_, cols / 8, "screened head, working memory", failure, from);
+        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure, from);
+        allocate(made.peaks_, groups, "screened head, working memory", failure, from);
+        allocate(made.order_, groups, "screened head, working memory", failure, from);
+        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    /// The k largest logits of head * x / logit_scale in descending order (see precedes), fewer where the head has
+    /// fewer rows. Valid until the next call. nullopt if the whole matrix has to be read: x is not finite, or the
+    /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
+    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
+                                                                       std::size_t k) noexcept {
+        return largest(pool, x, k, {}, false);
+    }
+    /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
+    /// \param is_again see begin_again() \pre these are k at least
+    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x, std::size_t k,
+                                                                       std::span<const std::uint64_t> allowed,
+                                                                       bool is_again) noexcept {
+        is_again ? begin_again(k) : begin(x, k);
+        allowed_ = allowed;
+        while (!is_over()) {
+            run_stage(pool, x);
+            end_stage();
+        }
+        allowed_ = {};
+        return found();
+    }
+
+    /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
+    /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
+    void begin(const float* x, std::size_t k) noexcept {
+        prepare(x);
+        ask(k);
+    }
+    /// begin() without a k: for the bounds of x alone, behind which begin_again() tells it.
+    void prepare(const float* x) noexcept {
+        has_bounds_ = false;
+        is_bounded_ = make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_);
+        stage_ = is_bounded_ ? stage::bounds : stage::given_up;
+    }
+    /// begin() with the x of the last one, whose bounds are there: the screen is not read again.
+    /// \pre bound() has run for every task since
+    void begin_again(std::size_t k) noexcept {
+        has_bounds_ = true;
+        ask(k);
+    }
+    [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
+
+    // For several searches that read the screen once, see joint_searches: after begin() of each, bound() of each for
+    // every task below bound_tasks(), and then finish() of each; different tasks and searches on any threads.
+
+    [[nodiscard]] std::size_t bound_tasks() const noexcept {
+        return (peaks_.size() + groups_per_task() - 1) / groups_per_task();
+    }
+    /// \param are_taken whether take_bounds() had those of the task's rows
+    void bound(std::size_t task, bool are_taken = false) noexcept {
+        if (!is_over()) {
+            bound_groups(first_group(task), first_group(task + 1), are_taken);
+        }
+    }
+    struct row_range {
+        std::size_t first;
+        std::size_t count;
+    };
+    [[nodiscard]] row_range rows_of(std::size_t task) const noexcept {
+        const std::size_t first = first_group(task) * group_;
+        return {first, end_of(first_group(task + 1) - 1) - first};
+    }
+    /// The state, for the bounds of several. \pre prepare(), and not over
+    [[nodiscard]] const screen_input& input() const noexcept { return input_; }
+    /// Bounds of products that were made elsewhere: of row first + r, upper[r * stride].
+    void take_bounds(std::size_t first, std::size_t count, const float* upper, std::size_t stride) noexcept {
+        if (!is_over()) {
+            for (std::size_t r = 0; r < count; ++r) {
+                upper_[first + r] = upper[r * stride];
+            }
+            divide(upper_.data() + first, count);
+        }
+    }
+    /// All that follows, on the calling thread.
+    void finish(const float* x) noexcept {
+        inline_pool here;
+        while (!is_over()) {
+            end_stage();
+            if (!is_over()) {
+                run_stage(here, x);
+            }
+        }
+    }
+
+    /// 0, 1 or 2. \pre not over
+    [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
+    void run_stage(pool_ref pool, const float* x) noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            return bound_rows(pool);
+        case stage::floor:
+            return score_candidates(pool, x);
+        default:
+            return rescore(pool, x);
+        }
+    }
+    /// \pre all of run_stage()'s loop has run
+    void end_stage() noexcept {
+        switch (stage_) {
+        case stage::bounds:
+            choose_candidates();
+            stage_ = stage::floor;
+            return;
+        case stage::floor:
+            find_floor();
+            rescored_ = 0;
+            stage_ = stage::rescoring;
+            return;
+        default:
+            return rescored_ > limit() ? give_up() : sort_found();
+        }
+    }
+    /// What largest() returns. \pre is_over()
+    [[nodiscard]] std::optional<std::span<const scored_token>> found() const noexcept {
+        return stage_ == stage::found ? std::optional(std::span<const scored_token>(found_.data(), k_)) : std::nullopt;
+    }
+    /// The k of begin().
+    [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
+
+    [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
+    /// Takes over what another one has counted.
+    void take_statistics(screened_search& other) noexcept {
+        const screen_statistics more = std::exchange(other.statistics_, {});
+        statistics_.steps += more.steps;
+        statistics_.full_passes += more.full_passes;
+        statistics_.rescored_rows += more.rescored_rows;
+        statistics_.bytes_read += more.bytes_read;
+    }
+    /// A reading of the screen for several searches.
+    void count_reading() noexcept { statistics_.bytes_read += screen_->bytes(); }
+
+private:
+    static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
+    static constexpr std::size_t most_candidates = 2 * most;
+    static constexpr std::size_t rows_per_task = 256;
+    static constexpr std::size_t rows_per_list = 64;
+
+    [[nodiscard]] static constexpr std::size_t group_of(std::size_t rows) noexcept {
+        return (rows + most_groups - 1) / most_groups;
+    }
+    [[nodiscard]] static constexpr std::size_t groups_of(std::size_t rows) noexcept {
+        return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
+    }
+
+    enum class stage { bounds, floor, rescoring, found, given_up };
+
+    /// The largest bound of a group of rows.
+    struct peak {
+        std::int32_t rank;
+        std::uint32_t row;
+    };
+
+    [[nodiscard]] static bool by_logit(const scored_token& a, const scored_token& b) noexcept { return precedes(a, b); }
+
+    /// Rows that are rescored at most.
+    [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
+
+    /// \pre prepare()
+    void ask(std::size_t k) noexcept {
+        assert(k >= 1 && k <= most);
+        asked_ = k;
+        k_ = (std::min)(k, lm_head_->rows);
+        ++statistics_.steps;
+        if (is_bounded_) {
+            stage_ = stage::bounds;
+        } else {
+            give_up();
+        }
+    }
+    void give_up() noexcept {
+        ++statistics_.full_passes;
+        statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
+        stage_ = stage::given_up;
+    }
+    /// The k largest of those that were rescored to the front.
+    void sort_found() noexcept {
+        statistics_.rescored_rows += rescored_;
+        statistics_.bytes_read +=
+            (has_bounds_ ? 0 : screen_->bytes()) + (rescored_ + candidates_) * lm_head_->row_bytes();
+        scored_token* first = found_.data();
+        std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
+        std::sort(first, first + k_, by_logit);
+        stage_ = stage::found;
+    }
+
+    [[nodiscard]] std::size_t groups_per_task() const noexcept {
+        return std::max<std::size_t>(1, rows_per_task / group_);
+    }
+    /// Of a task, or the number of groups.
+    [[nodiscard]] std::size_t first_group(std::size_t task) const noexcept {
+        return (std::min)(peaks_.size(), task * groups_per_task());
+    }
+    template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
+        parallel_for(pool, bound_tasks(),
+                     [&](std::size_t task) noexcept { f(first_group(task), first_group(task + 1)); });
+    }
+    [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
+        return (std::min)(lm_head_->rows, (group + 1) * group_);
+    }
+
+    [[nodiscard]] bool is_allowed(std::size_t row) const noexcept {
+        return allowed_.empty() || (row / 64 < allowed_.size() && (allowed_[row / 64] >> row % 64 & 1) != 0);
+    }
+
+    [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
+        peak highest{INT32_MIN, 0};
+        for (std::size_t r = group * group_; r < end_of(group); ++r) {
+            const std::int32_t rank = rank_of(upper_[r]);
+            if (rank > highest.rank && is_allowed(r)) {
+                highest = {rank, static_cast<std::uint32_t>(r)};
+            }
+        }
+        return highest;
+    }
+
+    /// upper_ and peaks_.
+    void bound_rows(pool_ref pool) noexcept {
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end, has_bounds_); });
+    }
+    void bound_groups(std::size_t begin, std::size_t end, bool are_there) noexcept {
+        const std::size_t first = begin * group_;
+        const std::size_t count = end_of(end - 1) - first;
+        if (!are_there) {
+            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
+            divide(upper_.data() + first, count);
+        }
+        for (std::size_t g = begin; g < end; ++g) {
+            peaks_[g] = peak_of(g);
+        }
+    }
+
+    /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
+    void choose_candidates() noexcept {
+        const auto has_row = [](const peak& one) noexcept { return one.rank != INT32_MIN; };
+        const auto groups = static_cast<std::size_t>( // those without a row that is allowed say nothing
+            std::count_if(peaks_.data(), peaks_.data() + peaks_.size(), has_row));
+        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, groups});
+        if (candidates_ < k_) {
+            candidates_ = 0;
+            return;
+        }
+        std::copy_n(peaks_.data(), peaks_.size(), order_.data());
+        std::nth_element(
+            order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
+            [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
+    }
+    /// Their exact logits, to found_.
+    void score_candidates(pool_ref pool, const float* x) noexcept {
+        constexpr std::size_t chunk = 8;
+        parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+            std::array<std::uint32_t, chunk> rows;
+            const std::size_t first = task * chunk;
+            const std::size_t count = (std::min)(chunk, candidates_ - first);
+            for (std::size_t i = 0; i < count; ++i) {
+                rows[i] = order_[first + i].row;
+            }
+            score({rows.data(), count}, x, found_.data() + first);
+        });
+    }
+    /// floor_: the rank of a logit that k rows reach, the lowest rank without candidates.
+    void find_floor() noexcept {
+        floor_ = INT32_MIN;
+        if (candidates_ != 0) {
+            std::nth_element(found_.data(), found_.data() + (k_ - 1), found_.data() + candidates_, by_logit);
+            floor_ = rank_of(found_[k_ - 1].logit);
+        }
+    }
+
+    /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
+    template <class F> void for_rows_reaching_floor(std::size_t begin, std::size_t end, F&& visit) const noexcept {
+        for (std::size_t g = begin; g < end; ++g) {
+            if (peaks_[g].rank < floor_) {
+                continue;
+            }
+            for (std::size_t r = g * group_; r < end_of(g); ++r) {
+                if (rank_of(upper_[r]) >= floor_ && is_allowed(r)) {
+                    visit(r);
+                }
+            }
+        }
+    }
+
+    /// Exact logits of all rows whose bound reaches the floor, to found_; rescored_ is their number, and where it
+    /// exceeds limit(), not all have been computed.
+    void rescore(pool_ref pool, const float* x) noexcept {
+        std::atomic<std::size_t> count{rescored_};
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
+            std::array<std::uint32_t, rows_per_list> rows;
+            std::size_t listed = 0;
+            const auto flush = [&]() noexcept {
+                const std::size_t at = count.fetch_add(listed, std::memory_order_relaxed);
+                if (at + listed <= limit()) {
+                    score({rows.data(), listed}, x, found_.data() + at);
+                }
+                listed = 0;
+            };
+            for_rows_reaching_floor(begin, end, [&](std::size_t row) noexcept {
+                rows[listed++] = static_cast<std::uint32_t>(row);
+                if (listed == rows.size()) {
+                    flush();
+                }
+            });
+            flush();
+        });
+        rescored_ = count.load(std::memory_order_relaxed);
+    }
+
+    /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
+    void score(std::span<const std::uint32_t> rows, const float* x, scored_token* out) const noexcept {
+        std::array<float, rows_per_list> logits;
+        const element_loops& loops = loops_->of(lm_head_->element);
+        loops.dot_listed(lm_head_->data, lm_head_->row_bytes(), rows, x, lm_head_->cols, logits.data());
+        divide(logits.data(), rows.size());
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            out[i] = {static_cast<token>(rows[i]), logits[i]};
+        }
+    }
+
+    /// Products to logits.
+    void divide(float* products, std::size_t count) const noexcept {
+        if (logit_scale_ != 1.0f) {
+            loops_->divide(products, logit_scale_, count);
+        }
+    }
+
+    const loop_table* loops_ = nullptr;
+    const float_matrix* lm_head_ = nullptr;
+    const lm_head_screen* screen_ = nullptr;
+    float logit_scale_ = 1;
+    std::size_t group_ = 1; ///< rows to a peak
+    std::size_t asked_ = 0;
+    std::size_t k_ = 0;
+    std::size_t candidates_ = 0;
+    std::size_t rescored_ = 0;
+    std::int32_t floor_ = INT32_MIN;
+    stage stage_ = stage::given_up;
+    bool is_bounded_ = false; ///< x admits bounds
+    bool has_bounds_ = false; ///< upper_ is there
+    buffer<std::int8_t> high_;
+    buffer<std::int8_t> low_;
+    buffer<std::int32_t> offset_;
+    screen_input input_;
+    std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
+    buffer<float> upper_;                    ///< [rows] bounds
+    buffer<peak> peaks_;                     ///< [groups]
+    buffer<peak> order_;                     ///< [groups] the highest first
+    buffer<scored_token> found_;             ///< [limit + candidates]
+    screen_statistics statistics_;
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Searches that are begun one by one, bounded together and finished one by one. Where the instruction set has loops
+/// for that, sixteen states share what is done for each row of the screen, which is most of the work of a few already;
+/// otherwise a task bounds its rows for one search after the other, while they are in a second level cache.
+/// Allocates in open() only.
+class joint_searches {
+public:
+    /// None.
+    joint_searches() noexcept = default;
+
+    /// \param what names the owner in errors \return errc::out_of_memory
+    [[nodiscard]] static result<joint_searches> open(const loop_table& loops, const float_matrix& lm_head,
+                                                     const lm_head_screen& screen, float logit_scale, std::size_t count,
+                                                     std::string_view what, const memory_source* memory) {
+        joint_searches made;
+        made.loops_ = &loops;
+        made.screen_ = &screen;
+        made.searches_.reset(new (std::nothrow) screened_search[count]);
+        if (made.searches_ == nullptr) {
+            return error{errc::out_of_memory,
+                         sentence({what, ": ", count, " searches of the head could not be allocated"})};
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            auto search = screened_search::open(loops, lm_head, screen, logit_scale, memory);
+            if (!search) {
+                return failed(search);
+            }
+            made.searches_[i] = *std::move(search);
+        }
+        made.blocks_ = screen_layout::blocks(lm_head.cols);
+        const std::size_t groups = groups_of(loops, count);
+        const memory_from from{memory, {memory_use::scratch, false}};
+        error failure;
+        allocate(made.groups_, groups, what, failure, from);
+        allocate(made.values_, groups * screen_group::value_bytes(made.blocks_), what, failure, from);
+        allocate(made.offsets_, groups * made.blocks_ * screen_group::inputs, what, failure, from);
+        if (failure.code != errc{}) {
+            return failure;
+        }
+        return made;
+    }
+
+    /// What open() allocates for a head [rows, cols].
+    [[nodiscard]] static std::uint64_t bytes(const loop_table& loops, std::size_t rows, std::size_t cols,
+                                             std::size_t count) noexcept {
+        const std::size_t blocks = screen_layout::blocks(cols);
+        const std::uint64_t group = sizeof(screen_group) + screen_group::value_bytes(blocks) +
+                                    blocks * screen_group::inputs * sizeof(std::int32_t);
+        return count * (sizeof(screened_search) + screened_search::working_bytes(rows, cols)) +
+               groups_of(loops, count) * group;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return searches_ == nullptr; }
+    [[nodiscard]] screened_search& operator[](std::size_t i) const noexcept { return searches_[i]; }
+
+    /// Behind begin() or prepare() of searches [first, first + count): their bounds are made together, by bound() for
+    /// every task below bound_tasks(), on any threads.
+    void begin_bounds(std::size_t first, std::size_t count) noexcept {
+        first_ = first;
+        count_ = count;
+        used_groups_ = count < loops_->screen_groups.fewest ? 0 : groups_of(*loops_, count);
+        if (used_groups_ == 0) {
+            return;
+        }
+        std::memset(values_.data(), 0, used_groups_ * screen_group::value_bytes(blocks_));
+        std::fill_n(offsets_.data(), used_groups_ * blocks_ * screen_group::inputs, 0);
+        for (std::size_t g = 0; g < used_groups_; ++g) {
+            std::int8_t* values = values_.data() + g * screen_group::value_bytes(blocks_);
+            std::int32_t* offsets = offsets_.data() + g * blocks_ * screen_group::inputs;
+            groups_[g] = screen_group{};
+            groups_[g].values = values;
+            groups_[g].offsets = offsets;
+            groups_[g].blocks = blocks_;
+            for (std::size_t t = 0; t < screen_group::inputs && g * screen_group::inputs + t < count; ++t) {
+                const screened_search& each = searches_[first + g * screen_group::inputs + t];
+                if (!each.is_over()) {
+                    groups_[g].put(t, each.input(), values, offsets);
+                }
+            }
+        }
+    }
+    [[nodiscard]] std::size_t bound_tasks() const noexcept { return count_ != 0 ? searches_[first_].bound_tasks() : 0; }
+    void bound(std::size_t task) noexcept {
+        for (std::size_t g = 0; g < used_groups_; g += screen_group::most) {
+            bound_groups(task, g, (std::min)(screen_group::most, used_groups_ - g));
+        }
+        for (std::size_t i = first_; i < first_ + count_; ++i) {
+            searches_[i].bound(task, used_groups_ != 0);
+        }
+    }
+
+private:
+    [[nodiscard]] static std::size_t groups_of(const loop_table& loops, std::size_t count) noexcept {
+        return loops.screen_groups.bound != nullptr ? (count + screen_group::inputs - 1) / screen_group::inputs : 0;
+    }
+
+    /// Bounds of the rows of a task for the searches of groups [begin, begin + group_count).
+    void bound_groups(std::size_t task, std::size_t begin, std::size_t group_count) noexcept {
+        constexpr std::size_t piece = 32;
+        alignas(64) float upper[screen_group::most * piece * screen_group::inputs];
+        const screened_search::row_range rows = searches_[first_].rows_of(task);
+        for (std::size_t r = 0; r < rows.count; r += piece) {
+            const std::size_t count = (std::min)(piece, rows.count - r);
+            loops_->screen_groups.bound(screen_->row(rows.first + r), count, groups_.data() + begin, group_count,
+                                        upper);
+            const std::size_t first_input = begin * screen_group::inputs;
+            const std::size_t end_input = (std::min)(count_, first_input + group_count * screen_group::inputs);
+            for (std::size_t i = first_input; i < end_input; ++i) {
+                const std::size_t at = (i - first_input) / screen_group::inputs * count * screen_group::inputs;
+                searches_[first_ + i].take_bounds(rows.first + r, count, upper + at + i % screen_group::inputs,
+                                                  screen_group::inputs);
+            }
+        }
+    }
+
+    const loop_table* loops_ = nullptr;
+    const lm_head_screen* screen_ = nullptr;
+    std::unique_ptr<screened_search[]> searches_;
+    std::size_t blocks_ = 0; ///< of a row of the screen
+    buffer<screen_group> groups_;
+    buffer<std::int8_t> values_;
+    buffer<std::int32_t> offsets_;
+    std::size_t first_ = 0; ///< of the searches that are bounded
+    std::size_t count_ = 0;
+    std::size_t used_groups_ = 0; ///< 0: one search after the other
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+
+#endif
+
 // ---- bitnet/model/linear.hpp ----
 // Ternary linear layers: quantise rows once, multiply them by one or several matrices in one parallel loop.
 #ifndef BITNET_MODEL_LINEAR_HPP
@@ -33610,408 +34306,6 @@ private:
     rotary_frequencies long_;
     std::size_t original_context_ = 0;
     bool has_long_ = false;
-};
-
-} // namespace bitnet::inline BITNET_ABI::detail
-
-#endif
-
-// ---- bitnet/model/screened_search.hpp ----
-// screened_search: the k largest logits, bit for bit, by way of a screen and the few rows that matter.
-#ifndef BITNET_MODEL_SCREENED_SEARCH_HPP
-#define BITNET_MODEL_SCREENED_SEARCH_HPP
-
-#include <algorithm>
-#include <array>
-#include <atomic>
-#include <cassert>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
-#include <utility>
-
-namespace bitnet::inline BITNET_ABI::detail {
-
-/// Finds the largest logits of one state after the other. Working memory of a session; allocates in open() only, what
-/// working_bytes() says.
-///
-/// 1. Every row's bound from above, out of the screen (screen_input has the proof).
-/// 2. The exact logits of the rows whose bounds are the largest: the k-th largest of them is a floor, which the k-th
-///    largest of all logits cannot be below.
-/// 3. The exact logits of every row whose bound reaches the floor: the k largest of all are among them.
-///
-/// The exact logits come from dot_rows over the head as stored, so they are the full head's bit for bit, and the result
-/// depends on nothing else: not on the instruction set, nor on the threads. Where logits are products divided by
-/// logit_scale, the bounds are divided, too: a rounded quotient never falls when its dividend rises.
-class screened_search {
-public:
-    static constexpr std::size_t most = 256; ///< logits that can be asked for
-
-    screened_search() noexcept = default;
-
-    /// What open() allocates for a head [rows, cols].
-    [[nodiscard]] static constexpr std::uint64_t working_bytes(std::size_t rows, std::size_t cols) noexcept {
-        const std::uint64_t columns = screen_layout::blocks(cols) * screen_layout::block_columns;
-        const std::uint64_t found = rows / 8 + 1 + most_candidates;
-        return 2 * columns + columns / 8 * sizeof(std::int32_t) + rows * sizeof(float) +
-               2 * groups_of(rows) * sizeof(peak) + found * sizeof(scored_token);
-    }
-
-    /// Borrows all but the number, and reads the screen in largest() only. \param logit_scale above 0
-    /// \return errc::out_of_memory.
-    [[nodiscard]] static result<screened_search> open(const loop_table& loops, const float_matrix& lm_head,
-                                                      const lm_head_screen& screen, float logit_scale,
-                                                      const memory_source* memory = nullptr) {
-        const memory_from from{memory, {memory_use::scratch, false}};
-        screened_search made;
-        made.loops_ = &loops;
-        made.lm_head_ = &lm_head;
-        made.screen_ = &screen;
-        made.logit_scale_ = logit_scale;
-        made.group_ = group_of(lm_head.rows);
-        const std::size_t groups = groups_of(lm_head.rows);
-        const std::size_t cols = screen_layout::blocks(lm_head.cols) * screen_layout::block_columns;
-        error failure;
-        allocate(made.high_, cols, "screened head, working memory", failure, from);
-        allocate(made.low_, cols, "screened head, working memory", failure, from);
-        allocate(made.offset_, cols / 8, "screened head, working memory", failure, from);
-        allocate(made.upper_, lm_head.rows, "screened head, working memory", failure, from);
-        allocate(made.peaks_, groups, "screened head, working memory", failure, from);
-        allocate(made.order_, groups, "screened head, working memory", failure, from);
-        allocate(made.found_, made.limit() + most_candidates, "screened head, working memory", failure, from);
-        if (failure.code != errc{}) {
-            return failure;
-        }
-        return made;
-    }
-
-    /// The k largest logits of head * x / logit_scale in descending order (see precedes), fewer where the head has
-    /// fewer rows. Valid until the next call. nullopt if the whole matrix has to be read: x is not finite, or the
-    /// bounds leave more than an eighth of the rows. x [lm_head.cols]. \pre 1 <= k <= most; opened with a head
-    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x,
-                                                                       std::size_t k) noexcept {
-        return largest(pool, x, k, {}, false);
-    }
-    /// The same among the rows whose bits are set, bit row % 64 of word row / 64; among all if there are no words.
-    /// \param is_again see begin_again() \pre these are k at least
-    [[nodiscard]] std::optional<std::span<const scored_token>> largest(pool_ref pool, const float* x, std::size_t k,
-                                                                       std::span<const std::uint64_t> allowed,
-                                                                       bool is_again) noexcept {
-        is_again ? begin_again(k) : begin(x, k);
-        allowed_ = allowed;
-        while (!is_over()) {
-            run_stage(pool, x);
-            end_stage();
-        }
-        allowed_ = {};
-        return found();
-    }
-
-    /// The same in stages, each a loop that can stop and go on (see stepped_pool) and what one thread does behind it:
-    /// begin(), then run_stage() and end_stage() in turn until it is_over(). x is the same all the time.
-    void begin(const float* x, std::size_t k) noexcept {
-        prepare(x);
-        ask(k);
-    }
-    /// begin() without a k: for the bounds of x alone, behind which begin_again() tells it.
-    void prepare(const float* x) noexcept {
-        has_bounds_ = false;
-        is_bounded_ = make_screen_input(x, lm_head_->cols, high_.data(), low_.data(), offset_.data(), input_);
-        stage_ = is_bounded_ ? stage::bounds : stage::given_up;
-    }
-    /// begin() with the x of the last one, whose bounds are there: the screen is not read again.
-    /// \pre bound() has run for every task since
-    void begin_again(std::size_t k) noexcept {
-        has_bounds_ = true;
-        ask(k);
-    }
-    [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
-
-    // For several searches that read the screen once: after begin() of each, bound() of each for every task below
-    // bound_tasks(), and then finish() of each; different tasks and searches on any threads.
-
-    [[nodiscard]] std::size_t bound_tasks() const noexcept {
-        return (peaks_.size() + groups_per_task() - 1) / groups_per_task();
-    }
-    void bound(std::size_t task) noexcept {
-        if (!is_over()) {
-            bound_groups(task * groups_per_task(), (std::min)(peaks_.size(), (task + 1) * groups_per_task()));
-        }
-    }
-    /// All that follows, on the calling thread.
-    void finish(const float* x) noexcept {
-        inline_pool here;
-        while (!is_over()) {
-            end_stage();
-            if (!is_over()) {
-                run_stage(here, x);
-            }
-        }
-    }
-
-    /// 0, 1 or 2. \pre not over
-    [[nodiscard]] std::size_t stage_index() const noexcept { return static_cast<std::size_t>(stage_); }
-    void run_stage(pool_ref pool, const float* x) noexcept {
-        switch (stage_) {
-        case stage::bounds:
-            return bound_rows(pool);
-        case stage::floor:
-            return score_candidates(pool, x);
-        default:
-            return rescore(pool, x);
-        }
-    }
-    /// \pre all of run_stage()'s loop has run
-    void end_stage() noexcept {
-        switch (stage_) {
-        case stage::bounds:
-            choose_candidates();
-            stage_ = stage::floor;
-            return;
-        case stage::floor:
-            find_floor();
-            rescored_ = 0;
-            stage_ = stage::rescoring;
-            return;
-        default:
-            return rescored_ > limit() ? give_up() : sort_found();
-        }
-    }
-    /// What largest() returns. \pre is_over()
-    [[nodiscard]] std::optional<std::span<const scored_token>> found() const noexcept {
-        return stage_ == stage::found ? std::optional(std::span<const scored_token>(found_.data(), k_)) : std::nullopt;
-    }
-    /// The k of begin().
-    [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
-
-    [[nodiscard]] const screen_statistics& statistics() const noexcept { return statistics_; }
-    /// Takes over what another one has counted.
-    void take_statistics(screened_search& other) noexcept {
-        const screen_statistics more = std::exchange(other.statistics_, {});
-        statistics_.steps += more.steps;
-        statistics_.full_passes += more.full_passes;
-        statistics_.rescored_rows += more.rescored_rows;
-        statistics_.bytes_read += more.bytes_read;
-    }
-    /// A reading of the screen for several searches.
-    void count_reading() noexcept { statistics_.bytes_read += screen_->bytes(); }
-
-private:
-    static constexpr std::size_t most_groups = 8192; ///< whose peaks are ordered by one thread, in under 0.1 ms
-    static constexpr std::size_t most_candidates = 2 * most;
-    static constexpr std::size_t rows_per_task = 256;
-    static constexpr std::size_t rows_per_list = 64;
-
-    [[nodiscard]] static constexpr std::size_t group_of(std::size_t rows) noexcept {
-        return (rows + most_groups - 1) / most_groups;
-    }
-    [[nodiscard]] static constexpr std::size_t groups_of(std::size_t rows) noexcept {
-        return rows != 0 ? (rows + group_of(rows) - 1) / group_of(rows) : 0;
-    }
-
-    enum class stage { bounds, floor, rescoring, found, given_up };
-
-    /// The largest bound of a group of rows.
-    struct peak {
-        std::int32_t rank;
-        std::uint32_t row;
-    };
-
-    [[nodiscard]] static bool by_logit(const scored_token& a, const scored_token& b) noexcept { return precedes(a, b); }
-
-    /// Rows that are rescored at most.
-    [[nodiscard]] std::size_t limit() const noexcept { return lm_head_->rows / 8 + 1; }
-
-    /// \pre prepare()
-    void ask(std::size_t k) noexcept {
-        assert(k >= 1 && k <= most);
-        asked_ = k;
-        k_ = (std::min)(k, lm_head_->rows);
-        ++statistics_.steps;
-        if (is_bounded_) {
-            stage_ = stage::bounds;
-        } else {
-            give_up();
-        }
-    }
-    void give_up() noexcept {
-        ++statistics_.full_passes;
-        statistics_.bytes_read += lm_head_->rows * lm_head_->row_bytes();
-        stage_ = stage::given_up;
-    }
-    /// The k largest of those that were rescored to the front.
-    void sort_found() noexcept {
-        statistics_.rescored_rows += rescored_;
-        statistics_.bytes_read +=
-            (has_bounds_ ? 0 : screen_->bytes()) + (rescored_ + candidates_) * lm_head_->row_bytes();
-        scored_token* first = found_.data();
-        std::nth_element(first, first + (k_ - 1), first + rescored_, by_logit);
-        std::sort(first, first + k_, by_logit);
-        stage_ = stage::found;
-    }
-
-    [[nodiscard]] std::size_t groups_per_task() const noexcept {
-        return std::max<std::size_t>(1, rows_per_task / group_);
-    }
-    template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
-        const std::size_t per_task = groups_per_task();
-        parallel_for(pool, (peaks_.size() + per_task - 1) / per_task, [&](std::size_t task) noexcept {
-            f(task * per_task, (std::min)(peaks_.size(), (task + 1) * per_task));
-        });
-    }
-    [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
-        return (std::min)(lm_head_->rows, (group + 1) * group_);
-    }
-
-    [[nodiscard]] bool is_allowed(std::size_t row) const noexcept {
-        return allowed_.empty() || (row / 64 < allowed_.size() && (allowed_[row / 64] >> row % 64 & 1) != 0);
-    }
-
-    [[nodiscard]] peak peak_of(std::size_t group) const noexcept {
-        peak highest{INT32_MIN, 0};
-        for (std::size_t r = group * group_; r < end_of(group); ++r) {
-            const std::int32_t rank = rank_of(upper_[r]);
-            if (rank > highest.rank && is_allowed(r)) {
-                highest = {rank, static_cast<std::uint32_t>(r)};
-            }
-        }
-        return highest;
-    }
-
-    /// upper_ and peaks_.
-    void bound_rows(pool_ref pool) noexcept {
-        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end); });
-    }
-    void bound_groups(std::size_t begin, std::size_t end) noexcept {
-        const std::size_t first = begin * group_;
-        const std::size_t count = end_of(end - 1) - first;
-        if (!has_bounds_) {
-            loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
-            divide(upper_.data() + first, count);
-        }
-        for (std::size_t g = begin; g < end; ++g) {
-            peaks_[g] = peak_of(g);
-        }
-    }
-
-    /// The rows of the highest peaks to the front of order_: candidates_ of them, none if there are fewer than k.
-    void choose_candidates() noexcept {
-        const auto has_row = [](const peak& one) noexcept { return one.rank != INT32_MIN; };
-        const auto groups = static_cast<std::size_t>( // those without a row that is allowed say nothing
-            std::count_if(peaks_.data(), peaks_.data() + peaks_.size(), has_row));
-        candidates_ = (std::min)({std::max<std::size_t>(16, 2 * k_), most_candidates, groups});
-        if (candidates_ < k_) {
-            candidates_ = 0;
-            return;
-        }
-        std::copy_n(peaks_.data(), peaks_.size(), order_.data());
-        std::nth_element(
-            order_.data(), order_.data() + (candidates_ - 1), order_.data() + order_.size(),
-            [](const peak& a, const peak& b) noexcept { return a.rank != b.rank ? a.rank > b.rank : a.row < b.row; });
-    }
-    /// Their exact logits, to found_.
-    void score_candidates(pool_ref pool, const float* x) noexcept {
-        constexpr std::size_t chunk = 8;
-        parallel_for(pool, (candidates_ + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            std::array<std::uint32_t, chunk> rows;
-            const std::size_t first = task * chunk;
-            const std::size_t count = (std::min)(chunk, candidates_ - first);
-            for (std::size_t i = 0; i < count; ++i) {
-                rows[i] = order_[first + i].row;
-            }
-            score({rows.data(), count}, x, found_.data() + first);
-        });
-    }
-    /// floor_: the rank of a logit that k rows reach, the lowest rank without candidates.
-    void find_floor() noexcept {
-        floor_ = INT32_MIN;
-        if (candidates_ != 0) {
-            std::nth_element(found_.data(), found_.data() + (k_ - 1), found_.data() + candidates_, by_logit);
-            floor_ = rank_of(found_[k_ - 1].logit);
-        }
-    }
-
-    /// Calls visit(row) for the rows of groups [begin, end) whose bound reaches the floor.
-    template <class F> void for_rows_reaching_floor(std::size_t begin, std::size_t end, F&& visit) const noexcept {
-        for (std::size_t g = begin; g < end; ++g) {
-            if (peaks_[g].rank < floor_) {
-                continue;
-            }
-            for (std::size_t r = g * group_; r < end_of(g); ++r) {
-                if (rank_of(upper_[r]) >= floor_ && is_allowed(r)) {
-                    visit(r);
-                }
-            }
-        }
-    }
-
-    /// Exact logits of all rows whose bound reaches the floor, to found_; rescored_ is their number, and where it
-    /// exceeds limit(), not all have been computed.
-    void rescore(pool_ref pool, const float* x) noexcept {
-        std::atomic<std::size_t> count{rescored_};
-        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept {
-            std::array<std::uint32_t, rows_per_list> rows;
-            std::size_t listed = 0;
-            const auto flush = [&]() noexcept {
-                const std::size_t at = count.fetch_add(listed, std::memory_order_relaxed);
-                if (at + listed <= limit()) {
-                    score({rows.data(), listed}, x, found_.data() + at);
-                }
-                listed = 0;
-            };
-            for_rows_reaching_floor(begin, end, [&](std::size_t row) noexcept {
-                rows[listed++] = static_cast<std::uint32_t>(row);
-                if (listed == rows.size()) {
-                    flush();
-                }
-            });
-            flush();
-        });
-        rescored_ = count.load(std::memory_order_relaxed);
-    }
-
-    /// out[i] = row rows[i] and its exact logit. \pre rows.size() <= rows_per_list
-    void score(std::span<const std::uint32_t> rows, const float* x, scored_token* out) const noexcept {
-        std::array<float, rows_per_list> logits;
-        const element_loops& loops = loops_->of(lm_head_->element);
-        loops.dot_listed(lm_head_->data, lm_head_->row_bytes(), rows, x, lm_head_->cols, logits.data());
-        divide(logits.data(), rows.size());
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            out[i] = {static_cast<token>(rows[i]), logits[i]};
-        }
-    }
-
-    /// Products to logits.
-    void divide(float* products, std::size_t count) const noexcept {
-        if (logit_scale_ != 1.0f) {
-            loops_->divide(products, logit_scale_, count);
-        }
-    }
-
-    const loop_table* loops_ = nullptr;
-    const float_matrix* lm_head_ = nullptr;
-    const lm_head_screen* screen_ = nullptr;
-    float logit_scale_ = 1;
-    std::size_t group_ = 1; ///< rows to a peak
-    std::size_t asked_ = 0;
-    std::size_t k_ = 0;
-    std::size_t candidates_ = 0;
-    std::size_t rescored_ = 0;
-    std::int32_t floor_ = INT32_MIN;
-    stage stage_ = stage::given_up;
-    bool is_bounded_ = false; ///< x admits bounds
-    bool has_bounds_ = false; ///< upper_ is there
-    buffer<std::int8_t> high_;
-    buffer<std::int8_t> low_;
-    buffer<std::int32_t> offset_;
-    screen_input input_;
-    std::span<const std::uint64_t> allowed_; ///< of the present search; empty: all rows
-    buffer<float> upper_;                    ///< [rows] bounds
-    buffer<peak> peaks_;                     ///< [groups]
-    buffer<peak> order_;                     ///< [groups] the highest first
-    buffer<scored_token> found_;             ///< [limit + candidates]
-    screen_statistics statistics_;
 };
 
 } // namespace bitnet::inline BITNET_ABI::detail
@@ -35848,6 +36142,271 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 #ifndef BITNET_SIMD_FLOAT_OPS_AVX512_HPP
 #define BITNET_SIMD_FLOAT_OPS_AVX512_HPP
 
+// ---- bitnet/simd/screen_group_avx512.hpp ----
+// How AVX-512 VNNI, and with it AMX, bounds rows of a screen for groups of states. Empty on other architectures.
+#ifndef BITNET_SIMD_SCREEN_GROUP_AVX512_HPP
+#define BITNET_SIMD_SCREEN_GROUP_AVX512_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// A few rows of a screen.
+struct screen_rows_view {
+    const std::byte* first;
+    std::size_t row_bytes;
+    std::size_t count;
+
+    [[nodiscard]] const std::byte* block(std::size_t r, std::size_t b) const noexcept {
+        return first + r * row_bytes + b * screen_layout::block_bytes;
+    }
+};
+
+/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
+template <class Bound>
+BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
+                                          std::size_t most, float* upper, Bound&& bound) noexcept {
+    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
+    for (std::size_t r = 0; r < count; r += most) {
+        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
+              upper + r * screen_group::inputs);
+    }
+}
+
+/// What the two ways below have in common.
+class screen_block_avx512 {
+public:
+    /// The codes of a block's columns, as unsigned bytes.
+    struct codes {
+        __m512i columns[2]; ///< 64 each
+    };
+    [[nodiscard]] static BITNET_ALWAYS_INLINE codes unpack(const std::byte* block) noexcept {
+        const __m512i nibble = _mm512_set1_epi8(15);
+        const __m512i top = _mm512_set1_epi8(0x30);
+        const __m512i low = _mm512_loadu_si512(block);
+        const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + screen_layout::high_at));
+        const __m512i high = _mm512_broadcast_i64x4(pairs);
+        // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
+        const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+        const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+        constexpr int and_or = 0xea; // (a & b) | c
+        const __m512i low0 = _mm512_and_si512(low, nibble);
+        const __m512i low1 = _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble);
+        return {{_mm512_ternarylogic_epi32(_mm512_sllv_epi16(high, shift_up), top, low0, and_or),
+                 _mm512_ternarylogic_epi32(_mm512_srlv_epi16(high, shift_down), top, low1, and_or)}};
+    }
+    [[nodiscard]] static BITNET_ALWAYS_INLINE __m512 scale(const std::byte* block) noexcept {
+        float value;
+        std::memcpy(&value, block + screen_layout::scale_at, sizeof value);
+        return _mm512_set1_ps(value);
+    }
+    /// acc + scale * (fine + 256 * coarse)
+    [[nodiscard]] static BITNET_ALWAYS_INLINE __m512 add(__m512 acc, __m512i coarse, __m512i fine,
+                                                         __m512 scale) noexcept {
+        const __m512i sums = _mm512_add_epi32(fine, _mm512_slli_epi32(coarse, 8));
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale, acc);
+    }
+    /// The same of sixteen inputs, in memory.
+    static BITNET_ALWAYS_INLINE void add_to(float* acc, __m512i coarse, __m512i fine, const std::byte* block) noexcept {
+        _mm512_store_ps(acc, add(_mm512_load_ps(acc), coarse, fine, scale(block)));
+    }
+    /// Bounds out of the sums of whole rows. acc [groups][Rows][inputs]
+    template <std::size_t Rows>
+    static void store_bounds(const screen_rows_view& rows, std::size_t blocks, const screen_group* groups,
+                             std::size_t group_count, const float (*acc)[Rows][screen_group::inputs], float* out,
+                             std::size_t group_stride) noexcept {
+        for (std::size_t g = 0; g < group_count; ++g) {
+            for (std::size_t r = 0; r < rows.count; ++r) {
+                _mm512_storeu_ps(out + g * group_stride + r * screen_group::inputs,
+                                 upper(_mm512_load_ps(acc[g][r]), rows.block(r, blocks), groups[g]));
+            }
+        }
+    }
+
+private:
+    /// upper_bound_of() sixteen times.
+    [[nodiscard]] static BITNET_ALWAYS_INLINE __m512 upper(__m512 sums, const std::byte* tail,
+                                                           const screen_group& x) noexcept {
+        row_bound row;
+        std::memcpy(&row, tail, sizeof row);
+        const __m512 tiny = _mm512_set1_ps(screen_input::tiny);
+        const __m512 rounding = _mm512_fmadd_ps(_mm512_set1_ps(row.norm), _mm512_loadu_ps(x.slack), tiny);
+        const __m512 bound = _mm512_fmadd_ps(_mm512_set1_ps(row.error), _mm512_loadu_ps(x.norm), rounding);
+        const __m512 made = _mm512_fmadd_ps(sums, _mm512_loadu_ps(x.unit), bound);
+        const __mmask16 is_nan = _mm512_cmp_ps_mask(made, made, _CMP_UNORD_Q);
+        return _mm512_mask_mov_ps(made, is_nan, _mm512_set1_ps(std::numeric_limits<float>::infinity()));
+    }
+};
+
+/// By vpdpbusd: 8 rows x 16 inputs in 16 sums, two registers of inputs, and one of four columns of a row.
+class screen_lanes_avx512 {
+public:
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
+            bound_rows(some, groups, group_count, to, count * inputs);
+        };
+        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
+    }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t tile_rows = 8;
+    static constexpr std::size_t inputs = screen_group::inputs;
+
+    static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
+                           float* upper, std::size_t group_stride) noexcept {
+        alignas(64) std::uint8_t codes[tile_rows][screen_layout::block_columns];
+        alignas(64) float acc[screen_group::most][tile_rows][inputs];
+        std::memset(acc, 0, group_count * sizeof acc[0]);
+        std::memset(codes, 0, rows.count < tile_rows ? sizeof codes : 0);
+        const std::size_t blocks = groups[0].blocks;
+        for (std::size_t b = 0; b < blocks; ++b) {
+            for (std::size_t r = 0; r < rows.count; ++r) {
+                prefetch_screen<2>(rows.block(r, b), tile_rows * rows.row_bytes); // of the rows behind
+                const block_ops::codes unpacked = block_ops::unpack(rows.block(r, b));
+                _mm512_store_si512(codes[r], unpacked.columns[0]);
+                _mm512_store_si512(codes[r] + 64, unpacked.columns[1]);
+            }
+            for (std::size_t g = 0; g < group_count; ++g) {
+                add_block(codes, rows, b, groups[g], acc[g]);
+            }
+        }
+        block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
+    }
+
+    /// acc += the scaled sums of a block.
+    static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t (&codes)[tile_rows][screen_layout::block_columns],
+                                               const screen_rows_view& rows, std::size_t b, const screen_group& x,
+                                               float (&acc)[tile_rows][inputs]) noexcept {
+        __m512i coarse[tile_rows];
+        __m512i fine[tile_rows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            coarse[r] = _mm512_setzero_si512();
+            fine[r] = _mm512_loadu_si512(x.offsets + b * inputs);
+        }
+        for (std::size_t half = 0; half < 2; ++half) {
+            const std::int8_t* part = x.part(b, half);
+            for (std::size_t f = 0; f < 16; ++f) {
+                const __m512i high = _mm512_loadu_si512(part + 64 * f);
+                const __m512i low = _mm512_loadu_si512(part + screen_group::part_bytes + 64 * f);
+                BITNET_UNROLL
+                for (std::size_t r = 0; r < tile_rows; ++r) {
+                    std::int32_t four;
+                    std::memcpy(&four, codes[r] + 64 * half + 4 * f, sizeof four);
+                    const __m512i code = _mm512_set1_epi32(four);
+                    add_dot_products(coarse[r], code, high);
+                    add_dot_products(fine[r], code, low);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            if (r < rows.count) {
+                block_ops::add_to(acc[r], coarse[r], fine[r], rows.block(r, b));
+            }
+        }
+    }
+};
+
+/// By tiles of 16 rows x 16 inputs: codes as they lie in the rows are the left operand, inputs the right one. Between
+/// what is stored and its loading is other work, as neither tiles nor what they store are forwarded.
+/// \tparam Tiles amx_tiles, or a model of them
+template <class Tiles> class screen_tile_kernel {
+public:
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        Tiles::configure(tile_configuration{});
+        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
+            bound_rows(some, groups, group_count, to, count * inputs);
+        };
+        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
+        Tiles::release();
+    }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t tile_rows = 32; ///< two tiles
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using block_codes = std::uint8_t[2][tile_rows][64];    ///< of both halves
+    using block_sums = std::int32_t[2][tile_rows][inputs]; ///< coarse, fine
+
+    static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
+                           float* upper, std::size_t group_stride) noexcept {
+        alignas(64) block_codes codes[2];
+        alignas(64) block_sums sums[screen_group::most];
+        alignas(64) float acc[screen_group::most][tile_rows][inputs];
+        std::memset(acc, 0, group_count * sizeof acc[0]);
+        std::memset(codes, 0, rows.count < tile_rows ? sizeof codes : 0);
+        const std::size_t blocks = groups[0].blocks;
+        unpack(rows, 0, codes[0]);
+        for (std::size_t b = 0; b < blocks; ++b) {
+            for (std::size_t g = 0; g < group_count; ++g) {
+                multiply(codes[b % 2], b, groups[g], sums[g]);
+            }
+            if (b + 1 < blocks) {
+                unpack(rows, b + 1, codes[(b + 1) % 2]);
+            }
+            for (std::size_t g = 0; g < group_count; ++g) {
+                for (std::size_t r = 0; r < rows.count; ++r) {
+                    block_ops::add_to(acc[g][r], _mm512_load_si512(sums[g][0][r]), _mm512_load_si512(sums[g][1][r]),
+                                      rows.block(r, b));
+                }
+            }
+        }
+        block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
+    }
+
+    static BITNET_ALWAYS_INLINE void unpack(const screen_rows_view& rows, std::size_t b, block_codes& codes) noexcept {
+        for (std::size_t r = 0; r < rows.count; ++r) {
+            prefetch_screen<2>(rows.block(r, b), tile_rows * rows.row_bytes); // of the rows behind
+            const block_ops::codes unpacked = block_ops::unpack(rows.block(r, b));
+            _mm512_store_si512(codes[0][r], unpacked.columns[0]);
+            _mm512_store_si512(codes[1][r], unpacked.columns[1]);
+        }
+    }
+
+    /// Tiles 0 to 3: coarse and fine sums of the first 16 rows and of the others; 4, 5: their codes; 6, 7: coarse and
+    /// fine inputs.
+    static BITNET_ALWAYS_INLINE void multiply(const block_codes& codes, std::size_t b, const screen_group& x,
+                                              block_sums& sums) noexcept {
+        const std::int32_t* offsets = x.offsets + b * inputs;
+        Tiles::template zero<0>();
+        Tiles::template load<1>(offsets, 0); // the same in all rows
+        Tiles::template zero<2>();
+        Tiles::template load<3>(offsets, 0);
+        for (std::size_t half = 0; half < 2; ++half) {
+            const std::int8_t* part = x.part(b, half);
+            Tiles::template load<4>(codes[half][0], 64);
+            Tiles::template load<6>(part, 64);
+            Tiles::template multiply_codes<0, 4, 6>();
+            Tiles::template load<5>(codes[half][16], 64);
+            Tiles::template multiply_codes<2, 5, 6>();
+            Tiles::template load<7>(part + screen_group::part_bytes, 64);
+            Tiles::template multiply_codes<1, 4, 7>();
+            Tiles::template multiply_codes<3, 5, 7>();
+        }
+        Tiles::template store<0>(sums[0][0], 64);
+        Tiles::template store<1>(sums[1][0], 64);
+        Tiles::template store<2>(sums[0][16], 64);
+        Tiles::template store<3>(sums[1][16], 64);
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -35977,6 +36536,11 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         for (std::size_t r = 0; r < count; ++r) {
             upper[r] = screen(rows + r * screen_layout::row_bytes(x.blocks * screen_layout::block_columns), x);
         }
+    }
+    static constexpr std::size_t fewest_in_groups = 6;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx512::screen_groups(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -36341,29 +36905,14 @@ private:
     /// acc + the scaled sums of one block.
     static BITNET_ALWAYS_INLINE __m512 screen_block(const std::byte* block, std::size_t b, const screen_input& x,
                                                     __m512 acc) noexcept {
-        const __m512i nibble = _mm512_set1_epi8(15);
-        const __m512i top = _mm512_set1_epi8(0x30);
-        const __m512i low = _mm512_loadu_si512(block);
-        const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + screen_layout::high_at));
-        const __m512i high = _mm512_broadcast_i64x4(pairs);
-        // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
-        const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-        const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-        constexpr int and_or = 0xea; // (a & b) | c
-        const __m512i low0 = _mm512_and_si512(low, nibble);
-        const __m512i low1 = _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble);
-        const __m512i code0 = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(high, shift_up), top, low0, and_or);
-        const __m512i code1 = _mm512_ternarylogic_epi32(_mm512_srlv_epi16(high, shift_down), top, low1, and_or);
+        const auto [code0, code1] = screen_block_avx512::unpack(block).columns;
         const std::int8_t* x_high = x.high + b * screen_layout::block_columns;
         const std::int8_t* x_low = x.low + b * screen_layout::block_columns;
         __m512i coarse = _mm512_dpbusd_epi32(_mm512_setzero_si512(), code0, _mm512_loadu_si512(x_high));
         coarse = _mm512_dpbusd_epi32(coarse, code1, _mm512_loadu_si512(x_high + 64));
         __m512i fine = _mm512_dpbusd_epi32(_mm512_loadu_si512(x.offset + 16 * b), code0, _mm512_loadu_si512(x_low));
         fine = _mm512_dpbusd_epi32(fine, code1, _mm512_loadu_si512(x_low + 64));
-        const __m512i sums = _mm512_add_epi32(fine, _mm512_slli_epi32(coarse, 8));
-        float scale;
-        std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(scale), acc);
+        return screen_block_avx512::add(acc, coarse, fine, screen_block_avx512::scale(block));
     }
 
     /// Scores of a few queries, which share the loads of k: 64 positions in up to 16 accumulators.
@@ -36500,8 +37049,16 @@ private:
     }
 };
 
-/// Tiles have no floats: the loops are those of AVX-512.
-template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
+/// Tiles have no floats: the loops are those of AVX-512, but for the screen's, whose products are integers.
+template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {
+#if BITNET_AMX_ASSEMBLER
+    static constexpr std::size_t fewest_in_groups = 3;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_tile_kernel<amx_tiles>::screen_groups(rows, count, groups, group_count, upper);
+    }
+#endif
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END
@@ -39917,7 +40474,6 @@ struct model_parts {
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <utility>
 
@@ -39957,30 +40513,28 @@ public:
     /// The first one is the session's now. \pre there is one
     void take() noexcept { ++next_; }
 
-    /// Searches for the row before them and each of them; null: the rows read the screen one by one.
-    std::unique_ptr<screened_search[]> searches; ///< [most + 1]
+    /// Searches for the row before them and each of them; none: the rows read the screen one by one.
+    joint_searches searches; ///< [most + 1]
 
     /// Makes the bounds of all logits of row `last` and the rows behind it, in one reading of the screen.
     /// \param pool_for of a progress and a number of rows: the pool, which may stop; to be called again then
     /// \pre wants_bounds()
     template <class PoolFor> void bound(std::size_t last, transformer& forward, PoolFor&& pool_for) noexcept {
-        const std::span<screened_search> all(searches.get() + last, count() + 1);
+        const std::size_t rows = count() + 1;
         if (!has_begun_bounds_) {
-            for (std::size_t i = 0; i < all.size(); ++i) {
-                all[i].prepare(forward.final_state(last + i));
+            for (std::size_t i = last; i < last + rows; ++i) {
+                searches[i].prepare(forward.final_state(i));
             }
-            all[0].count_reading();
+            searches.begin_bounds(last, rows);
+            searches[last].count_reading();
             progress_ = {};
             has_begun_bounds_ = true;
         }
-        parallel_for(pool_for(progress_, all.size()), all[0].bound_tasks(), [&](std::size_t task) noexcept {
-            for (screened_search& each : all) {
-                each.bound(task); // the rows of a task stay in a second level cache
-            }
-        });
+        parallel_for(pool_for(progress_, rows), searches.bound_tasks(),
+                     [&](std::size_t task) noexcept { searches.bound(task); });
     }
     /// Whether bound() would save something.
-    [[nodiscard]] bool wants_bounds() const noexcept { return !has_bounds_ && count() != 0 && searches != nullptr; }
+    [[nodiscard]] bool wants_bounds() const noexcept { return !has_bounds_ && count() != 0 && !searches.empty(); }
     /// All loops of bound() have run.
     void end_bounds() noexcept { has_bounds_ = true; }
     /// Whether searches[last] has its bounds.
@@ -41013,32 +41567,10 @@ private:
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
-#include <new>
 #include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
-
-/// Searches for a row and those ahead of it. \return errc::out_of_memory
-[[nodiscard]] inline result<std::unique_ptr<screened_search[]>> open_searches(const model_parts& model,
-                                                                              const memory_source* memory) {
-    constexpr std::size_t count = rows_ahead::most + 1;
-    std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
-    if (made == nullptr) {
-        return error{errc::out_of_memory,
-                     sentence({"session: ", count, " searches of the head could not be allocated"})};
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale, memory);
-        if (!search) {
-            return failed(search);
-        }
-        made[i] = *std::move(search);
-    }
-    return made;
-}
 
 /// The rows themselves are the workspace's rows_ahead. As long as next() gives what was guessed, settle() takes the row
 /// of a guess in place of a pass; whatever it gives, the bits are those of a session that never guessed.
@@ -41050,10 +41582,11 @@ public:
 
     /// Allocates searches for the rows ahead, once, where the model has a screen, or will. \return errc::out_of_memory
     [[nodiscard]] result<void> reserve(const model_parts& model, const memory_source* memory) {
-        if (!model.screen.is_expected() || space_.ahead.searches != nullptr) {
+        if (!model.screen.is_expected() || !space_.ahead.searches.empty()) {
             return {};
         }
-        auto made = open_searches(model, memory);
+        auto made = joint_searches::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                         model.parameters.logit_scale, rows_ahead::most + 1, "session", memory);
         if (!made) {
             return failed(made);
         }
@@ -42505,8 +43038,6 @@ private:
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -42544,7 +43075,12 @@ public:
             return failure;
         }
         if (model.screen.is_expected()) {
-            return open_searches(model, rows, from);
+            auto searches = joint_searches::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                                 model.parameters.logit_scale, rows, "scheduler", from.source);
+            if (!searches) {
+                return failed(searches);
+            }
+            searches_ = *std::move(searches);
         }
         return {};
     }
@@ -42623,30 +43159,13 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
-        searches_.reset(new (std::nothrow) screened_search[rows]);
-        if (searches_ == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"scheduler: ", rows, " searches of the head could not be allocated"})};
-        }
-        for (std::size_t i = 0; i < rows; ++i) {
-            auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                              model.parameters.logit_scale, from.source);
-            if (!made) {
-                return failed(made);
-            }
-            searches_[i] = *std::move(made);
-        }
-        return {};
-    }
-
     [[nodiscard]] bool can_search() const noexcept {
         for (std::size_t i = 0; i < size_; ++i) {
             if (asked_[i].needs == 0) {
                 return false;
             }
         }
-        return size_ != 0 && searches_ != nullptr && screen_->is_ready();
+        return size_ != 0 && !searches_.empty() && screen_->is_ready();
     }
 
     /// Searches for the few of all rows, reading the screen once. \return whether that is over
@@ -42655,16 +43174,13 @@ private:
             for (std::size_t i = 0; i < size_; ++i) {
                 searches_[i].begin(forward.final_state(asked_[i].row, i), asked_[i].needs);
             }
+            searches_.begin_bounds(0, size_);
             search_stage_ = search_stage::bounds;
         }
         if (search_stage_ == search_stage::bounds) {
             const loop_kind kind{forward_pass::search_stage, size_};
-            const std::size_t tasks = size_ != 0 ? searches_[0].bound_tasks() : 0;
-            parallel_for(steps.resume(progress_, kind), tasks, [&](std::size_t task) noexcept {
-                for (std::size_t i = 0; i < size_; ++i) {
-                    searches_[i].bound(task); // the rows of a task stay in a second level cache
-                }
-            });
+            parallel_for(steps.resume(progress_, kind), searches_.bound_tasks(),
+                         [&](std::size_t task) noexcept { searches_.bound(task); });
             if (steps.is_stopped()) {
                 return false;
             }
@@ -42714,10 +43230,10 @@ private:
 
     const model_screen* screen_ = nullptr;
     std::size_t vocabulary_ = 0;
-    std::unique_ptr<screened_search[]> searches_; ///< [rows], null without a screen
-    buffer<float> logits_;                        ///< [rows, vocabulary]
-    buffer<scored_token> few_;                    ///< [rows, most]
-    buffer<asked> asked_;                         ///< [rows]
+    joint_searches searches_;       ///< [rows], none without a screen
+    buffer<float> logits_;          ///< [rows, vocabulary]
+    buffer<scored_token> few_;      ///< [rows, most]
+    buffer<asked> asked_;           ///< [rows]
     buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
     buffer<float*> full_out_;       ///< where the logits go,
     buffer<std::size_t> full_;      ///< and which they are
@@ -48659,9 +49175,8 @@ private:
                         (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
-        made_.ahead = has_screen_ ? (rows_ahead::most + 1) *
-                                        (sizeof(screened_search) +
-                                         screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
+        made_.ahead = has_screen_ ? joint_searches::bytes(*tables_.loops, parameters_.vocabulary, parameters_.hidden,
+                                                          rows_ahead::most + 1)
                                   : 0;
         made_.tokens = token_places(options) * sizeof(token) +
                        (has_mean(parameters_, options) ? 2 : 1) * parameters_.hidden * sizeof(float);

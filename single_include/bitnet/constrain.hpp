@@ -3777,10 +3777,11 @@ public:
     [[nodiscard]] std::optional<std::string_view> as_string() const noexcept {
         return type() == json_type::string ? std::optional{characters()} : std::nullopt;
     }
-    /// A number that is written without fraction and exponent and fits T.
+    /// A number that is written without fraction and exponent and fits T; -0 is 0.
     template <std::integral T> [[nodiscard]] std::optional<T> as_integer() const noexcept {
         T value{};
-        const std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        std::string_view text = type() == json_type::number ? characters() : std::string_view{};
+        text.remove_prefix(text == "-0" ? 1 : 0);
         const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
         const bool whole = !text.empty() && read.ec == std::errc{} && read.ptr == text.data() + text.size();
         return whole ? std::optional{value} : std::nullopt;
@@ -4737,7 +4738,7 @@ private:
         if (!text) {
             return mismatch("an integer", from);
         }
-        const auto value = *text == "-0" ? std::optional<T>(T{0}) : from.as_integer<T>();
+        const auto value = from.as_integer<T>();
         to = value.value_or(T{0});
         const bool fits = value && (!limits.minimum || !std::cmp_less(to, *limits.minimum)) &&
                           (!limits.maximum || !std::cmp_greater(to, *limits.maximum));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// emulated_tiles: AMX tile registers in plain C++, as the Intel SDM describes LDTILECFG, TILELOADD, TILESTORED,
-// TDPBSUD.
+// emulated_tiles: AMX tile registers in plain C++, as the Intel SDM describes LDTILECFG, TILEZERO, TILELOADD,
+// TILESTORED, TDPBSUD, TDPBUSD.
 #pragma once
 
-#include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/base3_amx_int8.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <doctest/doctest.h>
@@ -47,19 +47,17 @@ public:
             std::memcpy(static_cast<std::byte*>(p) + r * stride, data[Tile][r], config.row_bytes[Tile]);
         }
     }
+    template <int Tile> static void zero() {
+        check<Tile>();
+        std::memset(data[Tile], 0, sizeof data[Tile]);
+    }
     /// TDPBSUD: sum[m][n] += value[m][4 k + i] * code[k][4 n + i]
     template <int Sum, int Values, int Codes> static void multiply() {
-        check<Sum>();
-        check<Values>();
-        check<Codes>();
-        REQUIRE(config.rows[Sum] == config.rows[Values]);
-        REQUIRE(config.row_bytes[Sum] == config.row_bytes[Codes]);
-        REQUIRE(config.row_bytes[Values] / 4 == config.rows[Codes]);
-        for (std::size_t m = 0; m < config.rows[Sum]; ++m) {
-            for (std::size_t k = 0; k < config.row_bytes[Values] / 4u; ++k) {
-                add_row(data[Sum][m], data[Values][m] + 4 * k, data[Codes][k], config.row_bytes[Sum] / 4u);
-            }
-        }
+        add_products<Sum, Values, Codes, std::int8_t, std::uint8_t>();
+    }
+    /// TDPBUSD: sum[m][n] += code[m][4 k + i] * value[k][4 n + i]
+    template <int Sum, int Codes, int Values> static void multiply_codes() {
+        add_products<Sum, Codes, Values, std::uint8_t, std::int8_t>();
     }
 
 private:
@@ -70,12 +68,27 @@ private:
             FAIL("tile " << Tile << " is used but not configured");
         }
     }
-    static void add_row(std::uint8_t* sums, const std::uint8_t* values, const std::uint8_t* codes, std::size_t count) {
+    template <int Sum, int Left, int Right, class LeftByte, class RightByte> static void add_products() {
+        check<Sum>();
+        check<Left>();
+        check<Right>();
+        REQUIRE(config.rows[Sum] == config.rows[Left]);
+        REQUIRE(config.row_bytes[Sum] == config.row_bytes[Right]);
+        REQUIRE(config.row_bytes[Left] / 4 == config.rows[Right]);
+        for (std::size_t m = 0; m < config.rows[Sum]; ++m) {
+            for (std::size_t k = 0; k < config.row_bytes[Left] / 4u; ++k) {
+                add_row<LeftByte, RightByte>(data[Sum][m], data[Left][m] + 4 * k, data[Right][k],
+                                             config.row_bytes[Sum] / 4u);
+            }
+        }
+    }
+    template <class LeftByte, class RightByte>
+    static void add_row(std::uint8_t* sums, const std::uint8_t* left, const std::uint8_t* right, std::size_t count) {
         for (std::size_t n = 0; n < count; ++n) {
             std::int32_t sum;
             std::memcpy(&sum, sums + 4 * n, 4);
             for (std::size_t i = 0; i < 4; ++i) {
-                sum += static_cast<std::int8_t>(values[i]) * codes[4 * n + i];
+                sum += static_cast<LeftByte>(left[i]) * static_cast<RightByte>(right[4 * n + i]);
             }
             std::memcpy(sums + 4 * n, &sum, 4);
         }

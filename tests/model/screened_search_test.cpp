@@ -2,6 +2,7 @@
 // The largest logits found through a screen are those of the whole output matrix: the same tokens, the same bits.
 #include "run/isas_that_run.hpp"
 
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/model/lm_head.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/run/dispatch.hpp>
@@ -223,6 +224,45 @@ TEST_CASE("every instruction set finds the same largest logits, by the same boun
     for (const std::string& isa : bitnet_tests::isas_that_run()) {
         CAPTURE(isa);
         CHECK(compare(engine_here(isa), head, 32, 3).full == expected.full); // even the bounds are the same bits
+    }
+}
+
+TEST_CASE("searches that read the screen together find what they find alone") {
+    const random_head<half> head(2003, 320, 5);
+    for (const std::string& isa : bitnet_tests::isas_that_run()) {
+        CAPTURE(isa);
+        const engine& with = engine_here(isa);
+        const auto pool = with.open_pool(2, default_spin);
+        REQUIRE(pool);
+        const auto screen = lm_head_screen::open(pool->ref(), *with.loops, head.view);
+        REQUIRE(screen);
+        for (const float logit_scale : {1.0f, 3.0f}) {
+            auto together = joint_searches::open(*with.loops, head.view, *screen, logit_scale, 70, "test", nullptr);
+            auto alone = screened_search::open(*with.loops, head.view, *screen, logit_scale);
+            REQUIRE(together);
+            REQUIRE(alone);
+            for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 1}, {3, 2}, {1, 7}, {0, 70}}) {
+                const auto x = [&](std::size_t i) { return state(head, i + count); };
+                const auto k = [](std::size_t i) { return i % 2 == 0 ? std::size_t{1} : std::size_t{40}; };
+                for (std::size_t i = first; i < first + count; ++i) {
+                    (*together)[i].begin(x(i).data(), k(i));
+                }
+                together->begin_bounds(first, count);
+                parallel_for(pool->ref(), together->bound_tasks(),
+                             [&](std::size_t task) noexcept { together->bound(task); });
+                for (std::size_t i = first; i < first + count; ++i) {
+                    const auto state_of_row = x(i);
+                    (*together)[i].finish(state_of_row.data());
+                    const auto found = (*together)[i].found();
+                    const auto expected = alone->largest(pool->ref(), state_of_row.data(), k(i));
+                    REQUIRE(found.has_value() == expected.has_value());
+                    CHECK((!found || std::equal(found->begin(), found->end(), expected->begin(), expected->end(),
+                                                [](const scored_token& a, const scored_token& b) {
+                                                    return a.id == b.id && a.logit == b.logit;
+                                                })));
+                }
+            }
+        }
     }
 }
 

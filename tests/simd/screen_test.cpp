@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "every_isa.hpp"
+#include "kernel/emulated_tiles.hpp"
 
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
 #include <bitnet/simd/float_ops_neon.hpp>
 #include <bitnet/simd/float_ops_quad.hpp>
+#include <bitnet/simd/loop_table.hpp>
+#include <bitnet/simd/screen_group.hpp>
+#include <bitnet/simd/screen_group_avx512.hpp>
 
 #include <doctest/doctest.h>
 
@@ -92,6 +96,56 @@ std::vector<float> random_state(std::size_t n, unsigned seed, float outlier = 0.
 
 const std::size_t widths[] = {1, 100, 127, 128, 129, 320, 640, 2560, 3200};
 
+/// States of all kinds in groups of sixteen, and zeros in the places that are left of the last.
+struct input_groups {
+    std::vector<input> inputs;
+    std::vector<screen_group> groups;
+    std::vector<std::vector<std::int8_t>> values;
+    std::vector<std::vector<std::int32_t>> offsets;
+
+    input_groups(std::size_t cols, std::size_t count) {
+        const std::size_t blocks = screen_layout::blocks(cols);
+        for (std::size_t i = 0; i < count; ++i) {
+            const float outlier = i % 3 == 0 ? 0.0f : i % 3 == 1 ? 1e4f : -1e-15f;
+            inputs.emplace_back(random_state(cols, static_cast<unsigned>(20 + i), outlier));
+            REQUIRE(inputs.back().good);
+            if (i % 16 == 0) {
+                values.emplace_back(screen_group::value_bytes(blocks));
+                offsets.emplace_back(blocks * screen_group::inputs);
+                groups.emplace_back();
+                groups.back().values = values.back().data();
+                groups.back().offsets = offsets.back().data();
+                groups.back().blocks = blocks;
+            }
+            groups.back().put(i % 16, inputs.back().view, values.back().data(), offsets.back().data());
+        }
+    }
+
+    using bound = decltype(group_loops::bound);
+    /// [groups][rows][16]
+    [[nodiscard]] std::vector<float> bounds(bound by, const std::vector<std::byte>& screen, std::size_t rows) const {
+        std::vector<float> upper(groups.size() * rows * screen_group::inputs + 1, -1.0f);
+        by(screen.data(), rows, groups.data(), groups.size(), upper.data());
+        CHECK(upper.back() == -1.0f);
+        return upper;
+    }
+};
+
+/// Whether `by` has the oracle's bits for all numbers of rows and groups.
+void check_groups(input_groups::bound by) {
+    for (const std::size_t cols : {1u, 100u, 129u, 640u, 2560u}) {
+        const screened_rows all(67, cols, 9);
+        for (const std::size_t inputs : {1u, 16u, 17u, 64u}) {
+            const input_groups some(cols, inputs);
+            for (const std::size_t rows : {67u, 32u, 9u, 1u}) { // whole tiles, and what is left of one
+                const auto expected = some.bounds(&screen_groups<hardware_fma>, all.screen, rows);
+                const auto actual = some.bounds(by, all.screen, rows);
+                CHECK(std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(float)) == 0);
+            }
+        }
+    }
+}
+
 } // namespace
 
 TEST_CASE("no dot product exceeds its bound, and the bound is near for random rows") {
@@ -143,6 +197,31 @@ TEST_CASE("the bound holds for the state that lies along the error of a row") {
         row_bound bound;
         std::memcpy(&bound, row + screen_layout::row_bytes(cols) - sizeof bound, sizeof bound);
         CHECK(upper[r] <= exact + 1e-4f * bound.norm * in.view.norm); // and little is given away
+    }
+}
+
+TEST_CASE("no dot product exceeds its bound in a group, which is as near") {
+    for (const std::size_t cols : widths) {
+        const screened_rows all(40, cols, 1);
+        const input_groups some(cols, 18);
+        const auto upper = some.bounds(&screen_groups<software_fma>, all.screen, all.rows);
+        std::vector<float> alone(all.rows);
+        for (std::size_t i = 0; i < some.inputs.size(); ++i) {
+            const screen_input& x = some.inputs[i].view;
+            oracle::screen_rows(all.screen.data(), all.rows, x, alone.data());
+            const auto exact = all.logits(random_state(cols, static_cast<unsigned>(20 + i),
+                                                       i % 3 == 0   ? 0.0f
+                                                       : i % 3 == 1 ? 1e4f
+                                                                    : -1e-15f));
+            for (std::size_t r = 0; r < all.rows; ++r) {
+                const float here = upper[(i / 16 * all.rows + r) * 16 + i % 16];
+                CHECK(exact[r] <= here);
+                row_bound bound;
+                std::memcpy(&bound, all.screen.data() + (r + 1) * screen_layout::row_bytes(cols) - sizeof bound,
+                            sizeof bound);
+                CHECK(std::abs(here - alone[r]) <= bound.norm * x.norm * 1e-4f);
+            }
+        }
     }
 }
 
@@ -210,3 +289,20 @@ TEST_CASE_TEMPLATE_DEFINE("screened rows give the scalar bits", Isa, screen_rows
     }
 }
 TEST_CASE_TEMPLATE_APPLY(screen_rows_gives_the_scalar_bits, every_isa_but_scalar);
+
+TEST_CASE_TEMPLATE_DEFINE("screened rows of a group have the scalar bits", Isa, screened_rows_of_a_group) {
+    if constexpr (requires { &float_ops<Isa>::screen_groups; }) {
+        if (runs_here<Isa>()) {
+            check_groups(&float_ops<Isa>::screen_groups);
+        }
+    }
+}
+TEST_CASE_TEMPLATE_APPLY(screened_rows_of_a_group, every_isa_but_scalar);
+
+#if BITNET_X86_64
+TEST_CASE("screened rows of a group have the scalar bits by emulated tiles") {
+    if (runs_here<bitnet_tests::emulated_amx>()) {
+        check_groups(&screen_tile_kernel<bitnet_tests::emulated_tiles>::screen_groups);
+    }
+}
+#endif

@@ -4,13 +4,13 @@
 #define BITNET_KERNEL_BASE3_AMX_INT8_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/base3.hpp>
 #include <bitnet/kernel/base3_avx2.hpp>
 #include <bitnet/kernel/base3_avx512_vnni.hpp>
 #include <bitnet/kernel/by_way_of_i2s.hpp>
 #include <bitnet/kernel/i2s_amx_int8.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #if BITNET_X86_64

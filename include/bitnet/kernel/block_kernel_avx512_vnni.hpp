@@ -11,9 +11,9 @@
 #include <bitnet/kernel/block_lanes.hpp>
 #include <bitnet/kernel/block_lanes_avx512.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
-#include <bitnet/kernel/dot_product_avx512.hpp>
 #include <bitnet/kernel/fours_of_rows.hpp>
 #include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/dot_product_avx512.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>

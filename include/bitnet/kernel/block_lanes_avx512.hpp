@@ -6,8 +6,8 @@
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/block_activations.hpp>
 #include <bitnet/kernel/block_lanes.hpp>
-#include <bitnet/kernel/dot_product_avx512.hpp>
 #include <bitnet/kernel/fours_of_rows.hpp>
+#include <bitnet/simd/dot_product_avx512.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -4,11 +4,11 @@
 #define BITNET_KERNEL_I2S_AMX_INT8_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/amx_tiles.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
 #include <bitnet/kernel/i2s_lanes_avx512.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>

@@ -4,10 +4,10 @@
 #define BITNET_KERNEL_I2S_LANES_AVX512_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/dot_product_avx512.hpp>
 #include <bitnet/kernel/fours_of_rows.hpp>
 #include <bitnet/kernel/i2s_lanes.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/dot_product_avx512.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -122,15 +122,35 @@ public:
     }
     [[nodiscard]] bool is_over() const noexcept { return stage_ >= stage::found; }
 
-    // For several searches that read the screen once: after begin() of each, bound() of each for every task below
-    // bound_tasks(), and then finish() of each; different tasks and searches on any threads.
+    // For several searches that read the screen once, see joint_searches: after begin() of each, bound() of each for
+    // every task below bound_tasks(), and then finish() of each; different tasks and searches on any threads.
 
     [[nodiscard]] std::size_t bound_tasks() const noexcept {
         return (peaks_.size() + groups_per_task() - 1) / groups_per_task();
     }
-    void bound(std::size_t task) noexcept {
+    /// \param are_taken whether take_bounds() had those of the task's rows
+    void bound(std::size_t task, bool are_taken = false) noexcept {
         if (!is_over()) {
-            bound_groups(task * groups_per_task(), (std::min)(peaks_.size(), (task + 1) * groups_per_task()));
+            bound_groups(first_group(task), first_group(task + 1), are_taken);
+        }
+    }
+    struct row_range {
+        std::size_t first;
+        std::size_t count;
+    };
+    [[nodiscard]] row_range rows_of(std::size_t task) const noexcept {
+        const std::size_t first = first_group(task) * group_;
+        return {first, end_of(first_group(task + 1) - 1) - first};
+    }
+    /// The state, for the bounds of several. \pre prepare(), and not over
+    [[nodiscard]] const screen_input& input() const noexcept { return input_; }
+    /// Bounds of products that were made elsewhere: of row first + r, upper[r * stride].
+    void take_bounds(std::size_t first, std::size_t count, const float* upper, std::size_t stride) noexcept {
+        if (!is_over()) {
+            for (std::size_t r = 0; r < count; ++r) {
+                upper_[first + r] = upper[r * stride];
+            }
+            divide(upper_.data() + first, count);
         }
     }
     /// All that follows, on the calling thread.
@@ -248,11 +268,13 @@ private:
     [[nodiscard]] std::size_t groups_per_task() const noexcept {
         return std::max<std::size_t>(1, rows_per_task / group_);
     }
+    /// Of a task, or the number of groups.
+    [[nodiscard]] std::size_t first_group(std::size_t task) const noexcept {
+        return (std::min)(peaks_.size(), task * groups_per_task());
+    }
     template <class F> void for_groups(pool_ref pool, F&& f) noexcept {
-        const std::size_t per_task = groups_per_task();
-        parallel_for(pool, (peaks_.size() + per_task - 1) / per_task, [&](std::size_t task) noexcept {
-            f(task * per_task, (std::min)(peaks_.size(), (task + 1) * per_task));
-        });
+        parallel_for(pool, bound_tasks(),
+                     [&](std::size_t task) noexcept { f(first_group(task), first_group(task + 1)); });
     }
     [[nodiscard]] std::size_t end_of(std::size_t group) const noexcept {
         return (std::min)(lm_head_->rows, (group + 1) * group_);
@@ -275,12 +297,12 @@ private:
 
     /// upper_ and peaks_.
     void bound_rows(pool_ref pool) noexcept {
-        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end); });
+        for_groups(pool, [&](std::size_t begin, std::size_t end) noexcept { bound_groups(begin, end, has_bounds_); });
     }
-    void bound_groups(std::size_t begin, std::size_t end) noexcept {
+    void bound_groups(std::size_t begin, std::size_t end, bool are_there) noexcept {
         const std::size_t first = begin * group_;
         const std::size_t count = end_of(end - 1) - first;
-        if (!has_bounds_) {
+        if (!are_there) {
             loops_->screen_rows(screen_->row(first), count, input_, upper_.data() + first);
             divide(upper_.data() + first, count);
         }

@@ -16,6 +16,7 @@
 #include <bitnet/io/gguf_reader.hpp>
 #include <bitnet/io/page_choice.hpp>
 #include <bitnet/io/page_mode.hpp>
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/model/kv_cache.hpp>
 #include <bitnet/model/lm_head_screen.hpp>
 #include <bitnet/model/ranking.hpp>
@@ -103,9 +104,8 @@ private:
                         (has_screen_ ? screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden) : 0);
         made_.logits = std::uint64_t{workspace::rows_of_logits} * parameters_.vocabulary * sizeof(float) +
                        allowed_tokens::most_listed * (sizeof(scored_token) + sizeof(float));
-        made_.ahead = has_screen_ ? (rows_ahead::most + 1) *
-                                        (sizeof(screened_search) +
-                                         screened_search::working_bytes(parameters_.vocabulary, parameters_.hidden))
+        made_.ahead = has_screen_ ? joint_searches::bytes(*tables_.loops, parameters_.vocabulary, parameters_.hidden,
+                                                          rows_ahead::most + 1)
                                   : 0;
         made_.tokens = token_places(options) * sizeof(token) +
                        (has_mean(parameters_, options) ? 2 : 1) * parameters_.hidden * sizeof(float);

@@ -8,7 +8,7 @@
 #include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
-#include <bitnet/model/screened_search.hpp>
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/run/last_state.hpp>
 #include <bitnet/run/model_parts.hpp>
 #include <bitnet/run/rows_ahead.hpp>
@@ -20,32 +20,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
-#include <new>
 #include <span>
 #include <utility>
 
 namespace bitnet::inline BITNET_ABI::detail {
-
-/// Searches for a row and those ahead of it. \return errc::out_of_memory
-[[nodiscard]] inline result<std::unique_ptr<screened_search[]>> open_searches(const model_parts& model,
-                                                                              const memory_source* memory) {
-    constexpr std::size_t count = rows_ahead::most + 1;
-    std::unique_ptr<screened_search[]> made(new (std::nothrow) screened_search[count]);
-    if (made == nullptr) {
-        return error{errc::out_of_memory,
-                     sentence({"session: ", count, " searches of the head could not be allocated"})};
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        auto search = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                            model.parameters.logit_scale, memory);
-        if (!search) {
-            return failed(search);
-        }
-        made[i] = *std::move(search);
-    }
-    return made;
-}
 
 /// The rows themselves are the workspace's rows_ahead. As long as next() gives what was guessed, settle() takes the row
 /// of a guess in place of a pass; whatever it gives, the bits are those of a session that never guessed.
@@ -57,10 +35,11 @@ public:
 
     /// Allocates searches for the rows ahead, once, where the model has a screen, or will. \return errc::out_of_memory
     [[nodiscard]] result<void> reserve(const model_parts& model, const memory_source* memory) {
-        if (!model.screen.is_expected() || space_.ahead.searches != nullptr) {
+        if (!model.screen.is_expected() || !space_.ahead.searches.empty()) {
             return {};
         }
-        auto made = open_searches(model, memory);
+        auto made = joint_searches::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                         model.parameters.logit_scale, rows_ahead::most + 1, "session", memory);
         if (!made) {
             return failed(made);
         }

@@ -4,7 +4,7 @@
 #define BITNET_RUN_ROWS_AHEAD_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/model/screened_search.hpp>
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/model/transformer.hpp>
 #include <bitnet/run/draft_length.hpp>
 #include <bitnet/text/token.hpp>
@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <utility>
 
@@ -54,30 +53,28 @@ public:
     /// The first one is the session's now. \pre there is one
     void take() noexcept { ++next_; }
 
-    /// Searches for the row before them and each of them; null: the rows read the screen one by one.
-    std::unique_ptr<screened_search[]> searches; ///< [most + 1]
+    /// Searches for the row before them and each of them; none: the rows read the screen one by one.
+    joint_searches searches; ///< [most + 1]
 
     /// Makes the bounds of all logits of row `last` and the rows behind it, in one reading of the screen.
     /// \param pool_for of a progress and a number of rows: the pool, which may stop; to be called again then
     /// \pre wants_bounds()
     template <class PoolFor> void bound(std::size_t last, transformer& forward, PoolFor&& pool_for) noexcept {
-        const std::span<screened_search> all(searches.get() + last, count() + 1);
+        const std::size_t rows = count() + 1;
         if (!has_begun_bounds_) {
-            for (std::size_t i = 0; i < all.size(); ++i) {
-                all[i].prepare(forward.final_state(last + i));
+            for (std::size_t i = last; i < last + rows; ++i) {
+                searches[i].prepare(forward.final_state(i));
             }
-            all[0].count_reading();
+            searches.begin_bounds(last, rows);
+            searches[last].count_reading();
             progress_ = {};
             has_begun_bounds_ = true;
         }
-        parallel_for(pool_for(progress_, all.size()), all[0].bound_tasks(), [&](std::size_t task) noexcept {
-            for (screened_search& each : all) {
-                each.bound(task); // the rows of a task stay in a second level cache
-            }
-        });
+        parallel_for(pool_for(progress_, rows), searches.bound_tasks(),
+                     [&](std::size_t task) noexcept { searches.bound(task); });
     }
     /// Whether bound() would save something.
-    [[nodiscard]] bool wants_bounds() const noexcept { return !has_bounds_ && count() != 0 && searches != nullptr; }
+    [[nodiscard]] bool wants_bounds() const noexcept { return !has_bounds_ && count() != 0 && !searches.empty(); }
     /// All loops of bound() have run.
     void end_bounds() noexcept { has_bounds_ = true; }
     /// Whether searches[last] has its bounds.

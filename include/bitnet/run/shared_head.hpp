@@ -8,6 +8,7 @@
 #include <bitnet/core/memory_source.hpp>
 #include <bitnet/core/result.hpp>
 #include <bitnet/core/sentence.hpp>
+#include <bitnet/model/joint_searches.hpp>
 #include <bitnet/model/ranking.hpp>
 #include <bitnet/model/screened_search.hpp>
 #include <bitnet/model/transformer.hpp>
@@ -20,8 +21,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -59,7 +58,12 @@ public:
             return failure;
         }
         if (model.screen.is_expected()) {
-            return open_searches(model, rows, from);
+            auto searches = joint_searches::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
+                                                 model.parameters.logit_scale, rows, "scheduler", from.source);
+            if (!searches) {
+                return failed(searches);
+            }
+            searches_ = *std::move(searches);
         }
         return {};
     }
@@ -138,30 +142,13 @@ private:
         bool is_full;      ///< all logits are computed
     };
 
-    [[nodiscard]] result<void> open_searches(const model_parts& model, std::size_t rows, const memory_from& from) {
-        searches_.reset(new (std::nothrow) screened_search[rows]);
-        if (searches_ == nullptr) {
-            return error{errc::out_of_memory,
-                         sentence({"scheduler: ", rows, " searches of the head could not be allocated"})};
-        }
-        for (std::size_t i = 0; i < rows; ++i) {
-            auto made = screened_search::open(*model.tables.loops, model.tensors.lm_head(), model.screen.get(),
-                                              model.parameters.logit_scale, from.source);
-            if (!made) {
-                return failed(made);
-            }
-            searches_[i] = *std::move(made);
-        }
-        return {};
-    }
-
     [[nodiscard]] bool can_search() const noexcept {
         for (std::size_t i = 0; i < size_; ++i) {
             if (asked_[i].needs == 0) {
                 return false;
             }
         }
-        return size_ != 0 && searches_ != nullptr && screen_->is_ready();
+        return size_ != 0 && !searches_.empty() && screen_->is_ready();
     }
 
     /// Searches for the few of all rows, reading the screen once. \return whether that is over
@@ -170,16 +157,13 @@ private:
             for (std::size_t i = 0; i < size_; ++i) {
                 searches_[i].begin(forward.final_state(asked_[i].row, i), asked_[i].needs);
             }
+            searches_.begin_bounds(0, size_);
             search_stage_ = search_stage::bounds;
         }
         if (search_stage_ == search_stage::bounds) {
             const loop_kind kind{forward_pass::search_stage, size_};
-            const std::size_t tasks = size_ != 0 ? searches_[0].bound_tasks() : 0;
-            parallel_for(steps.resume(progress_, kind), tasks, [&](std::size_t task) noexcept {
-                for (std::size_t i = 0; i < size_; ++i) {
-                    searches_[i].bound(task); // the rows of a task stay in a second level cache
-                }
-            });
+            parallel_for(steps.resume(progress_, kind), searches_.bound_tasks(),
+                         [&](std::size_t task) noexcept { searches_.bound(task); });
             if (steps.is_stopped()) {
                 return false;
             }
@@ -229,10 +213,10 @@ private:
 
     const model_screen* screen_ = nullptr;
     std::size_t vocabulary_ = 0;
-    std::unique_ptr<screened_search[]> searches_; ///< [rows], null without a screen
-    buffer<float> logits_;                        ///< [rows, vocabulary]
-    buffer<scored_token> few_;                    ///< [rows, most]
-    buffer<asked> asked_;                         ///< [rows]
+    joint_searches searches_;       ///< [rows], none without a screen
+    buffer<float> logits_;          ///< [rows, vocabulary]
+    buffer<scored_token> few_;      ///< [rows, most]
+    buffer<asked> asked_;           ///< [rows]
     buffer<std::size_t> full_rows_; ///< [rows]: of those whose logits are all computed: their rows in the pass,
     buffer<float*> full_out_;       ///< where the logits go,
     buffer<std::size_t> full_;      ///< and which they are

@@ -10,6 +10,7 @@
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/screen.hpp>
+#include <bitnet/simd/screen_group_avx512.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -140,6 +141,11 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
         for (std::size_t r = 0; r < count; ++r) {
             upper[r] = screen(rows + r * screen_layout::row_bytes(x.blocks * screen_layout::block_columns), x);
         }
+    }
+    static constexpr std::size_t fewest_in_groups = 6;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx512::screen_groups(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -504,29 +510,14 @@ private:
     /// acc + the scaled sums of one block.
     static BITNET_ALWAYS_INLINE __m512 screen_block(const std::byte* block, std::size_t b, const screen_input& x,
                                                     __m512 acc) noexcept {
-        const __m512i nibble = _mm512_set1_epi8(15);
-        const __m512i top = _mm512_set1_epi8(0x30);
-        const __m512i low = _mm512_loadu_si512(block);
-        const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + screen_layout::high_at));
-        const __m512i high = _mm512_broadcast_i64x4(pairs);
-        // Bits 0-1 and 2-3 of `high` belong to the first 64 columns, 4-5 and 6-7 to the others; all go to bits 4-5.
-        const __m512i shift_up = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-        const __m512i shift_down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-        constexpr int and_or = 0xea; // (a & b) | c
-        const __m512i low0 = _mm512_and_si512(low, nibble);
-        const __m512i low1 = _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble);
-        const __m512i code0 = _mm512_ternarylogic_epi32(_mm512_sllv_epi16(high, shift_up), top, low0, and_or);
-        const __m512i code1 = _mm512_ternarylogic_epi32(_mm512_srlv_epi16(high, shift_down), top, low1, and_or);
+        const auto [code0, code1] = screen_block_avx512::unpack(block).columns;
         const std::int8_t* x_high = x.high + b * screen_layout::block_columns;
         const std::int8_t* x_low = x.low + b * screen_layout::block_columns;
         __m512i coarse = _mm512_dpbusd_epi32(_mm512_setzero_si512(), code0, _mm512_loadu_si512(x_high));
         coarse = _mm512_dpbusd_epi32(coarse, code1, _mm512_loadu_si512(x_high + 64));
         __m512i fine = _mm512_dpbusd_epi32(_mm512_loadu_si512(x.offset + 16 * b), code0, _mm512_loadu_si512(x_low));
         fine = _mm512_dpbusd_epi32(fine, code1, _mm512_loadu_si512(x_low + 64));
-        const __m512i sums = _mm512_add_epi32(fine, _mm512_slli_epi32(coarse, 8));
-        float scale;
-        std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(scale), acc);
+        return screen_block_avx512::add(acc, coarse, fine, screen_block_avx512::scale(block));
     }
 
     /// Scores of a few queries, which share the loads of k: 64 positions in up to 16 accumulators.
@@ -663,8 +654,16 @@ private:
     }
 };
 
-/// Tiles have no floats: the loops are those of AVX-512.
-template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {};
+/// Tiles have no floats: the loops are those of AVX-512, but for the screen's, whose products are integers.
+template <> struct float_ops<isa::amx_int8> : float_ops<isa::avx512_vnni> {
+#if BITNET_AMX_ASSEMBLER
+    static constexpr std::size_t fewest_in_groups = 3;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_tile_kernel<amx_tiles>::screen_groups(rows, count, groups, group_count, upper);
+    }
+#endif
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 BITNET_TARGET_END

@@ -10,6 +10,7 @@
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/lane_ops.hpp>
 #include <bitnet/simd/screen.hpp>
+#include <bitnet/simd/screen_group.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,15 @@ struct element_loops {
     /// y[i] = dot(row rows[i] of w, x [cols]). Null for elements without a screen: see admits_screen.
     void (*dot_listed)(const std::byte* w, std::size_t row_bytes, std::span<const std::uint32_t> rows, const float* x,
                        std::size_t cols, float* y) noexcept;
+};
+
+/// The bounds of screen_rows() for many inputs.
+struct group_loops {
+    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null if screen_rows() for one input after
+    /// the other is as fast. \pre 1 <= group_count <= screen_group::most
+    void (*bound)(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                  float* upper) noexcept = nullptr;
+    std::size_t fewest = 0; ///< inputs for which it is faster
 };
 
 } // namespace detail
@@ -69,6 +79,7 @@ struct loop_table {
     void (*divide)(float* x, float divisor, std::size_t n) noexcept;     ///< x = x / divisor
     /// Upper bounds of the products of `count` rows of a screen with x.
     void (*screen_rows)(const std::byte* rows, std::size_t count, const detail::screen_input& x, float* upper) noexcept;
+    detail::group_loops screen_groups;
     detail::element_loops elements[detail::float_elements]; ///< in the order of float_element
 
     [[nodiscard]] const detail::element_loops& of(float_element element) const noexcept {
@@ -102,6 +113,14 @@ template <class Loops, class E> [[nodiscard]] constexpr element_loops element_lo
     return made;
 }
 
+template <class Loops> [[nodiscard]] constexpr group_loops group_loops_of() noexcept {
+    group_loops made;
+    if constexpr (requires { &Loops::screen_groups; }) {
+        made = {&Loops::screen_groups, Loops::fewest_in_groups};
+    }
+    return made;
+}
+
 /// The table of a class of static loops: float_ops<Isa>, or one that wraps it.
 template <class Loops>
 inline constexpr loop_table loop_table_of{&Loops::rms_norm,
@@ -123,6 +142,7 @@ inline constexpr loop_table loop_table_of{&Loops::rms_norm,
                                           &Loops::normalize,
                                           &Loops::divide,
                                           &Loops::screen_rows,
+                                          group_loops_of<Loops>(),
                                           {element_loops_of<Loops, float>(), element_loops_of<Loops, half>(),
                                            element_loops_of<Loops, bfloat16>(), element_loops_of<Loops, q8_0>(),
                                            element_loops_of<Loops, q6_k>(), element_loops_of<Loops, q4_k>(),

@@ -2,7 +2,7 @@
 #include "machine.hpp"
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/amx_tiles.hpp>
+#include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/cpu.hpp>
 
 #include <algorithm>

@@ -122,6 +122,12 @@ public:
         plain_ = &plain;
         loops_ = *plain.loops;
         loops_.screen_rows = &timed<phase::head, &bitnet::loop_table::screen_rows>::call;
+        if (loops_.screen_groups.bound != nullptr) {
+            loops_.screen_groups.bound = [](auto... arguments) noexcept {
+                const phase_timer timer(phase::head);
+                plain_->loops->screen_groups.bound(arguments...);
+            };
+        }
         loops_.exponentials = &timed<phase::attention, &bitnet::loop_table::exponentials>::call;
         loops_.merge = &timed<phase::attention, &bitnet::loop_table::merge>::call;
         time_elements(std::make_index_sequence<bitnet::detail::float_elements>{});

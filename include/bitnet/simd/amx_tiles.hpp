@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // amx_tiles: the tile registers of AMX as the matrix kernels use them. Empty on other architectures.
-#ifndef BITNET_KERNEL_AMX_TILES_HPP
-#define BITNET_KERNEL_AMX_TILES_HPP
+#ifndef BITNET_SIMD_AMX_TILES_HPP
+#define BITNET_SIMD_AMX_TILES_HPP
 
 #include <bitnet/core/config.hpp>
 
@@ -51,6 +51,11 @@ struct amx_tiles {
     template <int Sum, int Values, int Codes> static BITNET_ALWAYS_INLINE void multiply() noexcept {
         __asm__ volatile("{tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbsud tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum),
                          "i"(Values), "i"(Codes));
+    }
+    /// The same with Codes as the left operand, [rows][64 columns], and Values as the right one.
+    template <int Sum, int Codes, int Values> static BITNET_ALWAYS_INLINE void multiply_codes() noexcept {
+        __asm__ volatile("{tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbusd tmm%c0, tmm%c1, tmm%c2}" ::"i"(Sum), "i"(Codes),
+                         "i"(Values));
     }
 };
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // add_dot_products: AVX-512 VNNI's vpdpbusd. Empty on other architectures.
-#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
-#define BITNET_KERNEL_DOT_PRODUCT_AVX512_HPP
+#ifndef BITNET_SIMD_DOT_PRODUCT_AVX512_HPP
+#define BITNET_SIMD_DOT_PRODUCT_AVX512_HPP
 
 #include <bitnet/core/config.hpp>
 

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// screen_group: sixteen states that read a screen together, and the bounds of all of them as plain C++.
+#ifndef BITNET_SIMD_SCREEN_GROUP_HPP
+#define BITNET_SIMD_SCREEN_GROUP_HPP
+
+#include <bitnet/core/config.hpp>
+#include <bitnet/simd/screen.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+BITNET_PRECISE_BEGIN
+namespace bitnet::inline BITNET_ABI::detail {
+
+/// Up to sixteen screen_inputs side by side; those that are left are zero. The bound of screen_input holds for these
+/// sums, too: a block's 128 products are one integer, below 2^28, whose conversion to float is rounded, and b fmas add
+/// the blocks up; that is g(b + 1) where the other order has g(b + 4).
+struct screen_group {
+    static constexpr std::size_t inputs = 16;
+    static constexpr std::size_t most = 4; ///< groups that are bounded in one reading
+    static constexpr std::size_t part_bytes = 64 * inputs;
+
+    const std::int8_t* values = nullptr;   ///< [blocks][two halves][high, low][16 fours of columns][inputs][4]
+    const std::int32_t* offsets = nullptr; ///< [blocks][inputs] -32 times the sum of a block's integers
+    std::size_t blocks = 0;
+    float unit[inputs] = {};
+    float norm[inputs] = {};
+    float slack[inputs] = {};
+
+    [[nodiscard]] static constexpr std::size_t value_bytes(std::size_t blocks) noexcept {
+        return blocks * screen_layout::block_columns * 2 * inputs;
+    }
+    /// The high and after it the low bytes of half a block. [16 fours of columns][inputs][4] each
+    [[nodiscard]] const std::int8_t* part(std::size_t block, std::size_t half) const noexcept {
+        return values + (2 * block + half) * 2 * part_bytes;
+    }
+
+    /// Puts `x` to place `t`. `to_values` and `to_offsets` are the memory of values and offsets.
+    void put(std::size_t t, const screen_input& x, std::int8_t* to_values, std::int32_t* to_offsets) noexcept {
+        for (std::size_t half = 0; half < 2 * x.blocks; ++half) {
+            std::int8_t* to = to_values + half * 2 * part_bytes + 4 * t;
+            for (std::size_t c = 0; c < 64; c += 4, to += 4 * inputs) {
+                std::memcpy(to, x.high + half * 64 + c, 4);
+                std::memcpy(to + part_bytes, x.low + half * 64 + c, 4);
+            }
+        }
+        for (std::size_t b = 0; b < x.blocks; ++b) {
+            std::int32_t sum = 0;
+            for (std::size_t l = 0; l < reduction_lanes; ++l) {
+                sum += x.offset[b * reduction_lanes + l];
+            }
+            to_offsets[b * inputs + t] = sum;
+        }
+        unit[t] = x.unit;
+        norm[t] = x.norm;
+        slack[t] = x.slack;
+    }
+};
+
+/// upper[g][r][t] = a bound of the dot product of row r of a screen with input t of group g, from above: the loop as
+/// plain C++, and the oracle. The integers of a block are added up, whole blocks follow as fmas.
+template <class Fma>
+void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                   float* upper) noexcept {
+    for (std::size_t g = 0; g < group_count; ++g) {
+        const screen_group& x = groups[g];
+        const std::byte* block = rows;
+        for (std::size_t r = 0; r < count; ++r, block += sizeof(row_bound), upper += screen_group::inputs) {
+            float acc[screen_group::inputs] = {};
+            for (std::size_t b = 0; b < x.blocks; ++b, block += screen_layout::block_bytes) {
+                std::int32_t sums[screen_group::inputs];
+                std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
+                for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
+                    const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
+                    const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
+                    const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
+                    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                        sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
+                    }
+                }
+                float scale;
+                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
+                for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                    acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
+                }
+            }
+            for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+                screen_input each;
+                each.unit = x.unit[t];
+                each.norm = x.norm[t];
+                each.slack = x.slack[t];
+                upper[t] = upper_bound_of<Fma>(acc[t], block, each);
+            }
+        }
+    }
+}
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_PRECISE_END
+
+#endif

@@ -181,6 +181,11 @@ TEST_CASE_TEMPLATE_DEFINE("a ternary kernel is exact for any tokens and rows", I
         for (const std::size_t tokens : {64u, 127u, 128u, 129u, 300u}) {
             check_exact<K>(make_problem(40, 1280, tokens, filling::extreme));
         }
+        for (const std::size_t cols : {128u, 384u, 1408u}) { // an odd number of blocks
+            for (const std::size_t tokens : {5u, 16u, 17u, 32u}) {
+                check_exact<K>(make_problem(68, cols, tokens, filling::extreme));
+            }
+        }
     });
 }
 TEST_CASE_TEMPLATE_APPLY(any_size_is_exact, every_kernel_isa);

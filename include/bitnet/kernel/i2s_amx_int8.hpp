@@ -5,6 +5,7 @@
 
 #include <bitnet/core/config.hpp>
 #include <bitnet/kernel/i2s_avx512_vnni.hpp>
+#include <bitnet/kernel/i2s_few_amx_int8.hpp>
 #include <bitnet/kernel/i2s_lanes_avx512.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
@@ -30,7 +31,7 @@ namespace bitnet::inline BITNET_ABI::detail {
 ///
 /// Sums start from minus those of the activations, as weight = code - 1. Codes of a chunk, 20 KiB, stay in the first
 /// level of cache while all tokens pass, which are loaded as streams from the second. With every step, some lines of
-/// the packed rows behind are asked for, on across the ends of tasks.
+/// the packed rows behind are asked for, on across the ends of tasks. Up to 32 tokens: see i2s_few_tile_kernel.
 /// Overflow: as in vpdpbusd, 4 * 3 * 128 for four columns; int32 holds 5 M columns.
 /// \tparam Tiles amx_tiles, or a model of them: what is here needs AVX-512 VNNI only, so tests run it without AMX.
 template <class Tiles> struct i2s_tile_kernel {
@@ -38,12 +39,16 @@ template <class Tiles> struct i2s_tile_kernel {
     static constexpr std::size_t arranged_tokens = 16;
 
     [[nodiscard]] static std::size_t arranged_bytes(std::size_t cols) noexcept {
-        return sums_bytes + cols * arranged_tokens;
+        const std::size_t bytes = sums_bytes + cols * arranged_tokens;
+        return bytes < few::arranged_bytes(cols) ? few::arranged_bytes(cols) : bytes;
     }
 
     static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
-        if (x.tokens <= few_tokens) {
+        if (x.tokens <= fewest_tokens) {
             return;
+        }
+        if (x.tokens <= few::most_tokens) {
+            return few::arrange(x, first_token, cols, out);
         }
         for (std::size_t t = 0; t < arranged_tokens; ++t) {
             const bool exists = first_token + t < x.tokens;
@@ -58,11 +63,15 @@ template <class Tiles> struct i2s_tile_kernel {
 
     static void multiply(const i2s::view& w, std::size_t first, std::size_t count, const activation_view& x,
                          std::int32_t* y, std::size_t y_stride) noexcept {
-        const std::size_t rows = x.tokens <= few_tokens ? 0 : count / block_rows * block_rows;
+        const std::size_t rows = x.tokens <= fewest_tokens ? 0 : count / block_rows * block_rows;
         if (rows != 0) {
             Tiles::configure(tile_configuration{});
-            for (std::size_t r = 0; r < rows; r += block_rows) {
-                block(w, first + r, x, y + r, y_stride);
+            if (x.tokens <= few::most_tokens) {
+                few::multiply(w, first, rows, x, y, y_stride);
+            } else {
+                for (std::size_t r = 0; r < rows; r += block_rows) {
+                    block(w, first + r, x, y + r, y_stride);
+                }
             }
             Tiles::release();
         }
@@ -70,8 +79,10 @@ template <class Tiles> struct i2s_tile_kernel {
     }
 
 private:
+    using few = i2s_few_tile_kernel<Tiles>;
+    static_assert(few::rows_at_once == i2s_lanes_avx512::rows && few::group_tokens == arranged_tokens);
     /// Below, vpdpbusd takes 8 cycles per token for 16 rows x 64 columns; a tile takes 16 and the unpacking about 30.
-    static constexpr std::size_t few_tokens = 4;
+    static constexpr std::size_t fewest_tokens = 4;
     static constexpr std::size_t block_rows = i2s_lanes_avx512::rows;
     static constexpr std::size_t chunk_blocks = 5; // of 128 columns
     static constexpr std::size_t tile_bytes = 1024;

@@ -59,40 +59,50 @@ struct screen_group {
     }
 };
 
-/// upper[g][r][t] = a bound of the dot product of row r of a screen with input t of group g, from above: the loop as
-/// plain C++, and the oracle. The integers of a block are added up, whole blocks follow as fmas.
+/// sums[t] = the integer products of block `b` of a row, at `block`, with input t.
+inline void add_up_block(const std::byte* block, std::size_t b, const screen_group& x,
+                         std::int32_t (&sums)[screen_group::inputs]) noexcept {
+    std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
+    for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
+        const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
+        const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
+        const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
+        for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+            sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
+        }
+    }
+}
+
+/// upper[t] = a bound of the dot product of a row of a screen with input t of a group, from above: whole blocks follow
+/// one another as fmas.
+template <class Fma> void bound_row(const std::byte* row, const screen_group& x, float* upper) noexcept {
+    float acc[screen_group::inputs] = {};
+    for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
+        std::int32_t sums[screen_group::inputs];
+        add_up_block(row, b, x, sums);
+        float scale;
+        std::memcpy(&scale, row + screen_layout::scale_at, sizeof scale);
+        for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+            acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
+        }
+    }
+    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+        screen_input each;
+        each.unit = x.unit[t];
+        each.norm = x.norm[t];
+        each.slack = x.slack[t];
+        upper[t] = upper_bound_of<Fma>(acc[t], row, each);
+    }
+}
+
+/// upper[g][r][t] = that of row r and input t of group g: the loop as plain C++, and the oracle.
 template <class Fma>
 void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
                    float* upper) noexcept {
     for (std::size_t g = 0; g < group_count; ++g) {
-        const screen_group& x = groups[g];
-        const std::byte* block = rows;
-        for (std::size_t r = 0; r < count; ++r, block += sizeof(row_bound), upper += screen_group::inputs) {
-            float acc[screen_group::inputs] = {};
-            for (std::size_t b = 0; b < x.blocks; ++b, block += screen_layout::block_bytes) {
-                std::int32_t sums[screen_group::inputs];
-                std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
-                for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
-                    const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
-                    const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
-                    const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
-                    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                        sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
-                    }
-                }
-                float scale;
-                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
-                for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                    acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
-                }
-            }
-            for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                screen_input each;
-                each.unit = x.unit[t];
-                each.norm = x.norm[t];
-                each.slack = x.slack[t];
-                upper[t] = upper_bound_of<Fma>(acc[t], block, each);
-            }
+        const std::size_t row_bytes = screen_layout::row_bytes(groups[g].blocks * screen_layout::block_columns);
+        for (std::size_t r = 0; r < count; ++r, upper += screen_group::inputs) {
+            bound_row<Fma>(rows + r * row_bytes, groups[g], upper);
         }
     }
 }

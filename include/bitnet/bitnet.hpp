@@ -267,6 +267,7 @@
 #include <bitnet/simd/amx_tiles.hpp>
 #include <bitnet/simd/cpu.hpp>
 #include <bitnet/simd/dot_product_avx512.hpp>
+#include <bitnet/simd/dot_product_avx_vnni.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/float_ops_avx2.hpp>
 #include <bitnet/simd/float_ops_avx512.hpp>
@@ -280,6 +281,7 @@
 #include <bitnet/simd/rotary.hpp>
 #include <bitnet/simd/screen.hpp>
 #include <bitnet/simd/screen_group.hpp>
+#include <bitnet/simd/screen_group_avx2.hpp>
 #include <bitnet/simd/screen_group_avx512.hpp>
 #include <bitnet/text/byte_alphabet.hpp>
 #include <bitnet/text/byte_pair_encoding.hpp>

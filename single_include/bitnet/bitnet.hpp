@@ -23411,40 +23411,72 @@ struct screen_group {
     }
 };
 
-/// upper[g][r][t] = a bound of the dot product of row r of a screen with input t of group g, from above: the loop as
-/// plain C++, and the oracle. The integers of a block are added up, whole blocks follow as fmas.
+/// A few rows of a screen.
+struct screen_rows_view {
+    const std::byte* first;
+    std::size_t row_bytes;
+    std::size_t count;
+
+    [[nodiscard]] const std::byte* block(std::size_t r, std::size_t b) const noexcept {
+        return first + r * row_bytes + b * screen_layout::block_bytes;
+    }
+};
+
+/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
+template <class Bound>
+BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
+                                          std::size_t most, float* upper, Bound&& bound) noexcept {
+    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
+    for (std::size_t r = 0; r < count; r += most) {
+        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
+              upper + r * screen_group::inputs);
+    }
+}
+
+/// sums[t] = the integer products of block `b` of a row, at `block`, with input t.
+inline void add_up_block(const std::byte* block, std::size_t b, const screen_group& x,
+                         std::int32_t (&sums)[screen_group::inputs]) noexcept {
+    std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
+    for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
+        const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
+        const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
+        const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
+        for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+            sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
+        }
+    }
+}
+
+/// upper[t] = a bound of the dot product of a row of a screen with input t of a group, from above: whole blocks follow
+/// one another as fmas.
+template <class Fma> void bound_row(const std::byte* row, const screen_group& x, float* upper) noexcept {
+    float acc[screen_group::inputs] = {};
+    for (std::size_t b = 0; b < x.blocks; ++b, row += screen_layout::block_bytes) {
+        std::int32_t sums[screen_group::inputs];
+        add_up_block(row, b, x, sums);
+        float scale;
+        std::memcpy(&scale, row + screen_layout::scale_at, sizeof scale);
+        for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+            acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
+        }
+    }
+    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
+        screen_input each;
+        each.unit = x.unit[t];
+        each.norm = x.norm[t];
+        each.slack = x.slack[t];
+        upper[t] = upper_bound_of<Fma>(acc[t], row, each);
+    }
+}
+
+/// upper[g][r][t] = that of row r and input t of group g: the loop as plain C++, and the oracle.
 template <class Fma>
 void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
                    float* upper) noexcept {
     for (std::size_t g = 0; g < group_count; ++g) {
-        const screen_group& x = groups[g];
-        const std::byte* block = rows;
-        for (std::size_t r = 0; r < count; ++r, block += sizeof(row_bound), upper += screen_group::inputs) {
-            float acc[screen_group::inputs] = {};
-            for (std::size_t b = 0; b < x.blocks; ++b, block += screen_layout::block_bytes) {
-                std::int32_t sums[screen_group::inputs];
-                std::copy_n(x.offsets + b * screen_group::inputs, screen_group::inputs, sums);
-                for (std::size_t c = 0; c < screen_layout::block_columns; ++c) {
-                    const auto low = static_cast<int>(block[c % 64]) >> (c / 64 * 4) & 15;
-                    const auto high = static_cast<int>(block[screen_layout::high_at + c % 32]) >> (c / 32 * 2) & 3;
-                    const std::int8_t* part = x.part(b, c / 64) + c % 64 / 4 * 64 + c % 4;
-                    for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                        sums[t] += (low | high << 4) * (256 * part[4 * t] + part[screen_group::part_bytes + 4 * t]);
-                    }
-                }
-                float scale;
-                std::memcpy(&scale, block + screen_layout::scale_at, sizeof scale);
-                for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                    acc[t] = Fma::fma(static_cast<float>(sums[t]), scale, acc[t]);
-                }
-            }
-            for (std::size_t t = 0; t < screen_group::inputs; ++t) {
-                screen_input each;
-                each.unit = x.unit[t];
-                each.norm = x.norm[t];
-                each.slack = x.slack[t];
-                upper[t] = upper_bound_of<Fma>(acc[t], block, each);
-            }
+        const std::size_t row_bytes = screen_layout::row_bytes(groups[g].blocks * screen_layout::block_columns);
+        for (std::size_t r = 0; r < count; ++r, upper += screen_group::inputs) {
+            bound_row<Fma>(rows + r * row_bytes, groups[g], upper);
         }
     }
 }
@@ -27274,13 +27306,11 @@ public:
         return sums_bytes + lines_of(cols) * 4 * tile_bytes;
     }
 
-    /// Tokens [first_token, first_token + 16) of x, zeros beyond the last.
+    /// Tokens [first_token, first_token + 16) of x. The places of those that x has not, and the second half of a line
+    /// that the row has not, stay as they are: no sum that is kept depends on them.
     static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
         const std::size_t left = x.tokens - first_token;
         const std::size_t tokens = left < group_tokens ? left : group_tokens;
-        if (tokens < group_tokens || cols % 256 != 0) {
-            std::memset(out, 0, arranged_bytes(cols));
-        }
         for (std::size_t t = 0; t < tokens; ++t) {
             const std::int32_t start = -x.sums[first_token + t];
             std::memcpy(out + 4 * t, &start, sizeof start);
@@ -27676,10 +27706,15 @@ template <> struct kernel<isa::amx_int8, base3> : kernel<isa::avx512_vnni, base3
 #ifndef BITNET_KERNEL_I2S_AVX_VNNI_HPP
 #define BITNET_KERNEL_I2S_AVX_VNNI_HPP
 
-// ---- bitnet/kernel/dot_product_avx_vnni.hpp ----
+// ---- bitnet/kernel/i2s_lanes_avx_vnni.hpp ----
+// i2s_lanes_avx_vnni: how AVX-VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
+#ifndef BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
+#define BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
+
+// ---- bitnet/simd/dot_product_avx_vnni.hpp ----
 // add_dot_products: AVX-VNNI's vpdpbusd. Empty on other architectures.
-#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
-#define BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
+#ifndef BITNET_SIMD_DOT_PRODUCT_AVX_VNNI_HPP
+#define BITNET_SIMD_DOT_PRODUCT_AVX_VNNI_HPP
 
 #if BITNET_X86_64
 #include <immintrin.h>
@@ -27703,11 +27738,6 @@ BITNET_TARGET_END
 #endif
 
 #endif
-
-// ---- bitnet/kernel/i2s_lanes_avx_vnni.hpp ----
-// i2s_lanes_avx_vnni: how AVX-VNNI multiplies I2_S (order A) by many tokens. Empty on other architectures.
-#ifndef BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
-#define BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -34156,22 +34186,25 @@ public:
     /// a row for every task, of which there are at most x.rows, and at least x.cols columns.
     void normalize_and_quantize(matrix_view<const float> x, const norm_chain& norms, float epsilon,
                                 matrix_view<float> normed, quantized_rows& out) const noexcept {
-        const std::size_t group_rows = out.group_rows;
         out.used_rows = x.rows;
+        const std::size_t group_rows = out.group_rows;
         const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
-        const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
+        if (out.arranged_stride != 0 && x.rows > 1 && x.rows < group_rows * pool_.threads()) {
+            // Tasks of whole groups would leave threads without work.
+            const std::size_t chunk = chunk_of(x.rows);
+            parallel_for(pool_, (x.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+                const std::size_t end = (std::min)(x.rows, (task + 1) * chunk);
+                normalize_and_quantize_rows(x, task * chunk, end, norms, epsilon, normed.row(task).data(), out);
+            });
+            return parallel_for(pool_, groups, [&](std::size_t group) noexcept { arrange(group, x, out); });
+        }
+        const std::size_t chunk = chunk_of(groups);
         parallel_for(pool_, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
             const std::size_t end_group = (std::min)(groups, (task + 1) * chunk);
             for (std::size_t group = task * chunk; group < end_group; ++group) {
-                const std::size_t first = group * group_rows;
-                const std::size_t end = (std::min)(first + group_rows, x.rows);
-                for (std::size_t r = first; r < end; ++r) {
-                    normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
-                }
-                if (out.arranged_stride != 0) {
-                    kernel_.arrange(out.view(0, x.rows), first, x.cols, out.group(group));
-                }
+                const std::size_t end = (std::min)(x.rows, (group + 1) * group_rows);
+                normalize_and_quantize_rows(x, group * group_rows, end, norms, epsilon, normed.row(task).data(), out);
+                arrange(group, x, out);
             }
         });
     }
@@ -34254,7 +34287,25 @@ public:
     }
 
 private:
-    /// One row -> RMSNorms -> quantize(). `normed` is working memory [x.size()].
+    /// How many of `count` are a task, so that a thread has 4 to 8 tasks.
+    [[nodiscard]] std::size_t chunk_of(std::size_t count) const noexcept {
+        return std::max<std::size_t>(count / (4 * pool_.threads()), 1);
+    }
+    /// Rows [first, end) -> RMSNorms -> quantize(). `normed` is working memory [x.cols], one row for all of them, so
+    /// that it stays in cache.
+    void normalize_and_quantize_rows(matrix_view<const float> x, std::size_t first, std::size_t end,
+                                     const norm_chain& norms, float epsilon, float* normed,
+                                     quantized_rows& out) const noexcept {
+        for (std::size_t r = first; r < end; ++r) {
+            normalize_and_quantize_row(x.row(r), norms, epsilon, normed, out, r);
+        }
+    }
+    void arrange(std::size_t group, matrix_view<const float> x, quantized_rows& out) const noexcept {
+        if (out.arranged_stride != 0) {
+            kernel_.arrange(out.view(0, x.rows), group * out.group_rows, x.cols, out.group(group));
+        }
+    }
+    /// One row. `normed` is working memory [x.size()].
     void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norms, float epsilon, float* normed,
                                     quantized_rows& out, std::size_t r) const noexcept {
         const float* from = x.data();
@@ -35737,6 +35788,198 @@ inline result<weights> weights::open(const gguf_file& file, const hyper_paramete
 #ifndef BITNET_SIMD_FLOAT_OPS_AVX2_HPP
 #define BITNET_SIMD_FLOAT_OPS_AVX2_HPP
 
+// ---- bitnet/simd/screen_group_avx2.hpp ----
+// How AVX2 and AVX-VNNI bound rows of a screen for groups of states. Empty on other architectures.
+#ifndef BITNET_SIMD_SCREEN_GROUP_AVX2_HPP
+#define BITNET_SIMD_SCREEN_GROUP_AVX2_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#if BITNET_X86_64
+#include <immintrin.h>
+
+BITNET_TARGET_BEGIN(BITNET_TARGET_AVX2)
+namespace bitnet::inline BITNET_ABI::detail {
+
+[[nodiscard]] BITNET_ALWAYS_INLINE __m256i load_32_bytes(const void* bytes) noexcept {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
+}
+
+/// The codes of columns [32 Half, 32 Half + 32) of a block, and of the same of its second 64, as unsigned bytes.
+struct screen_codes_avx2 {
+    __m256i columns[2];
+};
+template <int Half>
+[[nodiscard]] BITNET_ALWAYS_INLINE screen_codes_avx2 unpack_screen_half(const std::byte* block) noexcept {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i top = _mm256_set1_epi8(0x30);
+    const __m256i low = load_32_bytes(block + std::size_t{32} * Half);
+    const __m256i high = load_32_bytes(block + screen_layout::high_at);
+    const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
+    const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
+    return {{_mm256_or_si256(_mm256_and_si256(low, nibble), high0),
+             _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1)}};
+}
+
+/// Integer sums of a row and eight inputs by vpmaddubsw. A pair of products is at most 2 * 63 * 128, two pairs 32,256:
+/// int16 is safe.
+class screen_sums_avx2 {
+public:
+    void start(const std::int32_t* offsets) noexcept { sums_ = load_32_bytes(offsets); }
+    /// Two fours of columns: codes of the row, and where those of the inputs lie, high bytes and behind them low ones.
+    BITNET_ALWAYS_INLINE void add(__m256i first, __m256i second, const std::int8_t* inputs) noexcept {
+        const auto dots = [&](const std::int8_t* part) noexcept {
+            return _mm256_add_epi16(_mm256_maddubs_epi16(first, load_32_bytes(part)),
+                                    _mm256_maddubs_epi16(second, load_32_bytes(part + 64)));
+        };
+        const __m256i coarse = _mm256_madd_epi16(dots(inputs), _mm256_set1_epi16(256));
+        const __m256i fine = _mm256_madd_epi16(dots(inputs + screen_group::part_bytes), _mm256_set1_epi16(1));
+        sums_ = _mm256_add_epi32(sums_, _mm256_add_epi32(coarse, fine));
+    }
+    [[nodiscard]] __m256i total() const noexcept { return sums_; }
+
+private:
+    __m256i sums_;
+};
+
+/// The same by vpdpbusd.
+class screen_sums_avx_vnni {
+public:
+    void start(const std::int32_t* offsets) noexcept {
+        coarse_ = _mm256_setzero_si256();
+        fine_ = load_32_bytes(offsets);
+    }
+    BITNET_ALWAYS_INLINE void add(__m256i first, __m256i second, const std::int8_t* inputs) noexcept {
+        add_dot_products(coarse_, first, load_32_bytes(inputs));
+        add_dot_products(fine_, first, load_32_bytes(inputs + screen_group::part_bytes));
+        add_dot_products(coarse_, second, load_32_bytes(inputs + 64));
+        add_dot_products(fine_, second, load_32_bytes(inputs + screen_group::part_bytes + 64));
+    }
+    [[nodiscard]] __m256i total() const noexcept { return _mm256_add_epi32(fine_, _mm256_slli_epi32(coarse_, 8)); }
+
+private:
+    __m256i coarse_;
+    __m256i fine_;
+};
+
+/// Two rows x 16 inputs at a time. \tparam Sums one of the above
+template <class Sums> class screen_lanes_avx2 {
+public:
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
+            bound_rows(some, groups, group_count, to, count * inputs);
+        };
+        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
+    }
+
+private:
+    static constexpr std::size_t tile_rows = 8;
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using row_codes = std::uint8_t[screen_layout::block_columns];
+
+    static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
+                           float* upper, std::size_t group_stride) noexcept {
+        row_codes codes[tile_rows];
+        float acc[screen_group::most][tile_rows][inputs];
+        std::memset(acc, 0, group_count * sizeof acc[0]);
+        std::memset(codes, 0, rows.count < tile_rows ? sizeof codes : 0);
+        const std::size_t blocks = groups[0].blocks;
+        for (std::size_t b = 0; b < blocks; ++b) {
+            for (std::size_t r = 0; r < rows.count; ++r) {
+                prefetch_screen<1>(rows.block(r, b), tile_rows * rows.row_bytes); // of the rows behind
+                store_codes<0>(rows.block(r, b), codes[r]);
+                store_codes<1>(rows.block(r, b), codes[r]);
+            }
+            for (std::size_t g = 0; g < group_count; ++g) {
+                for (std::size_t r = 0; r < rows.count; r += 2) {
+                    const std::size_t other = r + 1 < rows.count ? r + 1 : r; // once more, and its sums are not kept
+                    add_block(codes + r, {rows.block(r, b), rows.block(other, b)}, b, groups[g], acc[g] + r);
+                }
+            }
+        }
+        for (std::size_t g = 0; g < group_count; ++g) {
+            for (std::size_t r = 0; r < rows.count; ++r) {
+                store_bounds(acc[g][r], rows.block(r, blocks), groups[g], upper + g * group_stride + r * inputs);
+            }
+        }
+    }
+
+    template <int Half>
+    static BITNET_ALWAYS_INLINE void store_codes(const std::byte* block, row_codes& codes) noexcept {
+        const screen_codes_avx2 unpacked = unpack_screen_half<Half>(block);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + std::size_t{32} * Half), unpacked.columns[0]);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + 64 + std::size_t{32} * Half), unpacked.columns[1]);
+    }
+
+    struct two_blocks {
+        const std::byte* of_row[2];
+    };
+    /// acc += the scaled sums of a block of two rows.
+    static BITNET_ALWAYS_INLINE void add_block(const row_codes* codes, const two_blocks& blocks, std::size_t b,
+                                               const screen_group& x, float (*acc)[inputs]) noexcept {
+        Sums sums[2][2]; // [rows][eights of inputs]
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < 2; ++r) {
+            sums[r][0].start(x.offsets + b * inputs);
+            sums[r][1].start(x.offsets + b * inputs + 8);
+        }
+        for (std::size_t half = 0; half < 2; ++half) {
+            const std::int8_t* part = x.part(b, half);
+            for (std::size_t f = 0; f < 16; f += 2) {
+                BITNET_UNROLL
+                for (std::size_t r = 0; r < 2; ++r) {
+                    const __m256i first = four(codes[r] + 64 * half + 4 * f);
+                    const __m256i second = four(codes[r] + 64 * half + 4 * f + 4);
+                    sums[r][0].add(first, second, part + 64 * f);
+                    sums[r][1].add(first, second, part + 64 * f + 32);
+                }
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < 2; ++r) {
+            float value;
+            std::memcpy(&value, blocks.of_row[r] + screen_layout::scale_at, sizeof value);
+            const __m256 scale = _mm256_set1_ps(value);
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < 2; ++i) {
+                float* to = acc[r] + 8 * i;
+                const __m256 products = _mm256_cvtepi32_ps(sums[r][i].total());
+                _mm256_storeu_ps(to, _mm256_fmadd_ps(products, scale, _mm256_loadu_ps(to)));
+            }
+        }
+    }
+    [[nodiscard]] static BITNET_ALWAYS_INLINE __m256i four(const std::uint8_t* codes) noexcept {
+        std::int32_t value;
+        std::memcpy(&value, codes, sizeof value);
+        return _mm256_set1_epi32(value);
+    }
+
+    /// upper_bound_of() sixteen times.
+    static BITNET_ALWAYS_INLINE void store_bounds(const float* sums, const std::byte* tail, const screen_group& x,
+                                                  float* upper) noexcept {
+        row_bound row;
+        std::memcpy(&row, tail, sizeof row);
+        const __m256 tiny = _mm256_set1_ps(screen_input::tiny);
+        const __m256 infinity = _mm256_set1_ps(std::numeric_limits<float>::infinity());
+        for (std::size_t t = 0; t < inputs; t += 8) {
+            const __m256 rounding = _mm256_fmadd_ps(_mm256_set1_ps(row.norm), _mm256_loadu_ps(x.slack + t), tiny);
+            const __m256 bound = _mm256_fmadd_ps(_mm256_set1_ps(row.error), _mm256_loadu_ps(x.norm + t), rounding);
+            const __m256 made = _mm256_fmadd_ps(_mm256_loadu_ps(sums + t), _mm256_loadu_ps(x.unit + t), bound);
+            _mm256_storeu_ps(upper + t, _mm256_blendv_ps(made, infinity, _mm256_cmp_ps(made, made, _CMP_UNORD_Q)));
+        }
+    }
+};
+
+} // namespace bitnet::inline BITNET_ABI::detail
+BITNET_TARGET_END
+#endif
+
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -35849,6 +36092,11 @@ template <> struct float_ops<isa::avx2> {
         for (std::size_t r = 0; r < count; ++r) {
             upper[r] = screen(rows + r * screen_layout::row_bytes(x.blocks * screen_layout::block_columns), x);
         }
+    }
+    static constexpr std::size_t fewest_in_groups = 10;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx2<screen_sums_avx2>::screen_groups(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -36201,27 +36449,16 @@ private:
     template <int Half>
     static BITNET_ALWAYS_INLINE __m256i screen_half(const std::byte* block, std::size_t b,
                                                     const screen_input& x) noexcept {
-        const __m256i nibble = _mm256_set1_epi8(15);
-        const __m256i top = _mm256_set1_epi8(0x30);
-        const __m256i low = load_32(block + std::size_t{32} * Half);
-        const __m256i high = load_32(block + screen_layout::high_at);
-        const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
-        const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
-        const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
-        const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
+        const auto [code0, code1] = unpack_screen_half<Half>(block).columns;
         const std::size_t column = b * screen_layout::block_columns + std::size_t{32} * Half;
-        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + column)),
-                                                _mm256_maddubs_epi16(code1, load_32(x.high + column + 64)));
-        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + column)),
-                                              _mm256_maddubs_epi16(code1, load_32(x.low + column + 64)));
+        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32_bytes(x.high + column)),
+                                                _mm256_maddubs_epi16(code1, load_32_bytes(x.high + column + 64)));
+        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32_bytes(x.low + column)),
+                                              _mm256_maddubs_epi16(code1, load_32_bytes(x.low + column + 64)));
         const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
                                               _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
-        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + std::size_t{8} * Half));
+        return _mm256_add_epi32(sums, load_32_bytes(x.offset + 16 * b + std::size_t{8} * Half));
     }
-    static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
-        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
-    }
-
     /// Scores of a few queries, which share the loads of k: eight accumulators of sixteen registers, as many as hide
     /// the latency of an fma.
     template <std::size_t Queries, std::size_t Blocks, class E>
@@ -36354,8 +36591,14 @@ BITNET_TARGET_END
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// AVX-VNNI adds integer dot products only: the float loops are those of AVX2.
-template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
+/// AVX-VNNI adds integer dot products only: the loops are those of AVX2, but for what bounds many rows of a screen.
+template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {
+    static constexpr std::size_t fewest_in_groups = 8;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx2<screen_sums_avx_vnni>::screen_groups(rows, count, groups, group_count, upper);
+    }
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif
@@ -36382,28 +36625,6 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
 
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
-
-/// A few rows of a screen.
-struct screen_rows_view {
-    const std::byte* first;
-    std::size_t row_bytes;
-    std::size_t count;
-
-    [[nodiscard]] const std::byte* block(std::size_t r, std::size_t b) const noexcept {
-        return first + r * row_bytes + b * screen_layout::block_bytes;
-    }
-};
-
-/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
-template <class Bound>
-BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
-                                          std::size_t most, float* upper, Bound&& bound) noexcept {
-    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
-    for (std::size_t r = 0; r < count; r += most) {
-        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
-              upper + r * screen_group::inputs);
-    }
-}
 
 /// What the two ways below have in common.
 class screen_block_avx512 {

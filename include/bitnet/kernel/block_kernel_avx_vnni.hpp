@@ -10,8 +10,8 @@
 #include <bitnet/kernel/block_lanes.hpp>
 #include <bitnet/kernel/block_lanes_avx2.hpp>
 #include <bitnet/kernel/block_tiling.hpp>
-#include <bitnet/kernel/dot_product_avx_vnni.hpp>
 #include <bitnet/kernel/scaled_blocks.hpp>
+#include <bitnet/simd/dot_product_avx_vnni.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>

@@ -4,13 +4,13 @@
 #define BITNET_KERNEL_I2S_AVX_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/dot_product_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_lanes.hpp>
 #include <bitnet/kernel/i2s_lanes_avx_vnni.hpp>
 #include <bitnet/kernel/i2s_tiling.hpp>
 #include <bitnet/kernel/kernel.hpp>
 #include <bitnet/kernel/lane_sums.hpp>
 #include <bitnet/kernel/ternary_layout.hpp>
+#include <bitnet/simd/dot_product_avx_vnni.hpp>
 #include <bitnet/simd/isa.hpp>
 
 #include <cstddef>

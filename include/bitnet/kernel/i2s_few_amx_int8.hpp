@@ -41,13 +41,11 @@ public:
         return sums_bytes + lines_of(cols) * 4 * tile_bytes;
     }
 
-    /// Tokens [first_token, first_token + 16) of x, zeros beyond the last.
+    /// Tokens [first_token, first_token + 16) of x. The places of those that x has not, and the second half of a line
+    /// that the row has not, stay as they are: no sum that is kept depends on them.
     static void arrange(const activation_view& x, std::size_t first_token, std::size_t cols, std::byte* out) noexcept {
         const std::size_t left = x.tokens - first_token;
         const std::size_t tokens = left < group_tokens ? left : group_tokens;
-        if (tokens < group_tokens || cols % 256 != 0) {
-            std::memset(out, 0, arranged_bytes(cols));
-        }
         for (std::size_t t = 0; t < tokens; ++t) {
             const std::int32_t start = -x.sums[first_token + t];
             std::memcpy(out + 4 * t, &start, sizeof start);

@@ -4,10 +4,10 @@
 #define BITNET_KERNEL_I2S_LANES_AVX_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
-#include <bitnet/kernel/dot_product_avx_vnni.hpp>
 #include <bitnet/kernel/fours_of_rows.hpp>
 #include <bitnet/kernel/i2s_lanes.hpp>
 #include <bitnet/kernel/kernel.hpp>
+#include <bitnet/simd/dot_product_avx_vnni.hpp>
 
 #include <cstddef>
 #include <cstdint>

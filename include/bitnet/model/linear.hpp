@@ -49,22 +49,25 @@ public:
     /// a row for every task, of which there are at most x.rows, and at least x.cols columns.
     void normalize_and_quantize(matrix_view<const float> x, const norm_chain& norms, float epsilon,
                                 matrix_view<float> normed, quantized_rows& out) const noexcept {
-        const std::size_t group_rows = out.group_rows;
         out.used_rows = x.rows;
+        const std::size_t group_rows = out.group_rows;
         const std::size_t groups = (x.rows + group_rows - 1) / group_rows;
-        const std::size_t chunk = std::max<std::size_t>(groups / (4 * pool_.threads()), 1); // 4 to 8 tasks a thread
+        if (out.arranged_stride != 0 && x.rows > 1 && x.rows < group_rows * pool_.threads()) {
+            // Tasks of whole groups would leave threads without work.
+            const std::size_t chunk = chunk_of(x.rows);
+            parallel_for(pool_, (x.rows + chunk - 1) / chunk, [&](std::size_t task) noexcept {
+                const std::size_t end = (std::min)(x.rows, (task + 1) * chunk);
+                normalize_and_quantize_rows(x, task * chunk, end, norms, epsilon, normed.row(task).data(), out);
+            });
+            return parallel_for(pool_, groups, [&](std::size_t group) noexcept { arrange(group, x, out); });
+        }
+        const std::size_t chunk = chunk_of(groups);
         parallel_for(pool_, (groups + chunk - 1) / chunk, [&](std::size_t task) noexcept {
-            float* row = normed.row(task).data(); // one for all rows of the task, so that it stays in cache
             const std::size_t end_group = (std::min)(groups, (task + 1) * chunk);
             for (std::size_t group = task * chunk; group < end_group; ++group) {
-                const std::size_t first = group * group_rows;
-                const std::size_t end = (std::min)(first + group_rows, x.rows);
-                for (std::size_t r = first; r < end; ++r) {
-                    normalize_and_quantize_row(x.row(r), norms, epsilon, row, out, r);
-                }
-                if (out.arranged_stride != 0) {
-                    kernel_.arrange(out.view(0, x.rows), first, x.cols, out.group(group));
-                }
+                const std::size_t end = (std::min)(x.rows, (group + 1) * group_rows);
+                normalize_and_quantize_rows(x, group * group_rows, end, norms, epsilon, normed.row(task).data(), out);
+                arrange(group, x, out);
             }
         });
     }
@@ -147,7 +150,25 @@ public:
     }
 
 private:
-    /// One row -> RMSNorms -> quantize(). `normed` is working memory [x.size()].
+    /// How many of `count` are a task, so that a thread has 4 to 8 tasks.
+    [[nodiscard]] std::size_t chunk_of(std::size_t count) const noexcept {
+        return std::max<std::size_t>(count / (4 * pool_.threads()), 1);
+    }
+    /// Rows [first, end) -> RMSNorms -> quantize(). `normed` is working memory [x.cols], one row for all of them, so
+    /// that it stays in cache.
+    void normalize_and_quantize_rows(matrix_view<const float> x, std::size_t first, std::size_t end,
+                                     const norm_chain& norms, float epsilon, float* normed,
+                                     quantized_rows& out) const noexcept {
+        for (std::size_t r = first; r < end; ++r) {
+            normalize_and_quantize_row(x.row(r), norms, epsilon, normed, out, r);
+        }
+    }
+    void arrange(std::size_t group, matrix_view<const float> x, quantized_rows& out) const noexcept {
+        if (out.arranged_stride != 0) {
+            kernel_.arrange(out.view(0, x.rows), group * out.group_rows, x.cols, out.group(group));
+        }
+    }
+    /// One row. `normed` is working memory [x.size()].
     void normalize_and_quantize_row(std::span<const float> x, const norm_chain& norms, float epsilon, float* normed,
                                     quantized_rows& out, std::size_t r) const noexcept {
         const float* from = x.data();

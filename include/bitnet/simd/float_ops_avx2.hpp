@@ -9,6 +9,7 @@
 #include <bitnet/core/quantized_block.hpp>
 #include <bitnet/simd/float_ops.hpp>
 #include <bitnet/simd/screen.hpp>
+#include <bitnet/simd/screen_group_avx2.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -122,6 +123,11 @@ template <> struct float_ops<isa::avx2> {
         for (std::size_t r = 0; r < count; ++r) {
             upper[r] = screen(rows + r * screen_layout::row_bytes(x.blocks * screen_layout::block_columns), x);
         }
+    }
+    static constexpr std::size_t fewest_in_groups = 10;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx2<screen_sums_avx2>::screen_groups(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -474,27 +480,16 @@ private:
     template <int Half>
     static BITNET_ALWAYS_INLINE __m256i screen_half(const std::byte* block, std::size_t b,
                                                     const screen_input& x) noexcept {
-        const __m256i nibble = _mm256_set1_epi8(15);
-        const __m256i top = _mm256_set1_epi8(0x30);
-        const __m256i low = load_32(block + std::size_t{32} * Half);
-        const __m256i high = load_32(block + screen_layout::high_at);
-        const __m256i high0 = _mm256_and_si256(_mm256_slli_epi16(high, 4 - 2 * Half), top);
-        const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(high, 2 * Half), top);
-        const __m256i code0 = _mm256_or_si256(_mm256_and_si256(low, nibble), high0);
-        const __m256i code1 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(low, 4), nibble), high1);
+        const auto [code0, code1] = unpack_screen_half<Half>(block).columns;
         const std::size_t column = b * screen_layout::block_columns + std::size_t{32} * Half;
-        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.high + column)),
-                                                _mm256_maddubs_epi16(code1, load_32(x.high + column + 64)));
-        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32(x.low + column)),
-                                              _mm256_maddubs_epi16(code1, load_32(x.low + column + 64)));
+        const __m256i coarse = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32_bytes(x.high + column)),
+                                                _mm256_maddubs_epi16(code1, load_32_bytes(x.high + column + 64)));
+        const __m256i fine = _mm256_add_epi16(_mm256_maddubs_epi16(code0, load_32_bytes(x.low + column)),
+                                              _mm256_maddubs_epi16(code1, load_32_bytes(x.low + column + 64)));
         const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(coarse, _mm256_set1_epi16(256)),
                                               _mm256_madd_epi16(fine, _mm256_set1_epi16(1)));
-        return _mm256_add_epi32(sums, load_32(x.offset + 16 * b + std::size_t{8} * Half));
+        return _mm256_add_epi32(sums, load_32_bytes(x.offset + 16 * b + std::size_t{8} * Half));
     }
-    static BITNET_ALWAYS_INLINE __m256i load_32(const void* bytes) noexcept {
-        return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
-    }
-
     /// Scores of a few queries, which share the loads of k: eight accumulators of sixteen registers, as many as hide
     /// the latency of an fma.
     template <std::size_t Queries, std::size_t Blocks, class E>
@@ -627,8 +622,14 @@ BITNET_TARGET_END
 
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// AVX-VNNI adds integer dot products only: the float loops are those of AVX2.
-template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {};
+/// AVX-VNNI adds integer dot products only: the loops are those of AVX2, but for what bounds many rows of a screen.
+template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {
+    static constexpr std::size_t fewest_in_groups = 8;
+    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
+                              std::size_t group_count, float* upper) noexcept {
+        screen_lanes_avx2<screen_sums_avx_vnni>::screen_groups(rows, count, groups, group_count, upper);
+    }
+};
 
 } // namespace bitnet::inline BITNET_ABI::detail
 #endif

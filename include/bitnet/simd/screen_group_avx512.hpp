@@ -20,28 +20,6 @@
 BITNET_TARGET_BEGIN(BITNET_TARGET_AVX512_VNNI)
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// A few rows of a screen.
-struct screen_rows_view {
-    const std::byte* first;
-    std::size_t row_bytes;
-    std::size_t count;
-
-    [[nodiscard]] const std::byte* block(std::size_t r, std::size_t b) const noexcept {
-        return first + r * row_bytes + b * screen_layout::block_bytes;
-    }
-};
-
-/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
-template <class Bound>
-BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
-                                          std::size_t most, float* upper, Bound&& bound) noexcept {
-    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
-    for (std::size_t r = 0; r < count; r += most) {
-        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
-              upper + r * screen_group::inputs);
-    }
-}
-
 /// What the two ways below have in common.
 class screen_block_avx512 {
 public:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // add_dot_products: AVX-VNNI's vpdpbusd. Empty on other architectures.
-#ifndef BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
-#define BITNET_KERNEL_DOT_PRODUCT_AVX_VNNI_HPP
+#ifndef BITNET_SIMD_DOT_PRODUCT_AVX_VNNI_HPP
+#define BITNET_SIMD_DOT_PRODUCT_AVX_VNNI_HPP
 
 #include <bitnet/core/config.hpp>
 

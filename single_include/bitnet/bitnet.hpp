@@ -23422,14 +23422,15 @@ struct screen_rows_view {
     }
 };
 
-/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
-template <class Bound>
-BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
-                                          std::size_t most, float* upper, Bound&& bound) noexcept {
-    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
-    for (std::size_t r = 0; r < count; r += most) {
-        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
-              upper + r * screen_group::inputs);
+/// upper[g][r][t] = what Kernel::bound_rows() makes of Kernel::tile_rows rows at a time, and of those that are left.
+template <class Kernel>
+void screen_groups_by(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                      float* upper) noexcept {
+    const std::size_t row_bytes = screen_layout::row_bytes(groups[0].blocks * screen_layout::block_columns);
+    for (std::size_t r = 0; r < count; r += Kernel::tile_rows) {
+        const std::size_t here = (std::min)(Kernel::tile_rows, count - r);
+        Kernel::bound_rows({rows + r * row_bytes, row_bytes, here}, groups, group_count,
+                           upper + r * screen_group::inputs, count * screen_group::inputs);
     }
 }
 
@@ -35868,19 +35869,9 @@ private:
 /// Two rows x 16 inputs at a time. \tparam Sums one of the above
 template <class Sums> class screen_lanes_avx2 {
 public:
-    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
-                              std::size_t group_count, float* upper) noexcept {
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
-    }
-
-private:
     static constexpr std::size_t tile_rows = 8;
-    static constexpr std::size_t inputs = screen_group::inputs;
-    using row_codes = std::uint8_t[screen_layout::block_columns];
 
+    /// upper[g * group_stride + r * 16 + t] for rows.count <= tile_rows rows
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         row_codes codes[tile_rows];
@@ -35907,6 +35898,10 @@ private:
             }
         }
     }
+
+private:
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using row_codes = std::uint8_t[screen_layout::block_columns];
 
     template <int Half>
     static BITNET_ALWAYS_INLINE void store_codes(const std::byte* block, row_codes& codes) noexcept {
@@ -35969,7 +35964,9 @@ private:
             const __m256 rounding = _mm256_fmadd_ps(_mm256_set1_ps(row.norm), _mm256_loadu_ps(x.slack + t), tiny);
             const __m256 bound = _mm256_fmadd_ps(_mm256_set1_ps(row.error), _mm256_loadu_ps(x.norm + t), rounding);
             const __m256 made = _mm256_fmadd_ps(_mm256_loadu_ps(sums + t), _mm256_loadu_ps(x.unit + t), bound);
-            _mm256_storeu_ps(upper + t, _mm256_blendv_ps(made, infinity, _mm256_cmp_ps(made, made, _CMP_UNORD_Q)));
+            const __m256i size = _mm256_and_si256(_mm256_castps_si256(made), _mm256_set1_epi32(0x7fffffff));
+            const __m256i is_nan = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(0x7f800000));
+            _mm256_storeu_ps(upper + t, _mm256_blendv_ps(made, infinity, _mm256_castsi256_ps(is_nan)));
         }
     }
 };
@@ -36096,7 +36093,7 @@ template <> struct float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 10;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx2<screen_sums_avx2>::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx2<screen_sums_avx2>>(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -36596,7 +36593,7 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 8;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx2<screen_sums_avx_vnni>::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx2<screen_sums_avx_vnni>>(rows, count, groups, group_count, upper);
     }
 };
 
@@ -36686,7 +36683,8 @@ private:
         const __m512 rounding = _mm512_fmadd_ps(_mm512_set1_ps(row.norm), _mm512_loadu_ps(x.slack), tiny);
         const __m512 bound = _mm512_fmadd_ps(_mm512_set1_ps(row.error), _mm512_loadu_ps(x.norm), rounding);
         const __m512 made = _mm512_fmadd_ps(sums, _mm512_loadu_ps(x.unit), bound);
-        const __mmask16 is_nan = _mm512_cmp_ps_mask(made, made, _CMP_UNORD_Q);
+        const __m512i size = _mm512_and_si512(_mm512_castps_si512(made), _mm512_set1_epi32(0x7fffffff));
+        const __mmask16 is_nan = _mm512_cmpgt_epi32_mask(size, _mm512_set1_epi32(0x7f800000));
         return _mm512_mask_mov_ps(made, is_nan, _mm512_set1_ps(std::numeric_limits<float>::infinity()));
     }
 };
@@ -36694,19 +36692,9 @@ private:
 /// By vpdpbusd: 8 rows x 16 inputs in 16 sums, two registers of inputs, and one of four columns of a row.
 class screen_lanes_avx512 {
 public:
-    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
-                              std::size_t group_count, float* upper) noexcept {
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
-    }
-
-private:
-    using block_ops = screen_block_avx512;
     static constexpr std::size_t tile_rows = 8;
-    static constexpr std::size_t inputs = screen_group::inputs;
 
+    /// upper[g * group_stride + r * 16 + t] for rows.count <= tile_rows rows
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         alignas(64) std::uint8_t codes[tile_rows][screen_layout::block_columns];
@@ -36727,6 +36715,10 @@ private:
         }
         block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
     }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t inputs = screen_group::inputs;
 
     /// acc += the scaled sums of a block.
     static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t (&codes)[tile_rows][screen_layout::block_columns],
@@ -36771,20 +36763,12 @@ public:
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
         Tiles::configure(tile_configuration{});
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
+        screen_groups_by<screen_tile_kernel>(rows, count, groups, group_count, upper);
         Tiles::release();
     }
 
-private:
-    using block_ops = screen_block_avx512;
     static constexpr std::size_t tile_rows = 32; ///< two tiles
-    static constexpr std::size_t inputs = screen_group::inputs;
-    using block_codes = std::uint8_t[2][tile_rows][64];    ///< of both halves
-    using block_sums = std::int32_t[2][tile_rows][inputs]; ///< coarse, fine
-
+    /// As in screen_lanes_avx512. Tiles are configured.
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         alignas(64) block_codes codes[2];
@@ -36810,6 +36794,12 @@ private:
         }
         block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
     }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using block_codes = std::uint8_t[2][tile_rows][64];    ///< of both halves
+    using block_sums = std::int32_t[2][tile_rows][inputs]; ///< coarse, fine
 
     static BITNET_ALWAYS_INLINE void unpack(const screen_rows_view& rows, std::size_t b, block_codes& codes) noexcept {
         for (std::size_t r = 0; r < rows.count; ++r) {
@@ -36986,7 +36976,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 6;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx512::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx512>(rows, count, groups, group_count, upper);
     }
 
     template <class E>

@@ -127,7 +127,7 @@ template <> struct float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 10;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx2<screen_sums_avx2>::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx2<screen_sums_avx2>>(rows, count, groups, group_count, upper);
     }
 
     template <class E>
@@ -627,7 +627,7 @@ template <> struct float_ops<isa::avx_vnni> : float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 8;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx2<screen_sums_avx_vnni>::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx2<screen_sums_avx_vnni>>(rows, count, groups, group_count, upper);
     }
 };
 

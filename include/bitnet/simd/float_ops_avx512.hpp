@@ -145,7 +145,7 @@ template <> struct float_ops<isa::avx512_vnni> : float_ops<isa::avx2> {
     static constexpr std::size_t fewest_in_groups = 6;
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
-        screen_lanes_avx512::screen_groups(rows, count, groups, group_count, upper);
+        screen_groups_by<screen_lanes_avx512>(rows, count, groups, group_count, upper);
     }
 
     template <class E>

@@ -70,14 +70,15 @@ struct screen_rows_view {
     }
 };
 
-/// Calls bound(rows, upper of the first group) for `most` rows after the other, and for what is left.
-template <class Bound>
-BITNET_ALWAYS_INLINE void for_screen_rows(const std::byte* rows, std::size_t count, std::size_t blocks,
-                                          std::size_t most, float* upper, Bound&& bound) noexcept {
-    const std::size_t row_bytes = screen_layout::row_bytes(blocks * screen_layout::block_columns);
-    for (std::size_t r = 0; r < count; r += most) {
-        bound(screen_rows_view{rows + r * row_bytes, row_bytes, count - r < most ? count - r : most},
-              upper + r * screen_group::inputs);
+/// upper[g][r][t] = what Kernel::bound_rows() makes of Kernel::tile_rows rows at a time, and of those that are left.
+template <class Kernel>
+void screen_groups_by(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
+                      float* upper) noexcept {
+    const std::size_t row_bytes = screen_layout::row_bytes(groups[0].blocks * screen_layout::block_columns);
+    for (std::size_t r = 0; r < count; r += Kernel::tile_rows) {
+        const std::size_t here = (std::min)(Kernel::tile_rows, count - r);
+        Kernel::bound_rows({rows + r * row_bytes, row_bytes, here}, groups, group_count,
+                           upper + r * screen_group::inputs, count * screen_group::inputs);
     }
 }
 

@@ -83,19 +83,9 @@ private:
 /// Two rows x 16 inputs at a time. \tparam Sums one of the above
 template <class Sums> class screen_lanes_avx2 {
 public:
-    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
-                              std::size_t group_count, float* upper) noexcept {
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
-    }
-
-private:
     static constexpr std::size_t tile_rows = 8;
-    static constexpr std::size_t inputs = screen_group::inputs;
-    using row_codes = std::uint8_t[screen_layout::block_columns];
 
+    /// upper[g * group_stride + r * 16 + t] for rows.count <= tile_rows rows
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         row_codes codes[tile_rows];
@@ -122,6 +112,10 @@ private:
             }
         }
     }
+
+private:
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using row_codes = std::uint8_t[screen_layout::block_columns];
 
     template <int Half>
     static BITNET_ALWAYS_INLINE void store_codes(const std::byte* block, row_codes& codes) noexcept {
@@ -184,7 +178,9 @@ private:
             const __m256 rounding = _mm256_fmadd_ps(_mm256_set1_ps(row.norm), _mm256_loadu_ps(x.slack + t), tiny);
             const __m256 bound = _mm256_fmadd_ps(_mm256_set1_ps(row.error), _mm256_loadu_ps(x.norm + t), rounding);
             const __m256 made = _mm256_fmadd_ps(_mm256_loadu_ps(sums + t), _mm256_loadu_ps(x.unit + t), bound);
-            _mm256_storeu_ps(upper + t, _mm256_blendv_ps(made, infinity, _mm256_cmp_ps(made, made, _CMP_UNORD_Q)));
+            const __m256i size = _mm256_and_si256(_mm256_castps_si256(made), _mm256_set1_epi32(0x7fffffff));
+            const __m256i is_nan = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(0x7f800000));
+            _mm256_storeu_ps(upper + t, _mm256_blendv_ps(made, infinity, _mm256_castsi256_ps(is_nan)));
         }
     }
 };

@@ -80,7 +80,8 @@ private:
         const __m512 rounding = _mm512_fmadd_ps(_mm512_set1_ps(row.norm), _mm512_loadu_ps(x.slack), tiny);
         const __m512 bound = _mm512_fmadd_ps(_mm512_set1_ps(row.error), _mm512_loadu_ps(x.norm), rounding);
         const __m512 made = _mm512_fmadd_ps(sums, _mm512_loadu_ps(x.unit), bound);
-        const __mmask16 is_nan = _mm512_cmp_ps_mask(made, made, _CMP_UNORD_Q);
+        const __m512i size = _mm512_and_si512(_mm512_castps_si512(made), _mm512_set1_epi32(0x7fffffff));
+        const __mmask16 is_nan = _mm512_cmpgt_epi32_mask(size, _mm512_set1_epi32(0x7f800000));
         return _mm512_mask_mov_ps(made, is_nan, _mm512_set1_ps(std::numeric_limits<float>::infinity()));
     }
 };
@@ -88,19 +89,9 @@ private:
 /// By vpdpbusd: 8 rows x 16 inputs in 16 sums, two registers of inputs, and one of four columns of a row.
 class screen_lanes_avx512 {
 public:
-    static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
-                              std::size_t group_count, float* upper) noexcept {
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
-    }
-
-private:
-    using block_ops = screen_block_avx512;
     static constexpr std::size_t tile_rows = 8;
-    static constexpr std::size_t inputs = screen_group::inputs;
 
+    /// upper[g * group_stride + r * 16 + t] for rows.count <= tile_rows rows
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         alignas(64) std::uint8_t codes[tile_rows][screen_layout::block_columns];
@@ -121,6 +112,10 @@ private:
         }
         block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
     }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t inputs = screen_group::inputs;
 
     /// acc += the scaled sums of a block.
     static BITNET_ALWAYS_INLINE void add_block(const std::uint8_t (&codes)[tile_rows][screen_layout::block_columns],
@@ -165,20 +160,12 @@ public:
     static void screen_groups(const std::byte* rows, std::size_t count, const screen_group* groups,
                               std::size_t group_count, float* upper) noexcept {
         Tiles::configure(tile_configuration{});
-        const auto bound = [&](const screen_rows_view& some, float* to) noexcept {
-            bound_rows(some, groups, group_count, to, count * inputs);
-        };
-        for_screen_rows(rows, count, groups[0].blocks, tile_rows, upper, bound);
+        screen_groups_by<screen_tile_kernel>(rows, count, groups, group_count, upper);
         Tiles::release();
     }
 
-private:
-    using block_ops = screen_block_avx512;
     static constexpr std::size_t tile_rows = 32; ///< two tiles
-    static constexpr std::size_t inputs = screen_group::inputs;
-    using block_codes = std::uint8_t[2][tile_rows][64];    ///< of both halves
-    using block_sums = std::int32_t[2][tile_rows][inputs]; ///< coarse, fine
-
+    /// As in screen_lanes_avx512. Tiles are configured.
     static void bound_rows(const screen_rows_view& rows, const screen_group* groups, std::size_t group_count,
                            float* upper, std::size_t group_stride) noexcept {
         alignas(64) block_codes codes[2];
@@ -204,6 +191,12 @@ private:
         }
         block_ops::store_bounds(rows, blocks, groups, group_count, acc, upper, group_stride);
     }
+
+private:
+    using block_ops = screen_block_avx512;
+    static constexpr std::size_t inputs = screen_group::inputs;
+    using block_codes = std::uint8_t[2][tile_rows][64];    ///< of both halves
+    using block_sums = std::int32_t[2][tile_rows][inputs]; ///< coarse, fine
 
     static BITNET_ALWAYS_INLINE void unpack(const screen_rows_view& rows, std::size_t b, block_codes& codes) noexcept {
         for (std::size_t r = 0; r < rows.count; ++r) {

@@ -23366,9 +23366,9 @@ BITNET_PRECISE_END
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Up to sixteen screen_inputs side by side; those that are left are zero. The bound of screen_input holds for these
-/// sums, too: a block's 128 products are one integer, below 2^28, whose conversion to float is rounded, and b fmas add
-/// the blocks up; that is g(b + 1) where the other order has g(b + 4).
+/// Up to sixteen screen_inputs side by side; in places that are left is anything, and so are their bounds. The bound of
+/// screen_input holds for these sums, too: a block's 128 products are one integer, below 2^28, whose conversion to
+/// float is rounded, and b fmas add the blocks up; that is g(b + 1) where the other order has g(b + 4).
 struct screen_group {
     static constexpr std::size_t inputs = 16;
     static constexpr std::size_t most = 4; ///< groups that are bounded in one reading
@@ -23510,8 +23510,8 @@ struct element_loops {
 
 /// The bounds of screen_rows() for many inputs.
 struct group_loops {
-    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null if screen_rows() for one input after
-    /// the other is as fast. \pre 1 <= group_count <= screen_group::most
+    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null where there is none, and screen_rows()
+    /// does one input after the other. \pre 1 <= group_count <= screen_group::most
     void (*bound)(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
                   float* upper) noexcept = nullptr;
     std::size_t fewest = 0; ///< inputs for which it is faster
@@ -34013,7 +34013,6 @@ private:
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -34084,8 +34083,6 @@ public:
         if (used_groups_ == 0) {
             return;
         }
-        std::memset(values_.data(), 0, used_groups_ * screen_group::value_bytes(blocks_));
-        std::fill_n(offsets_.data(), used_groups_ * blocks_ * screen_group::inputs, 0);
         for (std::size_t g = 0; g < used_groups_; ++g) {
             std::int8_t* values = values_.data() + g * screen_group::value_bytes(blocks_);
             std::int32_t* offsets = offsets_.data() + g * blocks_ * screen_group::inputs;

@@ -241,7 +241,7 @@ TEST_CASE("searches that read the screen together find what they find alone") {
             auto alone = screened_search::open(*with.loops, head.view, *screen, logit_scale);
             REQUIRE(together);
             REQUIRE(alone);
-            for (const auto& some : {std::pair<std::size_t, std::size_t>{0, 1}, {3, 2}, {1, 7}, {0, 70}}) {
+            for (const auto& some : {std::pair<std::size_t, std::size_t>{0, 1}, {3, 2}, {1, 7}, {0, 70}, {4, 9}}) {
                 const std::size_t first = some.first;
                 const std::size_t count = some.second;
                 const auto x = [&](std::size_t i) { return state(head, i + count); };

@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -89,8 +88,6 @@ public:
         if (used_groups_ == 0) {
             return;
         }
-        std::memset(values_.data(), 0, used_groups_ * screen_group::value_bytes(blocks_));
-        std::fill_n(offsets_.data(), used_groups_ * blocks_ * screen_group::inputs, 0);
         for (std::size_t g = 0; g < used_groups_; ++g) {
             std::int8_t* values = values_.data() + g * screen_group::value_bytes(blocks_);
             std::int32_t* offsets = offsets_.data() + g * blocks_ * screen_group::inputs;

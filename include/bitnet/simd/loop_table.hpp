@@ -35,8 +35,8 @@ struct element_loops {
 
 /// The bounds of screen_rows() for many inputs.
 struct group_loops {
-    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null if screen_rows() for one input after
-    /// the other is as fast. \pre 1 <= group_count <= screen_group::most
+    /// upper[g][r][t] = that of row r of a screen and input t of groups[g]. Null where there is none, and screen_rows()
+    /// does one input after the other. \pre 1 <= group_count <= screen_group::most
     void (*bound)(const std::byte* rows, std::size_t count, const screen_group* groups, std::size_t group_count,
                   float* upper) noexcept = nullptr;
     std::size_t fewest = 0; ///< inputs for which it is faster

@@ -14,9 +14,9 @@
 BITNET_PRECISE_BEGIN
 namespace bitnet::inline BITNET_ABI::detail {
 
-/// Up to sixteen screen_inputs side by side; those that are left are zero. The bound of screen_input holds for these
-/// sums, too: a block's 128 products are one integer, below 2^28, whose conversion to float is rounded, and b fmas add
-/// the blocks up; that is g(b + 1) where the other order has g(b + 4).
+/// Up to sixteen screen_inputs side by side; in places that are left is anything, and so are their bounds. The bound of
+/// screen_input holds for these sums, too: a block's 128 products are one integer, below 2^28, whose conversion to
+/// float is rounded, and b fmas add the blocks up; that is g(b + 1) where the other order has g(b + 4).
 struct screen_group {
     static constexpr std::size_t inputs = 16;
     static constexpr std::size_t most = 4; ///< groups that are bounded in one reading
